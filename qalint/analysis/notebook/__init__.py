@@ -1,0 +1,316 @@
+"""marimo notebooks: cells, the names that cross them, the order in which they run.
+
+`Notebook.of(file)` is None for everything that is no marimo notebook. What marimo does is the
+measure (its semantics are in the rules' pages); marimo itself is never imported, only the tests
+hold this analysis against it.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+from ...source import Source, Span
+from .cells import (
+    Cell,
+    app_names,
+    ends_with_semicolon,
+    markdown_cells,
+    python_cells,
+    statement_span,
+    strings_of,
+)
+from .scope import Import, Scope, Use, is_private, name_nodes, scope_of
+
+if TYPE_CHECKING:
+    from ...file import File
+    from ...rule import Place
+
+BUILTINS = frozenset(dir(builtins)) | {
+    "__file__", "__builtins__", "__builtin__", "__class__", "__doc__", "__name__", "__package__",
+    "__loader__", "__spec__", "__debug__", "__marimo__", "__annotations__",
+}  # fmt: skip
+"""Names that are there without anybody binding them."""
+
+CONVENTIONAL = {
+    "mo": "marimo", "plt": "matplotlib.pyplot", "pd": "pandas", "pl": "polars", "np": "numpy",
+    "px": "plotly.express", "go": "plotly.graph_objects", "alt": "altair", "sns": "seaborn",
+}  # fmt: skip
+"""What a name stands for where nothing in the notebook binds it: drafts forget the import."""
+
+
+class Notebook:
+    """One marimo notebook. `cells` in file order, `outside` the module code that is in no cell."""
+
+    def __init__(self, file: File, cells: list[Cell], outside: list[ast.stmt]) -> None:
+        self.file = file
+        self.source = file.source
+        self.cells = cells
+        self.outside = outside
+        self._definers: dict[str, list[Cell]] = {}
+        self._private: dict[str, list[Cell]] = {}
+        self._readers: dict[str, list[Cell]] = {}
+        for cell in cells:
+            for name in cell.bound:
+                table = self._private if name in cell.private else self._definers
+                table.setdefault(name, []).append(cell)
+            for name in cell.refs:
+                self._readers.setdefault(name, []).append(cell)
+        self._mentions: dict[int, set[str]] = {}
+        self._parents: dict[int, list[Cell]] = {}
+        self._outside_scope: Scope | None = None
+        self._shared_imports: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, file: File) -> Self | None:
+        """The notebook that `file` is, or None."""
+        source = file.source
+        if source.kind == "jupyter":
+            return None
+        if source.kind == "markdown":
+            return cls(file, markdown_cells(source, file.tree), []) if source.blocks else None
+        if "marimo" not in source.text or "App" not in source.text:
+            return None
+        apps = app_names(file.tree)
+        if not apps:
+            return None
+        cells, outside = python_cells(source, file.tree, apps)
+        return cls(file, cells, outside)
+
+    # Names across cells.
+
+    def definers(self, name: str) -> list[Cell]:
+        """The cells whose public name this is, in file order (more than one is a fault)."""
+        return self._definers.get(name, [])
+
+    def private_definers(self, name: str) -> list[Cell]:
+        """The cells that bind this private name, each for itself."""
+        return self._private.get(name, [])
+
+    def readers(self, name: str) -> list[Cell]:
+        """The cells that read `name` and do not bind it, in file order."""
+        return self._readers.get(name, [])
+
+    def mentions(self, cell: Cell) -> set[str]:
+        """The words in the cell's strings: names that SQL, `globals()[...]` or a template may use."""
+        if cell.number not in self._mentions:
+            texts = [cell.sql, *strings_of(list(cell.body))]
+            self._mentions[cell.number] = {word for text in texts for word in re.findall(r"\w+", text)}
+        return self._mentions[cell.number]
+
+    def sql_reads(self, cell: Cell) -> set[str]:
+        """The words of the cell's SQL, which can name data frames of other cells."""
+        texts = [cell.sql] if cell.sql else []
+        for statement in cell.body:
+            for node in ast.walk(statement):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="sql" | "execute" | "query"), args=[first, *_]):
+                        texts.extend(strings_of([ast.Expr(first)]))
+                    case _:
+                        pass
+        return {word for text in texts for word in re.findall(r"\w+", text)}
+
+    def is_bound(self, name: str) -> bool:
+        """Whether any cell binds `name` publicly, or it is a builtin."""
+        return name in BUILTINS or name in self._definers
+
+    @property
+    def outside_names(self) -> dict[str, list[Use]]:
+        """What module code outside the cells binds: no cell can read it when marimo runs the notebook."""
+        if self._outside_scope is None:
+            self._outside_scope = scope_of(self.outside)
+        return self._outside_scope.stores
+
+    @property
+    def all_names(self) -> set[str]:
+        """Every name that occurs anywhere in the notebook: what a new name must not collide with."""
+        names = set(self._definers) | set(self._private) | set(self._readers) | set(self.outside_names)
+        for cell in self.cells:
+            for statement in cell.body:
+                for node in ast.walk(statement):
+                    match node:
+                        case ast.Name(id=name) | ast.arg(arg=name):
+                            names.add(name)
+                        case _:
+                            pass
+        return names
+
+    # What names stand for.
+
+    def imported(self, cell: Cell | None) -> dict[str, str]:
+        """What the imported names that `cell` can see stand for, as qualified names.
+
+        Imports of module code outside the cells count: the author meant them.
+        """
+        if self._shared_imports is None:
+            shared = {name: meaning for name, meaning in CONVENTIONAL.items() if name not in self._definers}
+            scope = scope_of(self.outside)
+            for found in scope.imports:
+                shared[found.name] = found.qualified
+            for other in self.cells:
+                for found in other.imports:
+                    if not is_private(found.name):
+                        shared[found.name] = found.qualified
+            self._shared_imports = shared
+        if cell is None:
+            return self._shared_imports
+        own = {found.name: found.qualified for found in cell.imports}
+        return {**self._shared_imports, **own} if own else self._shared_imports
+
+    @property
+    def alias(self) -> set[str]:
+        """The names that marimo goes by, wherever in the notebook it is imported."""
+        names = {name for name, meaning in self.imported(None).items() if meaning == "marimo"}
+        for cell in self.cells:
+            names.update(found.name for found in cell.imports if found.qualified == "marimo")
+        return names
+
+    def alias_for(self, cell: Cell) -> str | None:
+        """The name by which `cell` can call marimo (`mo`), or None."""
+        names = [name for name, meaning in self.imported(cell).items() if meaning == "marimo"]
+        own = [name for name in names if name in cell.bound or name in self._definers]
+        return next(iter(own or names), None)
+
+    def resolve(self, cell: Cell | None, expr: ast.expr) -> str | None:
+        """The qualified name of a dotted expression as far as imports decide it: `marimo.ui.table`."""
+        parts: list[str] = []
+        while isinstance(expr, ast.Attribute):
+            parts.append(expr.attr)
+            expr = expr.value
+        if not isinstance(expr, ast.Name):
+            return None
+        root = self.imported(cell).get(expr.id)
+        if root is None:
+            return None
+        return ".".join([root, *reversed(parts)])
+
+    def marimo(self, cell: Cell | None, expr: ast.expr) -> str | None:
+        """What `expr` is called inside marimo: `md`, `ui.table`, `status.spinner`; None elsewhere."""
+        qualified = self.resolve(cell, expr)
+        if qualified is None or not qualified.startswith("marimo."):
+            return None
+        return qualified.removeprefix("marimo.")
+
+    # The graph.
+
+    def parents(self, cell: Cell) -> list[Cell]:
+        """The cells that must run before `cell`: they bind what it reads, or read what it deletes."""
+        if cell.number in self._parents:
+            return self._parents[cell.number]
+        found: set[int] = set()
+        for name in cell.refs:
+            found.update(definer.number for definer in self.definers(name))
+        for name in cell.deleted:
+            found.update(reader.number for reader in self.readers(name))
+        for name in self.sql_reads(cell):
+            found.update(definer.number for definer in self.definers(name))
+        found.discard(cell.number)
+        parents = [self.cells[number] for number in sorted(found)]
+        self._parents[cell.number] = parents
+        return parents
+
+    def children(self, cell: Cell) -> list[Cell]:
+        """The cells that run again when `cell` did."""
+        return [other for other in self.cells if cell in self.parents(other)]
+
+    def ancestors(self, cell: Cell) -> list[Cell]:
+        """All cells that `cell` depends on, directly or not, without itself."""
+        seen: set[int] = set()
+        queue = [cell]
+        while queue:
+            for other in self.parents(queue.pop()):
+                if other.number not in seen and other is not cell:
+                    seen.add(other.number)
+                    queue.append(other)
+        return [self.cells[number] for number in sorted(seen)]
+
+    def run_order(self) -> list[Cell]:
+        """The cells as marimo runs them: setup first, then by dependency, else as in the file.
+
+        Cells on a cycle (which marimo refuses to run) come when only such cells are left.
+        """
+        waiting = {cell.number: {parent.number for parent in self.parents(cell)} for cell in self.cells}
+        ordered: list[Cell] = []
+        for cell in self.cells:
+            if cell.kind == "setup":
+                ordered.append(cell)
+                waiting.pop(cell.number)
+        done = {cell.number for cell in ordered}
+        while waiting:
+            ready = next((n for n in sorted(waiting) if waiting[n] <= done), None)
+            number = min(waiting) if ready is None else ready
+            del waiting[number]
+            done.add(number)
+            ordered.append(self.cells[number])
+        return ordered
+
+    def cycles(self) -> list[list[Cell]]:
+        """Groups of cells that depend on each other in a circle."""
+        parents = {cell.number: {parent.number for parent in self.parents(cell)} for cell in self.cells}
+        reach: dict[int, set[int]] = {}
+        for start in parents:
+            seen: set[int] = set()
+            queue = list(parents[start])
+            while queue:
+                number = queue.pop()
+                if number not in seen:
+                    seen.add(number)
+                    queue.extend(parents[number])
+            reach[start] = seen
+        groups: list[list[Cell]] = []
+        used: set[int] = set()
+        for start, seen in reach.items():
+            if start in seen and start not in used:
+                group = sorted(number for number in seen if start in reach[number])
+                used.update(group)
+                groups.append([self.cells[number] for number in group])
+        return groups
+
+    # Places.
+
+    def cell_at(self, offset: int) -> Cell | None:
+        """The cell that the position lies in."""
+        return next((cell for cell in self.cells if cell.span.start <= offset < cell.span.end + 1), None)
+
+    def place(self, use: Use | ast.AST) -> Place:
+        """The place of a name: the name itself where it is part of a larger node."""
+        if not isinstance(use, Use):
+            return self.file.place(use)
+        return self.file.place(self.name_span(use))
+
+    def name_span(self, use: Use) -> Span:
+        """Where the name of `use` is written."""
+        return name_span(self.source, use)
+
+
+def name_span(source: Source, use: Use) -> Span:
+    """Where the name of `use` is written: in an import the bound name, in a `def` the name after it."""
+    node = use.node
+    span = source.span(node)
+    if isinstance(node, ast.Name):
+        return span
+    text = source.text[span.start : span.end]
+    pattern = rf"\b{re.escape(use.name)}\b"
+    matches = list(re.finditer(pattern, text))
+    if not matches:
+        return span
+    found = (
+        matches[-1]
+        if isinstance(node, ast.alias | ast.MatchAs | ast.MatchStar | ast.MatchMapping)
+        else matches[0]
+    )
+    return Span(span.start + found.start(), span.start + found.end())
+
+
+def cells_of(notebook: Notebook, *kinds: str) -> Iterator[Cell]:
+    """The cells of these kinds, in file order."""
+    return (cell for cell in notebook.cells if cell.kind in kinds)
+
+
+__all__ = [
+    "BUILTINS", "Cell", "Import", "Notebook", "Scope", "Use", "cells_of", "ends_with_semicolon", "is_private",
+    "name_nodes", "name_span", "scope_of", "statement_span",
+]  # fmt: skip
