@@ -36,7 +36,7 @@ GRAD_SCALERS = {
     "import torch\nGS = torch.cuda.amp.GradScaler\nGS": "torch.cuda.amp.GradScaler",
     "import torch\namp = torch.cuda.amp\nGS = amp.GradScaler\nGS": "torch.cuda.amp.GradScaler",
     "import torch\nGS: type = torch.amp.GradScaler\nGS": "torch.amp.GradScaler",
-    "import importlib\namp = importlib.import_module('torch.cuda.amp')\namp.GradScaler": "torch.cuda.amp.GradScaler",
+    "import importlib as i\namp = i.import_module('torch.cuda.amp')\namp.GradScaler": "torch.cuda.amp.GradScaler",
     "import torch\ngetattr(torch.cuda, 'amp').GradScaler": "torch.cuda.amp.GradScaler",
     "def f():\n    from torch.cuda import amp\n    amp.GradScaler": "torch.cuda.amp.GradScaler",
     "from torch import amp\nclass T:\n    def run(self):\n        amp.GradScaler": "torch.amp.GradScaler",
@@ -45,9 +45,8 @@ GRAD_SCALERS = {
     "    from torch.cuda.amp import GradScaler\nGradScaler": "torch.amp.GradScaler",
     "try:\n    from torch.cuda.amp import GradScaler\nexcept ImportError:\n"
     "    class GradScaler: pass\nGradScaler": "torch.cuda.amp.GradScaler",
-    "try:\n    from torch.cuda.amp import GradScaler\nexcept ImportError:\n    GradScaler = None\nGradScaler": (
-        "torch.cuda.amp.GradScaler"
-    ),
+    "try:\n    from torch.cuda.amp import GradScaler\nexcept ImportError:\n"
+    "    GradScaler = None\nGradScaler": ("torch.cuda.amp.GradScaler"),
     "def f():\n    global GS\n    from torch.amp import GradScaler as GS\nGS": "torch.amp.GradScaler",
     "from .amp import GradScaler\nGradScaler": ".amp.GradScaler",
     "from ..lib import amp\namp.GradScaler": "..lib.amp.GradScaler",
