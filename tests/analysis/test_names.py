@@ -36,7 +36,7 @@ GRAD_SCALERS = {
     "import torch\nGS = torch.cuda.amp.GradScaler\nGS": "torch.cuda.amp.GradScaler",
     "import torch\namp = torch.cuda.amp\nGS = amp.GradScaler\nGS": "torch.cuda.amp.GradScaler",
     "import torch\nGS: type = torch.amp.GradScaler\nGS": "torch.amp.GradScaler",
-    "import importlib as i\namp = i.import_module('torch.cuda.amp')\namp.GradScaler": "torch.cuda.amp.GradScaler",
+    "import importlib as i\namp = i.import_module('torch.amp')\namp.autocast": "torch.amp.autocast",
     "import torch\ngetattr(torch.cuda, 'amp').GradScaler": "torch.cuda.amp.GradScaler",
     "def f():\n    from torch.cuda import amp\n    amp.GradScaler": "torch.cuda.amp.GradScaler",
     "from torch import amp\nclass T:\n    def run(self):\n        amp.GradScaler": "torch.amp.GradScaler",
