@@ -21,12 +21,12 @@ def cst_of(text: str) -> Cst:
 
 
 TEXTS = {
-    "plain": "import torch\n\ndef f(a, b=1):\n    # why\n    return (a + b) * 2  # tail\n\n\nx = f(1, b=(2))\n",
+    "plain": "import torch\n\ndef f(a, b=1):\n    # why\n    return (a + b) * 2  # t\n\nx = f(1, b=(2))\n",
     "crlf": "if x:\r\n\ty = f(1)\r\n\r\nelse:\r\n\tz = 'a'\r\n",
     "non-ascii": "größe = 'ü𝄞' + f(naïve, \"日本\")\nf(größe)\n",
     "no final newline": "a = f(1)",
     "semicolons": "a = 1; b = f(2); c(3)\nd = 4\n",
-    "decorators": "@app.cell\n@y(1)\nasync def f():\n    await g()\n@x\nclass A(B, k=1):\n    y: int = f(1)\n",
+    "decorators": "@app.cell\n@y(1)\nasync def f():\n    await g()\n@x\nclass A(B, k=1):\n    y = f(1)\n",
     "continuation": "x = 1 + \\\n    f(2)\nwith a as b, \\\n     c: pass\n",
     "strings": "x = '''a\nb''' 'c'\ny = f(rb'x', f'{a!r:>{w}}')\n",
     "comments first": "# a\n\n# b\nx = f(1)\n\n# end\n",
