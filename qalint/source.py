@@ -7,9 +7,12 @@ exclusive). `ast` counts columns in UTF-8 bytes; `Source.span` converts.
 
 from __future__ import annotations
 
-import ast
 from bisect import bisect_right
 from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
 
 
 class Span(NamedTuple):
