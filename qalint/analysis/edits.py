@@ -43,6 +43,7 @@ class Edits:
         self.text = file.source.text
         self.newline = "\r\n" if "\r\n" in self.text else "\n"
         self._seats: dict[ast.AST, Seat] | None = None
+        self._parents: dict[ast.AST, ast.AST] | None = None
 
     @classmethod
     def of(cls, file: File) -> Self:
@@ -99,6 +100,26 @@ class Edits:
             holder = seat.parent
             seat = self.seat(holder)
 
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        """The node that directly holds any node, expressions included; None for the module."""
+        if self._parents is None:
+            self._parents = {}
+            stack: list[ast.AST] = [self.file.tree]
+            while stack:
+                holder = stack.pop()
+                for child in ast.iter_child_nodes(holder):
+                    if not isinstance(child, ast.expr_context):
+                        self._parents[child] = holder
+                        stack.append(child)
+        return self._parents.get(node)
+
+    def holders(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+        """Every node around `node` with the child through which it leads there, innermost first."""
+        holder = self.parent(node)
+        while holder is not None:
+            yield holder, node
+            node, holder = holder, self.parent(holder)
+
     def siblings_after(self, statement: ast.stmt) -> list[ast.stmt]:
         """The statements that follow in the same suite."""
         seat = self.seat(statement)
@@ -150,6 +171,24 @@ class Edits:
         """Put `text` in the place of an expression (or statement)."""
         start, end = self.source.span(node)
         return (Edit(start, end, text),)
+
+    def insert(self, at: int, text: str) -> Changes:
+        """Put text at an offset."""
+        return (Edit(at, at, text),)
+
+    def swap(self, start: int, end: int, text: str) -> Changes:
+        """Put text in the place of a range."""
+        return (Edit(start, end, text),)
+
+    def outer(self, node: ast.expr) -> Span:
+        """The span of an expression with the parentheses that belong to it alone.
+
+        For an argument of a call, the call's own parentheses do not count.
+        """
+        holder = self.parent(node)
+        opening = self._opening(holder) if isinstance(holder, ast.Call) and holder.func is not node else None
+        first = self.source.span(holder).start - 1 if isinstance(holder, ast.expr) else self._line_of(node)
+        return self._outside(self.source.span(node), first if opening is None else opening)
 
     def wrap(self, node: ast.expr, before: str, after: str) -> Changes:
         """Put text before and after an expression, outside the parentheses that belong to it."""
@@ -401,6 +440,9 @@ class Edits:
         """The offset at which the line of `offset` begins."""
         starts = self.source.line_starts
         return starts[bisect_right(starts, offset) - 1]
+
+    def _line_of(self, node: ast.AST) -> int:
+        return self._line(self.source.span(node).start) - 1
 
     def _after(self, offset: int) -> int:
         """The offset at which the line after that of `offset` begins."""

@@ -1,0 +1,205 @@
+"""QA1124: an argument that lands in another parameter than its author thought."""
+
+from __future__ import annotations
+
+import ast
+
+from qalint.analysis.edits import Changes, Edits
+from qalint.analysis.names import Names
+from qalint.rule import Finding, Fix, Iterator, Rule, Severity
+
+from .amp import constant
+
+_DTYPES = ("torch.float16", "torch.half", "torch.bfloat16", "torch.float32", "torch.float")
+
+
+class AmpArgumentPosition(Rule):
+    """An argument of `GradScaler` or `autocast` is given in the position of another one.
+
+    ## What it does
+    Finds a number or truth value as the first positional argument of `torch.amp.GradScaler` (that is
+    the device), a truth value as the second of `torch.amp.autocast` (that is the dtype), a
+    `torch.device` object, truth value or dtype as the device of `torch.autocast`, and
+    `torch.autocast()` without a device.
+
+    ## Why is this bad?
+    The old classes of `torch.cuda.amp` take other arguments in these positions, and code that was
+    translated by replacing the name keeps the old order. `torch.amp.GradScaler(False)` raises
+    nothing and makes an **enabled** scaler; `torch.amp.autocast("cpu", False)` makes an enabled region
+    with a meaningless dtype. `torch.autocast(torch.device("cuda"))` raises `ValueError`, since the device
+    must be a string, and `torch.autocast()` raises `TypeError`.
+
+    ## Example
+    ```python
+    scaler = torch.amp.GradScaler(use_amp is True)
+    with torch.autocast(torch.device("cuda"), enabled=use_amp):
+        loss = model(x).sum()
+    ```
+
+    ## Use instead
+    ```python
+    scaler = torch.amp.GradScaler(enabled=use_amp is True)
+    with torch.autocast(torch.device("cuda").type, enabled=use_amp):
+        loss = model(x).sum()
+    ```
+
+    ## Fix safety
+    The fix is safe: it gives the argument by the keyword that its value fits, or takes the `type` of a
+    device. Only where no device is given at all it has to guess `"cuda"`, and is unsafe.
+
+    ## Beyond the checklist
+    The checklist asks for a scaler and for autocast; this rule asks whether the call that looks like
+    one is one.
+
+    ## References
+    - [torch.amp](https://docs.pytorch.org/docs/stable/amp.html)
+    """
+
+    code = "QA1124"
+    severity = Severity.HIGH
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+        """Look at every call and partial application of the two classes."""
+        for call in names.calls("torch.amp.GradScaler"):
+            yield from self.scaler(names, edits, call, call.args)
+        for call in names.partials("torch.amp.GradScaler"):
+            yield from self.scaler(names, edits, call, call.args[1:])
+        for call in names.calls("torch.amp.autocast"):
+            yield from self.autocast(names, edits, call, call.args)
+        for call in names.partials("torch.amp.autocast"):
+            yield from self.autocast(names, edits, call, call.args[1:], whole=False)
+
+    def scaler(self, names: Names, edits: Edits, call: ast.Call, args: list[ast.expr]) -> Iterator[Finding]:
+        """`GradScaler(True)`, `GradScaler(65536.0)`."""
+        if not args:
+            return
+        first = args[0]
+        keyword = "enabled" if truth(names, first) else "init_scale" if number(names, first) else None
+        if keyword is None:
+            return
+        fix: Fix | None = None
+        if len(args) == 1:
+            fix = edits.safe(f"Pass it as `{keyword}`", edits.insert(edits.outer(first).start, f"{keyword}="))
+        elif keyword == "init_scale" and not any(isinstance(item, ast.Starred) for item in args):
+            fix = edits.safe("Name the device first", edits.insert(edits.outer(first).start, '"cuda", '))
+        effect = (
+            "the scaler is enabled whatever it says"
+            if keyword == "enabled"
+            else "the scale stays the default"
+        )
+        yield self.finding(
+            names.file.place(first),
+            f"`{edits.segment(first)}` is taken as the device of `torch.amp.GradScaler`: {effect}",
+            help=f"pass `{keyword}={edits.segment(first)}`",
+            fix=fix,
+        )
+
+    def autocast(
+        self, names: Names, edits: Edits, call: ast.Call, args: list[ast.expr], whole: bool = True
+    ) -> Iterator[Finding]:
+        """`autocast()`, `autocast(True)`, `autocast(torch.device(..))`, `autocast("cuda", False)`."""
+        if any(isinstance(item, ast.Starred) for item in args):
+            return
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        name = edits.segment(call.func if whole else call.args[0])
+        if not args and "device_type" not in given:
+            if whole and None not in given:
+                yield self.finding(
+                    names.file.place(call),
+                    f"`{name}` needs a device type: this call raises `TypeError`",
+                    help=f'write `{name}("cuda", ...)`, or pass the type of the device that the model is on',
+                    fix=edits.unsafe('Add `"cuda"`', edits.add_argument(call, '"cuda"', first=True)),
+                )
+            return
+        first = args[0] if args else given["device_type"]
+        place = names.file.place(first)
+        text = edits.segment(first)
+        if truth(names, first):
+            yield self.finding(
+                place,
+                f"`{text}` is taken as the device type of `{name}`",
+                help=f"pass a device type, and `enabled={text}`",
+                fix=self.shifted(edits, args, given, first, "enabled"),
+            )
+        elif names.resolve(first) in _DTYPES:
+            yield self.finding(
+                place,
+                f"`{text}` is taken as the device type of `{name}`",
+                help=f"pass a device type, and `dtype={text}`",
+                fix=self.shifted(edits, args, given, first, "dtype"),
+            )
+        elif is_device(names, first):
+            changes: Changes = edits.insert(edits.outer(first).end, ".type")
+            yield self.finding(
+                place,
+                f"`{text}` is a `torch.device`: the device type of `{name}` must be a string",
+                help=f"pass `{text}.type`",
+                fix=edits.safe("Pass the type of the device", changes),
+            )
+        if len(args) > 1 and truth(names, args[1]) and "enabled" not in given and len(args) < 3:
+            text = edits.segment(args[1])
+            yield self.finding(
+                names.file.place(args[1]),
+                f"`{text}` is taken as the dtype of `{name}`",
+                help=f"pass `enabled={text}`",
+                fix=edits.safe("Pass it as `enabled`", edits.insert(edits.outer(args[1]).start, "enabled=")),
+            )
+
+    @staticmethod
+    def shifted(
+        edits: Edits, args: list[ast.expr], given: dict[str | None, ast.expr], first: ast.expr, keyword: str
+    ) -> Fix | None:
+        """Put a device in front and name the argument; the old device was CUDA."""
+        if len(args) != 1 or keyword in given:
+            return None
+        return edits.unsafe(
+            f"Pass it as `{keyword}`", edits.insert(edits.outer(first).start, f'"cuda", {keyword}=')
+        )
+
+
+def truth(names: Names, expr: ast.expr) -> bool:
+    """Whether the value is a truth value, whatever it is."""
+    if isinstance(expr, ast.BoolOp):
+        return all(truth(names, value) for value in expr.values)
+    if isinstance(expr, ast.UnaryOp):
+        return isinstance(expr.op, ast.Not)
+    if isinstance(expr, ast.Compare):
+        return all(isinstance(op, (ast.Is, ast.IsNot, ast.In, ast.NotIn)) for op in expr.ops) or any(
+            isinstance(item, ast.Constant) or (names.resolve(item) or "").startswith("torch.")
+            for item in (expr.left, *expr.comparators)
+        )
+    if isinstance(expr, ast.Call):
+        return names.resolve(expr.func) in ("torch.cuda.is_available", "torch.cuda.is_bf16_supported")
+    if isinstance(expr, ast.Name):
+        binding = names.binding(expr)
+        if binding is not None and binding.value is not None and not isinstance(binding.value, ast.Name):
+            return truth(names, binding.value)
+    return isinstance(constant(names, expr), bool)
+
+
+def number(names: Names, expr: ast.expr) -> bool:
+    """Whether the value is a number."""
+    value = constant(names, expr)
+    if isinstance(expr, ast.BinOp):
+        return number(names, expr.left) and number(names, expr.right)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_device(names: Names, expr: ast.expr) -> bool:
+    """Whether the value is a `torch.device`."""
+    if isinstance(expr, ast.IfExp):
+        return is_device(names, expr.body) and is_device(names, expr.orelse)
+    if isinstance(expr, ast.Call):
+        return names.resolve(expr.func) == "torch.device"
+    if isinstance(expr, ast.Name):
+        bindings = names.bindings(expr)
+        return bool(bindings) and all(
+            item.kind == "assign"
+            and isinstance(item.value, (ast.Call, ast.IfExp))
+            and is_device(names, item.value)
+            for item in bindings
+        )
+    return False
