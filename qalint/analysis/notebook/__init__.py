@@ -23,6 +23,7 @@ from .cells import (
     statement_span,
     strings_of,
 )
+from .display import Display, Shown, bindings, blocks_of, tails, walk_statements
 from .scope import Import, Scope, Use, is_private, name_nodes, scope_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Notebook:
                 self._readers.setdefault(name, []).append(cell)
         self._mentions: dict[int, set[str]] = {}
         self._parents: dict[int, list[Cell]] = {}
+        self._displays: dict[int, Display] = {}
         self._outside_scope: Scope | None = None
         self._shared_imports: dict[str, str] | None = None
 
@@ -194,6 +196,12 @@ class Notebook:
             return None
         return qualified.removeprefix("marimo.")
 
+    def display(self, cell: Cell) -> Display:
+        """What the expressions of `cell` show."""
+        if cell.number not in self._displays:
+            self._displays[cell.number] = Display(self, cell)
+        return self._displays[cell.number]
+
     # The graph.
 
     def parents(self, cell: Cell) -> list[Cell]:
@@ -311,6 +319,7 @@ def cells_of(notebook: Notebook, *kinds: str) -> Iterator[Cell]:
 
 
 __all__ = [
-    "BUILTINS", "Cell", "Import", "Notebook", "Scope", "Use", "cells_of", "ends_with_semicolon", "is_private",
-    "name_nodes", "name_span", "scope_of", "statement_span",
+    "BUILTINS", "Cell", "Display", "Import", "Notebook", "Scope", "Shown", "Use", "bindings", "blocks_of",
+    "cells_of", "ends_with_semicolon", "is_private", "name_nodes", "name_span", "scope_of", "statement_span",
+    "tails", "walk_statements",
 ]  # fmt: skip

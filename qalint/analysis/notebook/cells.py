@@ -22,7 +22,7 @@ class Cell:
     """One cell.
 
     `kind` is `cell`, `setup`, `function` (`@app.function`), `class` (`@app.class_definition`),
-    `unparsable`, or `sql` (a SQL fence of a Markdown notebook). `body` holds the statements that
+    `unparsable`, or `sql` or `markdown` (such fences of a Markdown notebook). `body` holds the statements that
     marimo runs: the trailing `return` is stripped, and a reusable function or class is its own only
     statement. `node` is the `ast` node of the whole cell (None in Markdown), `span` its place from
     the decorator to its last line, `number` its position among the cells from 0.
@@ -109,8 +109,13 @@ class Cell:
 
     @property
     def deleted(self) -> set[str]:
-        """The names of other cells that this cell deletes."""
-        return {name for name in self.scope.deletes if name not in self.scope.stores}
+        """The names of other cells that this cell deletes: `del` stands before any binding of its own."""
+        stores = self.scope.stores
+        return {
+            name
+            for name, uses in self.scope.deletes.items()
+            if name not in stores or uses[0].order < min(store.order for store in stores[name])
+        }
 
     @property
     def imports(self) -> list[Import]:
@@ -301,6 +306,9 @@ def markdown_cells(source: Source, tree: ast.Module) -> list[Cell]:
         span = Span(block.start, block.end)
         disabled = attributes.get("disabled") == "true"
         number = len(cells)
+        if block.language == "markdown":
+            cells.append(Cell(source, "markdown", number, name, span, [], block=block, disabled=disabled))
+            continue
         if block.language == "sql":
             cells.append(_sql_cell(source, block, attributes, number, name, disabled))
             continue

@@ -50,12 +50,14 @@ class Import(NamedTuple):
 class Scope:
     """The names of one cell's code: what it binds (`stores`), reads (`loads`) and deletes."""
 
-    __slots__ = ("deletes", "dynamic", "imports", "loads", "stars", "stores")
+    __slots__ = ("declared", "deletes", "dynamic", "imports", "loads", "stars", "stores")
 
     def __init__(self) -> None:
         self.stores: dict[str, list[Use]] = {}
         self.loads: dict[str, list[Use]] = {}
         self.deletes: dict[str, list[Use]] = {}
+        self.declared: dict[str, list[Use]] = {}
+        """`global` statements, by name."""
         self.imports: list[Import] = []
         self.stars: list[ast.ImportFrom] = []
         self.dynamic = False
@@ -84,7 +86,7 @@ class Scope:
 
     def occurrences(self, name: str) -> list[Use]:
         """Every use of `name` that means the cell's scope, in order: what a rename has to touch."""
-        groups = (self.stores, self.loads, self.deletes)
+        groups = (self.stores, self.loads, self.deletes, self.declared)
         uses = [use for group in groups for use in group.get(name, []) if not use.augmented]
         return sorted(uses, key=lambda use: use.order)
 
@@ -166,6 +168,8 @@ class _Walker:
             case ast.Global():
                 for name in node.names:
                     state.block.global_names.add(name)
+                    use = Use(name, node, self.order, state.block.deferred)
+                    self.scope.declared.setdefault(name, []).append(use)
                 return []
             case ast.Nonlocal():
                 return []
