@@ -1,0 +1,325 @@
+"""QA1125: a constant that float16 cannot hold."""
+
+from __future__ import annotations
+
+import ast
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.names import Names
+from qalint.rule import Finding, Iterator, Rule, Severity
+
+from .amp import argument, constant, inside, regions
+
+LARGEST = 65504
+_FILLS = {"masked_fill": 1, "masked_fill_": 1, "fill_": 0, "new_full": 1, "index_fill": 2, "index_fill_": 2}
+_HALVES = ("torch.float16", "torch.half")
+_PRODUCTS = (
+    "torch.matmul",
+    "torch.bmm",
+    "torch.mm",
+    "torch.baddbmm",
+    "torch.einsum",
+    "torch.nn.functional.linear",
+)
+_KEEP = frozenset(
+    {
+        "view",
+        "reshape",
+        "transpose",
+        "permute",
+        "contiguous",
+        "clone",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "detach",
+        "t",
+        "masked_fill",
+        "masked_fill_",
+        "flatten",
+    }
+)
+_CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
+
+
+class HalfOverflowConstant(Rule):
+    """A constant beyond the range of float16 is written into a half precision tensor.
+
+    ## What it does
+    Finds `masked_fill`, `fill_`, `clamp`, `torch.full_like` and `torch.full(..., dtype=torch.float16)` with
+    a constant beyond 65504, where the tensor is known to be float16: it was cast, or it is a
+    matrix product under float16 autocast.
+
+    ## Why is this bad?
+    float16 ends at 65504. torch raises `RuntimeError: value cannot be converted to type c10::Half
+    without overflow`; where it does not raise, the value becomes infinite, and a softmax over a fully
+    masked row is NaN. The same code runs in FP32 and in bfloat16, so that it fails when AMP is
+    switched on.
+
+    ## Example
+    ```python
+    scores = (q @ k.transpose(-1, -2)).half()
+    scores = scores.masked_fill(mask, -1e9)
+    ```
+
+    ## Use instead
+    ```python
+    scores = (q @ k.transpose(-1, -2)).half()
+    scores = scores.masked_fill(mask, torch.finfo(scores.dtype).min)
+    ```
+
+    ## Fix safety
+    The fix is safe: the smallest finite value of the tensor's own dtype has the same effect in a softmax.
+
+    ## References
+    - [torch.finfo](https://docs.pytorch.org/docs/stable/type_info.html)
+    """
+
+    code = "QA1125"
+    severity = Severity.HIGH
+    checklist = ("11.16",)
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+        """Look at calls that fill, and at what they fill."""
+        world = Halves(names, edits)
+        for call in names.call_nodes:
+            found = filled(names, call)
+            if found is None:
+                continue
+            tensor, value = found
+            number = constant(names, value)
+            if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "float":
+                number = constant(names, value.args[0]) if len(value.args) == 1 else ...
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                continue
+            if not LARGEST < abs(number) < float("inf"):
+                continue
+            why = "it is made as float16" if tensor is None else world.half(tensor)
+            if why is None:
+                continue
+            changes = None
+            name = edits.segment(tensor) if tensor is not None else "the tensor"
+            limit = "min" if number < 0 else "max"
+            if isinstance(tensor, (ast.Name, ast.Attribute)):
+                spelled = edits.spelling("torch.finfo", call)
+                if spelled is not None:
+                    changes = (
+                        *spelled[1],
+                        *edits.replace(value, f"{spelled[0]}({edits.segment(tensor)}.dtype).{limit}"),
+                    )
+            elif tensor is None:
+                spelled = edits.spelling("torch.finfo", call)
+                half = edits.spelling("torch.float16", call)
+                if spelled is not None and half is not None and not half[1]:
+                    changes = (*spelled[1], *edits.replace(value, f"{spelled[0]}({half[0]}).{limit}"))
+            yield self.finding(
+                names.file.place(value),
+                f"float16 ends at {LARGEST}: `{edits.segment(value)}` cannot be stored in `{name}` ({why})",
+                help=f"use the {limit}imum of its dtype, from `torch.finfo`",
+                fix=edits.safe(f"Use the {limit}imum of the dtype", changes),
+            )
+
+
+def filled(names: Names, call: ast.Call) -> tuple[ast.expr | None, ast.expr] | None:
+    """The tensor that a call fills, and the value; the tensor is None where the call makes it as float16."""
+    func = call.func
+    qualified = names.resolve(func)
+    if qualified == "torch.full":
+        value = argument(call, 1, "fill_value")
+        dtype = argument(call, 99, "dtype")
+        return (None, value) if value is not None and names.resolve(dtype) in _HALVES else None
+    if qualified in ("torch.full_like", "torch.masked_fill", "torch.clamp"):
+        position, name = {"torch.full_like": (1, "fill_value"), "torch.masked_fill": (2, "value")}.get(
+            qualified, (1, "min")
+        )
+        value = argument(call, position, name)
+        if argument(call, 99, "dtype") is not None or not call.args or value is None:
+            return None
+        return call.args[0], value
+    if qualified is not None or not isinstance(func, ast.Attribute):
+        return None
+    if func.attr in ("clamp", "clamp_", "clamp_min", "clamp_max"):
+        value = argument(call, 0, "min") or argument(call, 1, "max")
+        return None if value is None else (func.value, value)
+    position = _FILLS.get(func.attr, -1)
+    if position < 0 or argument(call, 99, "dtype") is not None:
+        return None
+    value = argument(call, position, "fill_value" if func.attr == "new_full" else "value")
+    return None if value is None else (func.value, value)
+
+
+class Halves:
+    """Which tensors of a file are float16: by a cast, or as a product under float16 autocast."""
+
+    def __init__(self, names: Names, edits: Edits) -> None:
+        self.names = names
+        self.edits = edits
+        self.regions = [region for region in regions(names) if not region.off]
+        self._autocast: dict[ast.AST, bool] | None = None
+
+    def half(self, tensor: ast.expr, depth: int = 0) -> str | None:
+        """Why the tensor is float16, in a few words; None if that is not known."""
+        if depth > 12:
+            return None
+        if isinstance(tensor, ast.Name):
+            bindings = self.names.bindings(tensor)
+            found: str | None = None
+            for binding in bindings:
+                if binding.value is None or binding.kind != "assign":
+                    return None
+                if any(
+                    isinstance(node, ast.Name) and node.id == tensor.id for node in ast.walk(binding.value)
+                ):
+                    if self.dtype(binding.value, depth + 1, tensor.id) != "same":
+                        return None
+                    continue
+                found = self.half(binding.value, depth + 1)
+                if found is None:
+                    return None
+            return found
+        kind = self.dtype(tensor, depth, None)
+        return {"cast": "it was cast to half", "product": "a product under float16 autocast"}.get(kind or "")
+
+    def dtype(self, expr: ast.expr, depth: int, same: str | None) -> str | None:
+        """`cast`, `product`, `same` (as the variable of that name), or None for all else."""
+        if isinstance(expr, ast.Name):
+            if expr.id == same:
+                return "same"
+            why = self.half(expr, depth + 1)
+            return None if why is None else "cast" if "cast" in why else "product"
+        if isinstance(expr, ast.BinOp):
+            if isinstance(expr.op, ast.MatMult):
+                return "product" if self.under_autocast(expr) else None
+            if isinstance(expr.op, (ast.Mult, ast.Div, ast.Add, ast.Sub)) and self.scalar(expr.right):
+                return self.dtype(expr.left, depth + 1, same)
+            if isinstance(expr.op, (ast.Mult, ast.Add)) and self.scalar(expr.left):
+                return self.dtype(expr.right, depth + 1, same)
+            return None
+        if not isinstance(expr, ast.Call):
+            return None
+        qualified = self.names.resolve(expr.func)
+        if qualified in _PRODUCTS:
+            return "product" if self.under_autocast(expr) else None
+        if qualified is not None or not isinstance(expr.func, ast.Attribute):
+            return None
+        method = expr.func.attr
+        if method in _CASTS:
+            return "cast" if _CASTS[method] == "float16" else None
+        if method == "to":
+            given = [*expr.args, *(keyword.value for keyword in expr.keywords)]
+            if any(self.names.resolve(item) in _HALVES for item in given):
+                return "cast"
+            return None
+        if method in ("matmul", "bmm", "mm"):
+            return "product" if self.under_autocast(expr) else None
+        if method in _KEEP:
+            return self.dtype(expr.func.value, depth + 1, same)
+        return None
+
+    def scalar(self, expr: ast.expr) -> bool:
+        """Whether an operand is a Python number, which does not change a tensor's dtype."""
+        if isinstance(expr, ast.Call):
+            name = self.names.resolve(expr.func) or ""
+            if isinstance(expr.func, ast.Attribute) and expr.func.attr == "size" and expr.args:
+                return True
+            return name.startswith("math.") or (
+                isinstance(expr.func, ast.Name) and expr.func.id in ("float", "int", "len")
+            )
+        if isinstance(expr, ast.BinOp):
+            return self.scalar(expr.left) and self.scalar(expr.right)
+        if isinstance(expr, ast.Subscript):
+            return isinstance(expr.value, ast.Attribute) and expr.value.attr == "shape"
+        if isinstance(expr, ast.Attribute):
+            return self.scalar_attribute(expr)
+        if isinstance(expr, ast.Name):
+            binding = self.names.binding(expr)
+            if binding is not None and binding.kind == "param":
+                return annotated_scalar(binding.node)
+            return binding is not None and binding.value is not None and self.scalar(binding.value)
+        return isinstance(self.constant(expr), (int, float))
+
+    def scalar_attribute(self, attribute: ast.Attribute) -> bool:
+        """Whether every assignment to `self.x` in the file is made of numbers alone."""
+        if not (isinstance(attribute.value, ast.Name) and attribute.value.id == "self"):
+            return False
+        values = [
+            node.value
+            for node in ast.walk(self.names.file.tree)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Attribute) and target.attr == attribute.attr
+        ]
+        return bool(values) and not any(
+            isinstance(node, ast.Call) and not self.scalar(node)
+            for value in values
+            for node in ast.walk(value)
+        )
+
+    def constant(self, expr: ast.expr) -> object:
+        """A constant's value."""
+        return constant(self.names, expr)
+
+    def under_autocast(self, node: ast.AST) -> bool:
+        """Whether a node surely runs under float16 autocast.
+
+        It stands in such a region, or in the `forward` of a module that only such regions call:
+        the module is made in this file, directly or as a part of a module that is.
+        """
+        if any(region.dtype != "float16" for region in self.regions) or not self.regions:
+            return False
+        for region in self.regions:
+            for inner in inside(region.statement):
+                if inner is node:
+                    return True
+        function = self.edits.function(node)
+        if function is None:
+            return False
+        holder = self.edits.seat(function)
+        if holder is None or not isinstance(holder.parent, ast.ClassDef) or function.name != "forward":
+            return False
+        return holder.parent in self.autocast_classes()
+
+    def autocast_classes(self) -> dict[ast.AST, bool]:
+        """The module classes of this file whose instances run under autocast."""
+        if self._autocast is not None:
+            return self._autocast
+        found: dict[ast.AST, bool] = {}
+        stack: list[ast.AST] = []
+        for region in self.regions:
+            for node in inside(region.statement):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    made = self.made(node.func)
+                    if made is not None:
+                        stack.append(made)
+        while stack:
+            item = stack.pop()
+            if item in found:
+                continue
+            found[item] = True
+            for node in ast.walk(item):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    definition = self.names.definition(node.func)
+                    if isinstance(definition, ast.ClassDef):
+                        stack.append(definition)
+        self._autocast = found
+        return found
+
+    def made(self, name: ast.Name) -> ast.ClassDef | None:
+        """The class of this file that a variable is an instance of."""
+        binding = self.names.binding(name)
+        value = binding.value if binding is not None else None
+        while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            value = value.func.value  # Model().to(device)
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+            definition = self.names.definition(value.func)
+            return definition if isinstance(definition, ast.ClassDef) else None
+        return None
+
+
+def annotated_scalar(node: ast.AST) -> bool:
+    """Whether a parameter is annotated as a number."""
+    annotation = getattr(node, "annotation", None)
+    return isinstance(annotation, ast.Name) and annotation.id in ("int", "float")
