@@ -4,4 +4,26 @@ from __future__ import annotations
 
 from qalint.rule import Section
 
-section = Section("13", "Passing variables and showing output", ())
+from .lost_output import DroppedOutput, OutputInBranch, ReturnDoesNotDisplay, ReturnInsideCell
+from .private_names import PrivateNameCrossesCells, PrivateNameReturned
+
+section = Section(
+    "13",
+    "Passing variables and showing output",
+    (
+        PrivateNameCrossesCells,
+        PrivateNameReturned,
+        ReturnDoesNotDisplay,
+        OutputInBranch,
+        DroppedOutput,
+        ReturnInsideCell,
+    ),
+    needles=((b"marimo",),),
+    precedence=(
+        ("QA1301", "QA1302"),
+        ("QA1301", "QA1304"),
+        ("QA1305", "QA1303"),
+        ("QA1306", "QA1303"),
+        ("QA1307", "QA1303"),
+    ),
+)
