@@ -27,7 +27,11 @@ def apply(limits: Limits) -> None:
     import resource
 
     cpu = int(limits.seconds * 2) + 1  # two threads at most; the parent keeps the wall clock
-    for what, value in ((resource.RLIMIT_AS, limits.memory), (resource.RLIMIT_CPU, cpu), (resource.RLIMIT_CORE, 0)):
+    for what, value in (
+        (resource.RLIMIT_AS, limits.memory),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_CORE, 0),
+    ):
         _, hard = resource.getrlimit(what)
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)

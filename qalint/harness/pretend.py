@@ -92,7 +92,9 @@ class Pretend(TorchFunctionMode):
 
     TAG = "_pretended_device"
     # In-place copies and indexing cross devices legally.
-    CROSSING = frozenset({"copy_", "__getitem__", "__setitem__", "set_", "index_put_"})
+    CROSSING = frozenset(
+        {"copy_", "_has_compatible_shallow_copy_type", "__getitem__", "__setitem__", "set_", "index_put_"}
+    )
 
     def __init__(self, tags: bool = False) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class Mode(NamedTuple):
     init_scale: float | None = None
     """Overrides the scaler's first scale; 2.0**120 makes every gradient infinite."""
     loss_factor: float = 1.0
-    """Every backward starts from this instead of 1: 1e-4 drives FP16 gradients under the smallest number."""
+    """Every backward starts from this instead of 1: 1e-6 drives FP16 gradients under the smallest number."""
     cuda: str = "map"
     """`map`: CUDA is the CPU; `tags`: as well, and devices are told apart; `none`: there is no CUDA."""
     seed: int = 0
@@ -57,8 +57,8 @@ MODES: dict[str, Mode] = {
     "still": Mode(still=True),
     "reference": Mode(still=True, reference=True),
     "overflow": Mode(init_scale=2.0**120),
-    "underflow": Mode(still=True, loss_factor=1e-4),
-    "tiny-reference": Mode(still=True, reference=True, loss_factor=1e-4),
+    "underflow": Mode(still=True, loss_factor=1e-6),
+    "tiny-reference": Mode(still=True, reference=True, loss_factor=1e-6),
     "devices": Mode(cuda="tags"),
     "no-cuda": Mode(cuda="none"),
 }
@@ -131,9 +131,7 @@ class Probe:
         torch.nn.Module.half = torch.nn.Module.float
         unscale = torch.amp.GradScaler._unscale_grads_
 
-        def unscale_any(
-            self: Any, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool
-        ) -> Any:
+        def unscale_any(self: Any, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool) -> Any:
             # The test for float16 gradients would now find float32 ones.
             return unscale(self, optimizer, inv_scale, found_inf, True)
 
@@ -229,9 +227,7 @@ class Probe:
         probe, factor = self, self.mode.loss_factor
         backward = torch.autograd.backward
 
-        def wrapped(
-            tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any
-        ) -> None:
+        def wrapped(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
             roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
             scaled = any(hasattr(root, "_scaled_by") for root in roots)
             for root in roots:
@@ -246,7 +242,7 @@ class Probe:
                     grad_tensors = [torch.ones_like(root) for root in roots]
                 elif isinstance(grad_tensors, torch.Tensor):
                     grad_tensors = [grad_tensors]
-                # The factor goes in through a float32 detour: 1e-4 times a half loss must not round first.
+                # The factor goes in through a float32 detour: 1e-6 times a half loss must not round first.
                 grad_tensors = [None if grad is None else grad * factor for grad in grad_tensors]
             backward(roots, grad_tensors, *args, **kwargs)
             for key in probe.since_backward:

@@ -90,7 +90,10 @@ def _child(job: dict[str, Any], answer: str) -> None:
         except BaseException as error:
             import traceback
 
-            report = {"lost": f"the harness failed: {type(error).__name__}: {error}", "trace": traceback.format_exc()}
+            report = {
+                "lost": f"the harness failed: {type(error).__name__}: {error}",
+                "trace": traceback.format_exc(),
+            }
         with open(answer, "w", encoding="utf-8") as file:
             json.dump(report, file)
         status = 0

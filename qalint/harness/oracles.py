@@ -1,0 +1,156 @@
+"""What to look for when the code of a rule is run: the declared symptom of each rule.
+
+A rule says by `oracle` whether running can show its fault (`cpu`, `gpu`, `none: REASON`); this table
+says how. A rule that is not in the table but declares `cpu`, a third party's for example, is confirmed
+by any symptom that its fix makes go away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .symptoms import Reports, Symptom, gradient_ratio, trained
+
+BASE = ("plain", "still", "reference", "overflow", "underflow", "tiny-reference")
+"""The runs that every training program gets: together well under a second."""
+
+
+class Look(NamedTuple):
+    """A symptom by name, and what its particulars must say."""
+
+    symptom: str
+    pattern: str = ""
+
+    def sees(self, symptom: Symptom) -> bool:
+        """Whether this is the symptom."""
+        return symptom.name == self.symptom and re.search(self.pattern, symptom.detail) is not None
+
+
+Compare = Callable[[Reports, Reports], str | None]
+"""What only the two runs together show: (before, after) to the difference, None if there is none."""
+
+
+class Oracle(NamedTuple):
+    """How a rule's fault is confirmed: any of `looks` before, none after; or a difference between."""
+
+    looks: tuple[Look, ...] = ()
+    compare: Compare | None = None
+    extra: tuple[str, ...] = ()
+    """Runs beyond `BASE`; see `probe.MODES`."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The runs that it takes."""
+        return BASE + self.extra
+
+    def declared(self, found: list[Symptom]) -> list[Symptom]:
+        """Those of the symptoms that this oracle declares."""
+        return [symptom for symptom in found if any(look.sees(symptom) for look in self.looks)]
+
+
+def see(*looks: str, extra: tuple[str, ...] = (), compare: Compare | None = None) -> Oracle:
+    """An oracle from `name` or `name pattern` texts."""
+    parts = (look.partition(" ") for look in looks)
+    return Oracle(tuple(Look(name, pattern) for name, _, pattern in parts), compare, extra)
+
+
+def smaller_gradient(before: Reports, after: Reports) -> str | None:
+    """Accumulated gradients were a whole number of times too large."""
+    ratio = gradient_ratio(before["reference"], after["reference"])
+    if ratio is not None and ratio > 1.5 and abs(ratio - round(ratio)) < 0.15:
+        return f"gradients were {ratio:.2f} times as long"
+    return None
+
+
+def more_trained(before: Reports, after: Reports) -> str | None:
+    """The fix makes more of the model train."""
+    old, new = trained(before["plain"]), trained(after["plain"])
+    return f"{old} values moved, {new} after the fix" if new > old else None
+
+
+def fewer_trained(before: Reports, after: Reports) -> str | None:
+    """The fix makes less of the model train."""
+    old, new = trained(before["plain"]), trained(after["plain"])
+    return f"{old} values moved, {new} after the fix" if 0 < new < old else None
+
+
+HALF = "raises Attempting to unscale FP16"
+DTYPE = (
+    "raises m(at)?1 and m(at)?2 .*same dtype",
+    "raises expected scalar type",
+    "raises Input type .* and (bias|weight) type",
+    "raises same dtype",
+)
+SHAPES = ("raises shapes cannot be multiplied", "raises size of tensor", "raises must match", "raises shape")
+EMPTY = "raises empty parameter list"
+DETACHED = "raises element 0 of tensors does not require grad"
+NOTHING = "raises No inf checks were recorded"
+DEVICES = ("devices",)
+
+TRAINING: dict[str, Oracle] = {
+    # Section 11
+    "QA1101": see("underflow"),
+    "QA1102": see(HALF, "non-finite-parameters", "non-finite-loss", "unmoved"),
+    "QA1103": see("fp32-forward"),
+    "QA1104": see("raises _scale is None", "wrong-gradient"),
+    "QA1105": see("wrong-gradient"),
+    "QA1107": see(
+        "wrong-gradient", "overflow-applied", "repeated-step", NOTHING, "raises has already been called"
+    ),
+    "QA1108": see("raises already been called", "raises is being called after step"),
+    "QA1109": see("raises", "wrong-gradient"),
+    "QA1110": see("raises already been called"),
+    "QA1111": see("wrong-gradient", "raises"),
+    "QA1112": see("stuck-scale"),
+    "QA1113": see("wrong-gradient", "zero-gradient"),
+    "QA1114": see("empty-clip", EMPTY, "unmoved"),
+    "QA1115": see("stale-gradient"),
+    "QA1116": see("zero-gradient", NOTHING, "unmoved"),
+    "QA1117": see(compare=smaller_gradient),
+    "QA1118": see(*DTYPE),
+    "QA1119": see(*DTYPE),
+    "QA1121": see("backward-in-autocast"),
+    "QA1122": see("bf16-scaled"),
+    "QA1123": see("warns is deprecated"),
+    "QA1124": see("argument-misread", "raises", "warns"),
+    "QA1125": see("raises converted to type|overflow", "non-finite-loss", "non-finite-parameters"),
+    "QA1126": see("closure", "raises Closure use"),
+    "QA1128": see(HALF, "non-finite-parameters", "non-finite-loss", "unmoved"),
+    "QA1129": see("scaler-not-saved"),
+    "QA1130": see("raises"),
+    # Section 12
+    "QA1201": see(*SHAPES),
+    "QA1202": see(EMPTY, DETACHED, "raises", compare=more_trained),
+    "QA1203": see("raises has no attribute", "raises shape"),
+    "QA1204": see("fully-trainable", HALF, compare=fewer_trained),
+    "QA1205": see(EMPTY, DETACHED, NOTHING),
+    "QA1206": see("fully-trainable", HALF, compare=fewer_trained),
+    "QA1207": see("unowned", NOTHING, compare=more_trained),
+    "QA1208": see(EMPTY, NOTHING),
+    "QA1209": see("outside-module", EMPTY, DETACHED, "raises"),
+    "QA1210": see(HALF, "non-finite-parameters", "non-finite-loss", "unmoved"),
+    "QA1211": see("device", extra=DEVICES),
+    "QA1213": see(*DTYPE),
+    "QA1214": see(*DTYPE, "promoted"),
+    "QA1215": see(DETACHED, "unmoved", "no-gradient", "raises", compare=more_trained),
+    "QA1216": see("raises RecursionError", "raises changed size during iteration", "lost", "raises"),
+    "QA1217": see("no-gradient", "unmoved"),
+    "QA1218": see("zero-gradient", "unmoved"),
+    "QA1219": see("raises non-leaf", "raises cannot assign", EMPTY, extra=DEVICES),
+    "QA1220": see(DETACHED, "no-gradient", "unmoved", "zero-gradient"),
+    "QA1221": see(compare=fewer_trained),
+    # Section 17
+    "QA1701": see(EMPTY, DETACHED, "raises", compare=more_trained),
+    "QA1702": see(EMPTY, DETACHED, "raises", compare=more_trained),
+    "QA1703": see("host-copy", extra=DEVICES),
+    "QA1704": see("device", *DTYPE, "raises", extra=DEVICES),
+    "QA1705": see("device", extra=DEVICES),
+    "QA1706": see("device", extra=DEVICES),
+    "QA1707": see("device", extra=DEVICES),
+    "QA1709": see("raises has no attribute", extra=DEVICES),
+    "QA1710": see(*DTYPE),
+    "QA1711": see("warns fan_in_fan_out"),
+    "QA1712": see("no-cuda", extra=("no-cuda",)),
+}
