@@ -1,0 +1,85 @@
+"""MkDocs hook: a page for every rule and an index of them, made from the rules' own docstrings.
+
+Nothing that it makes is committed, so nothing can be out of date.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from qalint import docs
+from qalint.checklist import items
+from qalint.registry import Catalog, RuleInfo, catalog
+
+ENGINE = "What the engine itself reports"
+
+
+def on_config(config: Any) -> Any:
+    """Put the rules into the navigation, section by section, where it says `rules/`."""
+    found = catalog()
+    pages = [{title: [_entry(rule) for rule in rules]} for title, rules in _sections(found)]
+    for entry in config.nav:
+        if isinstance(entry, dict) and entry.get("Rules") == "rules/":
+            entry["Rules"] = ["rules/index.md", *pages]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages."""
+    found = catalog()
+    files.append(File.generated(config, "rules/index.md", content=_index(found)))
+    for rule in found.rules.values():
+        files.append(File.generated(config, f"rules/{rule.name}.md", content=_page(rule)))
+    return files
+
+
+def _entry(rule: RuleInfo) -> dict[str, str]:
+    return {f"{rule.code} {rule.name}": f"rules/{rule.name}.md"}
+
+
+def _sections(found: Catalog) -> list[tuple[str, list[RuleInfo]]]:
+    titles = {section.id: section.title for section in found.sections} | {"00": ENGINE}
+    rules = sorted(found.rules.values(), key=lambda rule: (rule.section, rule.code))
+    return [(titles[key], list(group)) for key, group in groupby(rules, key=lambda rule: rule.section)]
+
+
+def _page(rule: RuleInfo) -> str:
+    """The rule's page, with the checklist items it judges spelt out."""
+    page = docs.markdown(rule)
+    texts = {item.id: item.text for item in items()}
+    judged = [f"- {item}: {texts[item]}" for item in rule.checklist if item in texts]
+    if judged:
+        page += "\n## Checklist\n" + "\n".join(judged) + "\n"
+    return (
+        f"{page}\n---\n"
+        f"Suppress it on a line: `# qalint: ignore[{rule.code}] reason` · "
+        f'turn it off: `ignore = ["{rule.code}"]` · in the terminal: `qalint rule {rule.code}`\n'
+    )
+
+
+def _index(found: Catalog) -> str:
+    """Every rule with severity, fix and whether it is on, a table a section."""
+    count = len(found.rules)
+    out = [
+        "# Rules\n",
+        f"{count} rules. **Fix**: ✅ safe, ⚠️ unsafe (applied with `--unsafe-fixes`). "
+        "**Run**: the fault and its fix can be shown by running the code, on a CPU or a GPU "
+        "(`qalint verify`). Rules marked *off* or *preview* speak only when selected.\n",
+    ]
+    for title, rules in _sections(found):
+        out.append(f"## {title}\n")
+        out.append("| Code | Name | | Severity | Fix | Run |\n|---|---|---|---|---|---|")
+        for rule in rules:
+            fix = {"safe": "✅", "unsafe": "⚠️"}.get(rule.fix, "")
+            run = {"cpu": "CPU", "gpu": "GPU"}.get(rule.oracle, "")
+            flags = ("" if rule.default else " *off*") + (" *preview*" if rule.preview else "")
+            summary = rule.summary.replace("|", "&#124;")
+            out.append(
+                f"| {rule.code} | [{rule.name}]({rule.name}.md){flags} | {summary} "
+                f"| {rule.severity} | {fix} | {run} |"
+            )
+        out.append("")
+    return "\n".join(out)
