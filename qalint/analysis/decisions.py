@@ -133,14 +133,15 @@ class Decisions:
 
     @property
     def place(self) -> Place:
-        """Where a finding about the whole stands: at `app = marimo.App(...)`, else at the first line."""
+        """Where a finding about the whole stands: at `app = marimo.App(...)`, else at the first code line."""
         from ..source import Span
 
         if self.app is not None:
             return self.file.place(self.app)
         text = self.file.source.text
-        end = text.find("\n")
-        return self.file.place(Span(0, len(text) if end < 0 else end))
+        start = self.file.source.blocks[0].start if self.file.source.blocks else 0
+        end = text.find("\n", start)
+        return self.file.place(Span(start, len(text) if end < 0 else end))
 
     def _scan(self) -> None:
         source = self.file.source
@@ -226,7 +227,9 @@ class Decisions:
         if leaf == "GradScaler":
             self._add("optimization", "gradient scaling", node)
             self._add("architecture", "FP16", node)
-        elif leaf == "autocast" or (leaf == "half" and not node.args):
+        elif leaf == "autocast":
+            self._add("architecture", _precision(node), node)
+        elif leaf == "half" and not node.args:
             self._add("architecture", "FP16", node)
         elif leaf in ("clip_grad_norm_", "clip_grad_value_"):
             self._add("optimization", "gradient clipping", node)
@@ -308,7 +311,9 @@ class Decisions:
 
     def _loop(self, node: ast.For | ast.While) -> None:
         match node:
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=[*_, given])):
+            case ast.For(
+                target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=[*_, given])
+            ):
                 if (topic := _hyperparameter(name)) and _number(given):
                     self._add("hyperparameter", topic, given, given)
         inside = [
@@ -362,14 +367,18 @@ class Decisions:
 
     def unlabelled(self) -> Iterator[tuple[ast.Call, str]]:
         """The controls that neither have a label nor stand inside a sentence, a batch or a dictionary."""
-        beside = [
-            node
-            for node in ast.walk(self.file.tree)
-            if isinstance(node, ast.FormattedValue | ast.Dict)
-            or (isinstance(node, ast.Call) and _leaf(node.func) in ("batch", "dictionary", "accordion"))
-        ]
-        inside = {id(inner) for node in beside for inner in ast.walk(node)}
-        spoken = {inner.id for node in beside for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        inside: set[int] = set()
+        spoken: set[str] = set()
+        for node in ast.walk(self.file.tree):
+            beside: list[ast.expr | None] = []
+            if isinstance(node, ast.FormattedValue):
+                beside = [node.value]
+            elif isinstance(node, ast.Dict):
+                beside = list(node.values)
+            elif isinstance(node, ast.Call) and _leaf(node.func) in ("batch", "dictionary"):
+                beside = [*node.args, *(keyword.value for keyword in node.keywords)]
+            inside.update(id(each) for each in beside)
+            spoken.update(each.id for each in beside if isinstance(each, ast.Name))
         names = {
             id(node.value): target.id
             for node in ast.walk(self.file.tree)
@@ -416,6 +425,16 @@ def _dotted(node: ast.expr) -> str:
 
 def _hyperparameter(name: str) -> str | None:
     return next((topic for topic, pattern in _HYPER.items() if pattern.match(name)), None)
+
+
+def _precision(autocast: ast.Call) -> str:
+    """Which precision an autocast has, as far as its own text tells."""
+    text = ast.unparse(autocast)
+    if "bfloat16" in text:
+        return "BF16"
+    if "float16" in text or ".half" in text:
+        return "FP16"
+    return "BF16" if "'cpu'" in text else "mixed precision"
 
 
 def _fits(topic: str, leaf: str) -> bool:

@@ -41,10 +41,11 @@ _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _ITEM = re.compile(r"^\s*(?:[-*+•]\s|\d+[.)]\s|\||[✅⚠❌✓✗☑])")
 _SENTENCE = re.compile(r"(?<=[.!?])[)\"'*_]*\s+(?=[A-Z\"'(*_`\d])")
 _DIRECTIVE = re.compile(
-    r"^#\s*(?:!|-\*-|type:|noqa|nosec|qalint:|pylint|pyright|mypy:|ruff:|fmt:|isort|expect:|%%|In\[|region|endregion"
+    r"^#\s*(?:!|-\*-|type:|noqa|nosec|qalint:|pylint|pyright|mypy:|ruff:|fmt:|isort|expect:|region|endregion"
     r"|todo|fixme|xxx|copyright|spdx|licen[sc]e|coding[:=])",
     re.IGNORECASE,
 )
+_CELL_MARK = re.compile(r"^# ?(?:%%|In\[)(.*\[markdown\])?")
 _RULE_LINE = re.compile(r"^[\s\-=#*_~.─━]*$")
 _README_NAMES = ("README.md", "Readme.md", "readme.md", "README.rst", "README.txt", "README")
 _README_LIMIT = 512 * 1024
@@ -242,14 +243,9 @@ def _strings(file: File) -> Iterator[Piece]:
     titles: dict[int, str] = {}
     seen: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                yield _literal(source, first.value, "docstring", ())
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            if isinstance(node.value.value, str):
+                yield _literal(source, node.value, "docstring", ())
         elif isinstance(node, ast.Call) and (shown := _shown(node, aliases)):
             for argument in (*node.args, *(keyword.value for keyword in node.keywords if keyword.arg)):
                 yield from _displayed(source, argument, shown == "markdown", bound, titles, seen)
@@ -331,6 +327,7 @@ def _comments(source: Source, start: int, end: int) -> Iterator[Piece]:
     run: list[tuple[int, int, str]] = []
     last_row = -1
     header = False
+    markdown = False
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type != tokenize.COMMENT:
@@ -340,27 +337,41 @@ def _comments(source: Source, start: int, end: int) -> Iterator[Piece]:
             if words.startswith("# ///"):
                 header = not header
                 continue
+            if cell := _CELL_MARK.match(words):
+                yield from _run(source, run, markdown)
+                run, markdown = [], bool(cell.group(1))
+                continue
             if header or _DIRECTIVE.match(words):
                 continue
             at = start + starts[row - 1] + column
             alone = not token.line[:column].strip()
             if run and not (alone and row == last_row + 1):
-                yield from _run(run)
-                run = []
+                yield from _run(source, run, markdown)
+                run, markdown = [], False
             run.append((at, at + len(words), words.lstrip("#!").strip()))
             last_row = row if alone else -1
     except (tokenize.TokenError, IndentationError, SyntaxError, IndexError):
         pass
-    yield from _run(run)
+    yield from _run(source, run, markdown)
 
 
-def _run(run: list[tuple[int, int, str]]) -> Iterator[Piece]:
-    """One piece for a run of comment lines, unless it is commented-out code or decoration."""
+def _run(source: Source, run: list[tuple[int, int, str]], markdown: bool) -> Iterator[Piece]:
+    """One piece for a run of comment lines, unless it is commented-out code or decoration.
+
+    The comments below `# %% [markdown]` are Markdown.
+    """
+    if not run:
+        return
+    raw = source.text[run[0][0] : run[-1][1]]
+    if markdown:
+        lines = (line[2:] if line.startswith("# ") else line.lstrip("#") for line in raw.split("\n"))
+        yield Piece(run[0][0], "\n".join(line.rstrip() for line in lines), "markdown", raw=raw)
+        return
     prose = [line for _, _, line in run if not _RULE_LINE.match(line) and not _is_code(line)]
     text = "\n".join(prose)
     if len(text.split()) < 3 or _is_code(text) or re.search(r"copyright|licensed under", text, re.IGNORECASE):
         return
-    yield Piece(run[0][0], text, "comment", raw=" " * (run[-1][1] - run[0][0]))
+    yield Piece(run[0][0], text, "comment", raw=raw)
 
 
 def _is_code(text: str) -> bool:

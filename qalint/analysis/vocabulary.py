@@ -39,7 +39,7 @@ CAUSE = vocabulary(
     r"because(?: of)?",
     r"since (?:the|it|we|they|this|that|these|there|each|most|only|all|a|an|our|its)",
     r"so that",
-    r"so (?:the|it|we|they|this|that|there|each|you)",
+    r"so (?:the|it|we|they|this|that|there|each|you|no|a|an|only|all|every|its|our|one)",
     r"in order to",
     r"therefore|thus|hence|thereby",
     r"(?:which|this|that|it) means",
@@ -130,6 +130,14 @@ TOPICS: dict[str, Vocabulary] = {
     ),
     "FP16": vocabulary(
         r"fp16", r"float16", r"half[- ]precision", r"mixed[- ]precision", r"16[- ]bits?", r"autocast", "amp"
+    ),
+    "mixed precision": vocabulary(
+        r"[fb]p?f?(?:loat)?16",
+        r"half[- ]precision",
+        r"mixed[- ]precision",
+        r"16[- ]bits?",
+        r"autocast",
+        "amp",
     ),
     "BF16": vocabulary(r"bf16", r"bfloat16", r"half[- ]precision", r"mixed[- ]precision", r"16[- ]bits?"),
     "LoRA": vocabulary(r"q?lora\w*", r"low[- ]rank(?: \w+)?", r"adapters?", "peft"),
