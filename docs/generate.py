@@ -5,6 +5,7 @@ Nothing that it makes is committed, so nothing can be out of date.
 
 from __future__ import annotations
 
+import json
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,7 @@ from mkdocs.structure.files import File, Files
 from qalint import docs
 from qalint.checklist import items
 from qalint.registry import Catalog, RuleInfo, catalog
+from qalint.settings import KEYS
 
 ENGINE = "What the engine itself reports"
 
@@ -34,6 +36,23 @@ def on_files(files: Files, config: Any) -> Files:
     for rule in found.rules.values():
         files.append(File.generated(config, f"rules/{rule.name}.md", content=_page(rule)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Write the table of configuration keys where a page asks for it."""
+    return markdown.replace("<!-- keys -->", _keys()) if "<!-- keys -->" in markdown else markdown
+
+
+def _keys() -> str:
+    kinds = {"bool": "true or false", "int": "number", "str": "string", "list": "list", "mapping": "table"}
+    out = ["| key | type | default | |", "|---|---|---|---|"]
+    for name, key in sorted(KEYS.items()):
+        kind = ", ".join(f"`{choice}`" for choice in key.choices) or kinds.get(key.type, "table")
+        default = "" if key.default in (None, {}) else f"`{json.dumps(key.default)}`"
+        if name == "exclude":
+            default = "version control, caches, environments, builds"
+        out.append(f"| `{name}` | {kind} | {default} | {key.help} |")
+    return "\n".join(out)
 
 
 def _entry(rule: RuleInfo) -> dict[str, str]:
