@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import ast
+from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from .rule import Place
 from .source import Source, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
 
 
 class Analysis(Protocol):
@@ -19,6 +24,7 @@ class Analysis(Protocol):
 
 
 A = TypeVar("A", bound=Analysis)
+Version = tuple[int, ...]
 
 
 class Unknown(NamedTuple):
@@ -28,6 +34,14 @@ class Unknown(NamedTuple):
     reason: str
 
 
+class AnalysisError(Exception):
+    """An analysis failed; `analysis` is its name, the cause is what it raised."""
+
+    def __init__(self, analysis: str) -> None:
+        super().__init__(analysis)
+        self.analysis = analysis
+
+
 class File:
     """A parsed file with its analyses, computed on demand and once.
 
@@ -35,11 +49,24 @@ class File:
     joins the fences, in a Jupyter notebook the code cells, in order.
     """
 
-    def __init__(self, source: Source, tree: ast.Module, project: Any = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tree: ast.Module,
+        project: Any = None,
+        floors: Mapping[str, Version] | None = None,
+    ) -> None:
         self.source = source
         self.tree = tree
         self.project = project
+        self.floors: dict[str, Version] = dict(floors or {})
+        """The oldest version of `torch` and `marimo` that the project allows, where something says so.
+
+        No fix uses an API newer than its floor; without one it may use what is current.
+        """
         self.unknowns: list[Unknown] = []
+        self.seconds: dict[str, float] = {}
+        """How long each analysis took, those that it asked for included."""
         self._analyses: dict[type, Any] = {}
 
     @property
@@ -48,10 +75,22 @@ class File:
         return self.source.path
 
     def get(self, analysis: type[A]) -> A | None:
-        """The analysis of this file, computed when first asked for."""
+        """The analysis of this file, computed when first asked for. Raises AnalysisError."""
         if analysis not in self._analyses:
-            self._analyses[analysis] = analysis.of(self)
-        found: A | None = self._analyses[analysis]
+            began = perf_counter()
+            try:
+                self._analyses[analysis] = analysis.of(self)
+            except AnalysisError as error:
+                self._analyses[analysis] = error
+            except Exception as cause:
+                failure = AnalysisError(analysis.__name__)
+                failure.__cause__ = cause
+                self._analyses[analysis] = failure
+            self.seconds[analysis.__name__] = perf_counter() - began
+        result = self._analyses[analysis]
+        if isinstance(result, AnalysisError):
+            raise result
+        found: A | None = result
         return found
 
     def place(self, where: ast.AST | Span) -> Place:

@@ -20,7 +20,7 @@ from .errors import UsageError
 from .rule import Rule, Section
 
 GROUP = "qalint.rules"
-DOCS = "https://github.com/qalint/qalint/blob/main/docs/rules"
+DOCS = "https://qalint.github.io/qalint/rules"
 
 
 class OptionInfo(NamedTuple):
@@ -217,7 +217,7 @@ def _inform(rule: type[Rule], section: Section, plugin: str) -> RuleInfo:
             summary=summary.strip(),
             explanation=explanation.strip("\n"),
             options=options,
-            url=f"{DOCS}/{rule.name}.md",
+            url=f"{DOCS}/{rule.name}/",
         )
     except AttributeError as error:
         raise UsageError(f"The plugin `{plugin}` has a broken rule `{rule.__name__}`: {error}.") from error
@@ -232,7 +232,7 @@ def _clean(docstring: str) -> str:
 
 
 def _rule_info(fields: tuple[Any, ...]) -> RuleInfo:
-    return RuleInfo(*fields[:-2], tuple(OptionInfo(*option) for option in fields[-2]), fields[-1])
+    return RuleInfo._make((*fields[:-2], tuple(OptionInfo(*option) for option in fields[-2]), fields[-1]))
 
 
 def _roots(entries: Iterable[str]) -> list[str]:
@@ -274,7 +274,7 @@ def _engine(code: str, name: str, severity: str, fix: str, summary: str, explana
         summary=summary,
         explanation=explanation,
         options=(),
-        url=f"{DOCS}/{name}.md",
+        url=f"{DOCS}/{name}/",
     )
 
 

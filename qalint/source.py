@@ -101,6 +101,10 @@ class Source:
                     return Location(index - first + 1, column, block.number)
         return Location(index + 1, column)
 
+    def row(self, offset: int) -> int:
+        """The 1-based line, counted over the whole text, on which `offset` lies."""
+        return bisect_right(self.line_starts, offset)
+
     def line(self, row: int) -> str:
         """The text of line `row` (1-based, counted over the whole text), without its line end."""
         start = self.line_starts[row - 1]

@@ -1,0 +1,195 @@
+"""The arguments of `check`, and how flags become settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..errors import UsageError
+from ..settings import CONFIDENCES, FORMATS, SEVERITIES, from_text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one plain sentence, and that knows `@file` arguments."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError in place of printing the usage."""
+        known = [option for action in self._actions for option in action.option_strings]
+        if message.startswith("unrecognized arguments: "):
+            from ..errors import did_you_mean
+
+            word = message.removeprefix("unrecognized arguments: ").split()[0]
+            raise UsageError(f"Unknown option `{word}`{did_you_mean(word, known)}.")
+        raise UsageError(f"Wrong arguments: {message}.")
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """One argument a line; empty lines do not count."""
+        return [arg_line] if arg_line.strip() else []
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of `qalint check`."""
+    parser = Parser(prog="qalint check", description="Lint Python files, Jupyter and marimo notebooks.")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files and folders; `-` reads standard input"
+    )
+    _fixing(parser.add_argument_group("fixes"))
+    _selection(parser.add_argument_group("rule selection"))
+    _files(parser.add_argument_group("file selection"))
+    _output(parser.add_argument_group("output"))
+    _adoption(parser.add_argument_group("adoption"))
+    _running(parser.add_argument_group("running"))
+    return parser
+
+
+Group = Any
+
+
+def _pair(group: Group, name: str, help: str, *, off: str | None = None) -> None:
+    """`--name` and `--no-name`, None if neither is given."""
+    dest = name.replace("-", "_")
+    group.add_argument(f"--{name}", dest=dest, action="store_true", default=None, help=help)
+    group.add_argument(
+        f"--no-{name}", dest=dest, action="store_false", default=None, help=off or argparse.SUPPRESS
+    )
+
+
+def _fixing(group: Group) -> None:
+    _pair(group, "fix", "apply safe fixes")
+    _pair(group, "unsafe-fixes", "apply unsafe fixes too, or count them as fixable")
+    _pair(group, "fix-only", "apply fixes and do not report what is left")
+    _pair(group, "show-fixes", "list what was fixed")
+    group.add_argument("--diff", action="store_true", help="print what --fix would change as a patch")
+    for name, help in (
+        ("fixable", "rules whose fixes may be applied"),
+        ("unfixable", "rules whose fixes are never applied"),
+        ("extend-fixable", "as --fixable, added to it"),
+    ):
+        group.add_argument(f"--{name}", action="append", metavar="CODE", help=help)
+
+
+def _selection(group: Group) -> None:
+    for name, help in (
+        ("select", "rules to run: codes, prefixes, names or ALL, comma-separated"),
+        ("ignore", "rules not to run"),
+        ("extend-select", "rules to run beside the others"),
+    ):
+        group.add_argument(f"--{name}", action="append", metavar="CODE", help=help)
+    for name in ("per-file-ignores", "extend-per-file-ignores"):
+        group.add_argument(
+            f"--{name}", action="append", metavar="PATTERN:CODE", help="rules not to run on some files"
+        )
+    _pair(group, "preview", "run rules that are still in preview")
+    group.add_argument("--min-confidence", choices=CONFIDENCES, help="the lowest confidence that is shown")
+    group.add_argument(
+        "--plugin", action="append", metavar="MODULE", help="load a plugin that is not registered"
+    )
+
+
+def _files(group: Group) -> None:
+    for name, help in (("exclude", "leave these out"), ("extend-exclude", "leave these out too")):
+        group.add_argument(f"--{name}", action="append", metavar="PATTERN", help=help)
+    _pair(group, "force-exclude", "leave excluded files out even when they are named")
+    _pair(group, "respect-gitignore", "leave out what .gitignore names", off="look at ignored files too")
+    group.add_argument("--stdin-filename", metavar="NAME", help="the name of what standard input holds")
+
+
+def _output(group: Group) -> None:
+    group.add_argument("--output-format", choices=FORMATS, metavar="FORMAT", help=", ".join(FORMATS))
+    group.add_argument("-o", "--output-file", metavar="FILE", help="write findings there")
+    group.add_argument(
+        "--output", action="append", metavar="FORMAT=FILE", help="a further output of the same run"
+    )
+    group.add_argument("--statistics", action="store_true", help="count findings by rule")
+    group.add_argument("--show-files", action="store_true", help="list the files of the run, and stop")
+    group.add_argument("--show-settings", action="store_true", help="show the settings of a file, and stop")
+    group.add_argument("--why", metavar="FILE:LINE", help="why qalint says nothing, or what it says, there")
+    group.add_argument("--color", choices=("auto", "always", "never"), help="when to write colours")
+    group.add_argument("-q", "--quiet", action="store_true", help="print findings and nothing else")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="tell where the time went and what was cut"
+    )
+
+
+def _adoption(group: Group) -> None:
+    group.add_argument("--fail-on", choices=SEVERITIES, help="the lowest severity that fails the run")
+    group.add_argument("--baseline", metavar="FILE", help="known findings, which do not count")
+    group.add_argument("--write-baseline", metavar="FILE", help="write today's findings as known ones")
+    group.add_argument(
+        "--add-ignore", nargs="?", const="", metavar="REASON", help="write a suppression for every finding"
+    )
+    group.add_argument("--ignore-suppressions", action="store_true", help="look behind suppressions")
+    group.add_argument("-e", "--exit-zero", action="store_true", help="exit 0 even with findings")
+    group.add_argument(
+        "--exit-non-zero-on-fix",
+        action="store_true",
+        help="exit 1 if anything was fixed, even if nothing is left",
+    )
+
+
+def _running(group: Group) -> None:
+    group.add_argument(
+        "--config", action="append", metavar="FILE|KEY=VALUE", help="a configuration, or one setting"
+    )
+    group.add_argument("--isolated", action="store_true", help="ignore all configuration files")
+    group.add_argument("-n", "--no-cache", action="store_true", help="neither read nor write the cache")
+    group.add_argument("--cache-dir", metavar="FOLDER", help="where findings are cached")
+    group.add_argument("-j", "--jobs", type=int, metavar="N", help="how many processes; 0 works in this one")
+    group.add_argument("-w", "--watch", action="store_true", help="run again whenever a file changes")
+
+
+_LISTS = (
+    "select",
+    "ignore",
+    "extend-select",
+    "fixable",
+    "unfixable",
+    "extend-fixable",
+    "exclude",
+    "extend-exclude",
+)
+_MAPPINGS = ("per-file-ignores", "extend-per-file-ignores")
+_PLAIN = (
+    "fix",
+    "fix-only",
+    "unsafe-fixes",
+    "show-fixes",
+    "preview",
+    "force-exclude",
+    "respect-gitignore",
+    "output-format",
+    "output-file",
+    "cache-dir",
+    "fail-on",
+    "min-confidence",
+    "baseline",
+    "jobs",
+)
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the flags give."""
+    found: dict[str, Any] = {}
+    for name in (*_LISTS, *_MAPPINGS, *_PLAIN):
+        value = getattr(arguments, name.replace("-", "_"))
+        if value is not None:
+            found[name] = from_text(name, ",".join(value)) if isinstance(value, list) else value
+    return found
+
+
+def configurations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What `--config` was given: files, and settings of the form `key = value`."""
+    import os
+
+    files = [text for text in arguments if os.path.isfile(text)]
+    inline = [text for text in arguments if text not in files]
+    for text in inline:
+        if "=" not in text:
+            raise UsageError(f"The configuration {text} does not exist.")
+    if len(files) > 1:
+        raise UsageError("Only one configuration file can be given with --config.")
+    return files, inline

@@ -1,0 +1,211 @@
+"""The first tier: which sections can have anything to say about a file, decided on bytes alone.
+
+A section's needles hold for a program: for a file together with the files of the run that it
+imports. The first group of a section should be its rarest: only files that have it, or import one
+that has it, are asked for the others.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+
+from .registry import SectionInfo
+
+HOPS = 2
+"""How many imports away a needle may lie from the file whose program it belongs to."""
+
+_IMPORT = re.compile(
+    rb"\n[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n\r]*)|import[ \t]+([^\n\r]*))"
+)
+_JUPYTER_IMPORT = re.compile(
+    rb"[\"n][ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+([^\n\r\"\\]*)|import[ \t]+([^\n\r\"\\]*))"
+)
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+Groups = tuple[bytes, ...]
+
+
+class Mask:
+    """What is known of one file's bytes: `known` groups were looked for, `hits` were found."""
+
+    __slots__ = ("hits", "imports", "known")
+
+    def __init__(self, known: int = 0, hits: int = 0, imports: tuple[str, ...] | None = None) -> None:
+        self.known = known
+        self.hits = hits
+        self.imports = imports
+        """Dotted names as written (`.utils`, `torch.amp`); None until they were asked for."""
+
+
+class Needles:
+    """The needles of the sections that a run selects."""
+
+    def __init__(self, sections: Iterable[SectionInfo]) -> None:
+        self.groups: list[Groups] = []
+        numbers: dict[Groups, int] = {}
+        self.sections: list[tuple[SectionInfo, tuple[int, ...]]] = []
+        for section in sections:
+            wanted = []
+            for group in section.needles:
+                if group not in numbers:
+                    numbers[group] = len(self.groups)
+                    self.groups.append(group)
+                wanted.append(numbers[group])
+            self.sections.append((section, tuple(wanted)))
+        self.first = sorted({wanted[0] for _, wanted in self.sections if wanted})
+
+    def test(self, mask: Mask, data: bytes, numbers: Iterable[int]) -> None:
+        """Look for groups in a file's bytes, each at most once."""
+        for number in numbers:
+            bit = 1 << number
+            if not mask.known & bit:
+                mask.known |= bit
+                for needle in self.groups[number]:
+                    if needle in data:
+                        mask.hits |= bit
+                        break
+
+    def survivors(
+        self, masks: dict[str, Mask], load: Callable[[str], bytes], lookup: Lookup
+    ) -> dict[str, list[SectionInfo]]:
+        """The sections that may speak about each file; files without any are left out.
+
+        Every mask must know the groups in `first`.
+        """
+        found: dict[str, list[SectionInfo]] = {}
+        graph = _Graph(masks, load, lookup)
+        for section, wanted in self.sections:
+            if not wanted:
+                for path in masks:
+                    found.setdefault(path, []).append(section)
+                continue
+            rare = 1 << wanted[0]
+            holders = {path for path, mask in masks.items() if mask.hits & rare}
+            if not holders:
+                continue
+            candidates = holders | graph.importers(holders)
+            bits = sum(1 << number for number in wanted)
+            for path in candidates:
+                if self._covered(path, wanted, bits, masks, graph):
+                    found.setdefault(path, []).append(section)
+        return found
+
+    def _covered(
+        self, path: str, wanted: tuple[int, ...], bits: int, masks: dict[str, Mask], graph: _Graph
+    ) -> bool:
+        """Whether the file and what it imports have all groups between them."""
+        hits, seen, layer = 0, {path}, [path]
+        for hop in range(HOPS + 1):
+            for item in layer:
+                mask = masks[item]
+                if bits & ~mask.known:
+                    self.test(mask, graph.load(item), wanted)
+                hits |= mask.hits & bits
+                if hits == bits:
+                    return True
+            if hop < HOPS:
+                layer = [near for item in layer for near in graph.imports(item) if near not in seen]
+                seen.update(layer)
+        return False
+
+
+class _Graph:
+    """Who imports whom among the files of the run; worked out only when a section asks."""
+
+    def __init__(self, masks: dict[str, Mask], load: Callable[[str], bytes], lookup: Lookup) -> None:
+        self.masks = masks
+        self.load = load
+        self.lookup = lookup
+        self._imports: dict[str, tuple[str, ...]] = {}
+        self._importers: dict[str, list[str]] | None = None
+
+    def imports(self, path: str) -> tuple[str, ...]:
+        """The files that a file imports."""
+        found = self._imports.get(path)
+        if found is None:
+            mask = self.masks[path]
+            if mask.imports is None:
+                mask.imports = imported_names(self.load(path), path)
+            found = self._imports[path] = tuple(
+                near for near in self.lookup.files(path, mask.imports) if near in self.masks
+            )
+        return found
+
+    def importers(self, targets: Iterable[str]) -> set[str]:
+        """The files that reach one of `targets` within the hops."""
+        if self._importers is None:
+            self._importers = {}
+            for path in self.masks:
+                for near in self.imports(path):
+                    self._importers.setdefault(near, []).append(path)
+        found: set[str] = set()
+        layer = set(targets)
+        for _ in range(HOPS):
+            layer = {path for item in layer for path in self._importers.get(item, ())} - found
+            found |= layer
+        return found
+
+
+def imported_names(data: bytes, path: str) -> tuple[str, ...]:
+    """The modules that a file's bytes import, and what it takes from them, as dotted names."""
+    pattern = _JUPYTER_IMPORT if path.endswith(".ipynb") else _IMPORT
+    found: dict[str, None] = {}
+    for module, names, plain in pattern.findall(b"\n" + data if data[:1] in (b"f", b"i") else data):
+        if plain:
+            for part in plain.decode("utf-8", "replace").partition("#")[0].split(","):
+                if words := part.split():
+                    found[words[0]] = None
+            continue
+        base = module.decode("utf-8", "replace")
+        found[base] = None
+        for part in names.decode("utf-8", "replace").strip("() \t").split(","):
+            if match := _NAME.match(part.strip()):
+                found[base + ("" if base.endswith(".") else ".") + match.group()] = None
+    return tuple(found)
+
+
+class Lookup:
+    """From dotted names to files of the run, whatever folder is on the path."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._by_stem: dict[str, list[str]] = {}
+        for path in paths:
+            stem, extension = os.path.splitext(path)
+            if extension in (".py", ".pyi"):
+                folder, _, name = stem.rpartition(os.sep)
+                if name == "__init__":
+                    stem, name = folder, folder.rpartition(os.sep)[2]
+                self._by_stem.setdefault(name, []).append(path)
+
+    def files(self, importer: str, names: Iterable[str]) -> list[str]:
+        """The files that the names may stand for, seen from `importer`; too many rather than too few."""
+        found: dict[str, None] = {}
+        folder = os.path.dirname(importer)
+        for name in names:
+            bare = name.lstrip(".")
+            level = len(name) - len(bare)
+            candidates = self._by_stem.get(bare.rpartition(".")[2])
+            if not candidates or not bare:
+                if level and not bare:
+                    candidates = self._by_stem.get(_up(folder, level).rpartition(os.sep)[2], [])
+                else:
+                    continue
+            tail = bare.replace(".", os.sep)
+            base = _up(folder, level) if level else ""
+            for path in candidates:
+                stem = path.rpartition(".")[0]
+                stem = stem.removesuffix(os.sep + "__init__")
+                wanted = os.path.join(base, tail) if level and tail else base or tail
+                if (level and stem == wanted) or (
+                    not level and (stem == tail or stem.endswith(os.sep + tail))
+                ):
+                    found[path] = None
+        return [path for path in found if path != importer]
+
+
+def _up(folder: str, level: int) -> str:
+    for _ in range(level - 1):
+        folder = os.path.dirname(folder)
+    return folder

@@ -1,0 +1,139 @@
+"""Source to the standard library's `ast`, for every kind of file, or to the reason why not.
+
+Each block is parsed on its own, so that an error names its cell; all positions are those of
+`Source.text`. Syntax that is newer than the running Python gets a second chance through LibCST
+(`qalint.newer_syntax`), IPython's magics through `qalint.ipython`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from collections.abc import Iterator
+from .source import Block, Source
+
+
+class Broken(Exception):
+    """Not valid Python: `offset` into the text, and Python's own words."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class BeyondLimit(Exception):
+    """Valid or not, the text is deeper than can be parsed safely; the text names the limit."""
+
+
+_TOO_NEW = (
+    f"the syntax is newer than Python {sys.version_info[0]}.{sys.version_info[1]}, on which qalint runs here"
+)
+
+
+def tree_of(source: Source) -> ast.Module:
+    """The tree of all Python blocks. Raises Broken for the first error, or BeyondLimit."""
+    if source.kind == "python":
+        return _whole(source)
+    body: list[ast.stmt] = []
+    for block in source.blocks:
+        if block.language == "python":
+            body += _block(source, block)
+    return ast.Module(body=body, type_ignores=[])
+
+
+def broken_blocks(source: Source) -> Iterator[Broken]:
+    """The error of each block that has one."""
+    for block in source.blocks:
+        if block.language != "python":
+            continue
+        try:
+            if source.kind == "python":
+                _whole(source)
+            else:
+                _block(source, block)
+        except Broken as error:
+            yield error
+
+
+def parse(text: str) -> ast.Module:
+    """`ast.parse` without its warnings. Raises SyntaxError or BeyondLimit."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except (RecursionError, MemoryError) as error:
+        raise BeyondLimit("it is nested more deeply than Python's own parser accepts") from error
+    except SyntaxError as error:
+        if "too many nested" in error.msg or "too many statically nested" in error.msg:
+            raise BeyondLimit(f"it is nested more deeply than Python accepts ({error.msg})") from error
+        raise
+    except ValueError as error:
+        raise SyntaxError(str(error), ("<unknown>", 1, 1, None)) from error
+
+
+def _whole(source: Source) -> ast.Module:
+    try:
+        return parse(source.text)
+    except SyntaxError as error:
+        from .newer_syntax import downgrade
+
+        older = downgrade(source.text)
+        if older is not None:
+            try:
+                return parse(older)
+            except SyntaxError:
+                error.msg = _TOO_NEW
+        raise _broken(source, error, Block(0, len(source.text)), 0) from error
+
+
+def _block(source: Source, block: Block) -> list[ast.stmt]:
+    """The statements of one cell, at the positions of the whole text."""
+    text = source.text[block.start : block.end]
+    row = source.row(block.start) - 1
+    try:
+        return _shifted(text, row)
+    except SyntaxError as first:
+        error = first
+        for attempt in _attempts(source, text):
+            try:
+                return _shifted(attempt, row)
+            except SyntaxError as another:
+                error = another
+        raise _broken(source, error, block, row) from first
+
+
+def _attempts(source: Source, text: str) -> Iterator[str]:
+    plain = text
+    if source.kind == "jupyter":
+        from .ipython import neutralise
+
+        plain = neutralise(text)
+        yield plain
+    from .newer_syntax import downgrade
+
+    older = downgrade(plain)
+    if older is not None:
+        yield older
+
+
+def _shifted(text: str, rows: int) -> list[ast.stmt]:
+    """Parse a cell so that its first line is line `rows + 1`; a fence may be indented as a whole."""
+    if text[:1] in " \t" and text.strip():
+        first = text.lstrip("\r\n")
+        if first[:1] in " \t" and rows:
+            wrapped = parse("\n" * (rows - 1) + "if 1:\n" + text).body[0]
+            assert isinstance(wrapped, ast.If)
+            return wrapped.body
+    return parse("\n" * rows + text).body
+
+
+def _broken(source: Source, error: SyntaxError, block: Block, rows: int) -> Broken:
+    """The error at its place; Python counts lines of the padded cell, and columns in code points."""
+    row = min(max(error.lineno or 1, rows + 1), source.row(block.end))
+    start = source.line_starts[row - 1]
+    offset = start + max((error.offset or 1) - 1, 0)
+    last = max(block.start, block.end - 1)
+    line_end = start + len(source.line(row))
+    return Broken(error.msg, max(block.start, min(offset, line_end, last)))

@@ -1,0 +1,183 @@
+"""Work in child processes: one that dies or hangs costs one job, and the rest goes on.
+
+Forked children inherit everything that the parent has prepared; only job numbers go in, and only
+marshalled results come out. Where the system cannot fork, the jobs run in this process.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+SECONDS = 60.0
+"""How long one job may take on the wall clock before its process is killed."""
+MEMORY = 6 * 1024**3
+"""The address space that a worker may use, in bytes."""
+
+_HEADER = struct.Struct("<I")
+CAN_FORK = hasattr(os, "fork") and sys.platform != "win32"
+
+
+class Done(NamedTuple):
+    """The result of job `number`; `failure` says how its process ended where there is none."""
+
+    number: int
+    result: Any
+    failure: str | None
+
+
+class _Worker:
+    """One child with its two pipes."""
+
+    def __init__(self, work: Callable[[int], Any], others: list[_Worker]) -> None:
+        to_read, self.requests = os.pipe()
+        self.answers, to_write = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            for other in others:
+                os.close(other.requests)
+                os.close(other.answers)
+            os.close(self.requests)
+            os.close(self.answers)
+            _serve(work, to_read, to_write)
+        os.close(to_read)
+        os.close(to_write)
+        self.job: int | None = None
+        self.deadline = 0.0
+        self.buffer = b""
+
+    def give(self, job: int, seconds: float) -> None:
+        """Hand over a job."""
+        self.job = job
+        self.deadline = time.monotonic() + seconds
+        try:
+            os.write(self.requests, _HEADER.pack(job))
+        except BrokenPipeError:
+            pass  # Its end is seen when its answer is awaited.
+
+    def take(self) -> Any | None:
+        """The answer if it is complete; raises EOFError if the child is gone."""
+        data = os.read(self.answers, 1 << 20)
+        if not data:
+            raise EOFError
+        self.buffer += data
+        if len(self.buffer) < _HEADER.size:
+            return None
+        (size,) = _HEADER.unpack_from(self.buffer)
+        if len(self.buffer) < _HEADER.size + size:
+            return None
+        answer, self.buffer = self.buffer[_HEADER.size :], b""
+        return (marshal.loads(answer),)
+
+    def end(self, *, kill: bool) -> str:
+        """Close the pipes, collect the child, and say how it ended."""
+        if kill:
+            os.kill(self.pid, signal.SIGKILL)
+        for descriptor in (self.requests, self.answers):
+            os.close(descriptor)
+        _, status = os.waitpid(self.pid, 0)
+        if os.WIFSIGNALED(status):
+            return f"was ended by signal {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"ended with status {os.WEXITSTATUS(status)}"
+
+
+def run(
+    jobs: list[int], work: Callable[[int], Any], workers: int, seconds: float = SECONDS
+) -> Iterator[Done]:
+    """The results of `work(job)` in the order in which they are ready. `workers` 0: in this process."""
+    if not workers or not CAN_FORK:
+        for job in jobs:
+            yield Done(job, work(job), None)
+        return
+    pending = jobs[::-1]
+    crew: list[_Worker] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        for _ in range(min(workers, len(jobs))):
+            crew.append(_Worker(work, crew))
+            crew[-1].give(pending.pop(), seconds)
+        while crew:
+            yield from _round(crew, pending, work, seconds)
+    finally:
+        for worker in crew:
+            worker.end(kill=True)
+
+
+def _round(
+    crew: list[_Worker], pending: list[int], work: Callable[[int], Any], seconds: float
+) -> Iterator[Done]:
+    """Wait for the next answers, deaths and deadlines; hand out the next jobs."""
+    now = time.monotonic()
+    wait = max(0.0, min(worker.deadline for worker in crew) - now)
+    ready, _, _ = select.select([worker.answers for worker in crew], [], [], wait)
+    for worker in list(crew):
+        job = worker.job
+        assert job is not None
+        if worker.answers in ready:
+            try:
+                answer = worker.take()
+            except EOFError:
+                crew.remove(worker)
+                yield Done(job, None, "the process that checked it " + worker.end(kill=False))
+                _replace(crew, pending, work, seconds)
+                continue
+            if answer is None:
+                continue
+            yield Done(job, answer[0], None)
+            if pending:
+                worker.give(pending.pop(), seconds)
+            else:
+                crew.remove(worker)
+                worker.end(kill=False)
+        elif time.monotonic() >= worker.deadline:
+            crew.remove(worker)
+            worker.end(kill=True)
+            yield Done(job, None, f"checking it took longer than {seconds:g} seconds and was stopped")
+            _replace(crew, pending, work, seconds)
+
+
+def _replace(crew: list[_Worker], pending: list[int], work: Callable[[int], Any], seconds: float) -> None:
+    if pending:
+        crew.append(_Worker(work, crew))
+        crew[-1].give(pending.pop(), seconds)
+
+
+def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
+    """The life of a child: it never returns."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _limit_memory()
+        gc.set_threshold(50_000, 20, 50)
+        while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
+            payload = marshal.dumps(work(_HEADER.unpack(header)[0]))
+            data = memoryview(_HEADER.pack(len(payload)) + payload)
+            while data:
+                data = data[os.write(answers, data) :]
+        status = 0
+    except BaseException:  # the parent reports it as a death; nothing of the child may escape
+        import traceback
+
+        if os.environ.get("QALINT_DEBUG"):
+            traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (ImportError, ValueError, OSError):
+        pass

@@ -1,0 +1,324 @@
+"""Many files: bytes first, then the cache, then as many processes as pay, then one sorted result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import pool, reader
+from .cache import Cache, Entry, digest_of, holds, stat_of
+from .config import Configs
+from .diagnostic import Diagnostic, Region
+from .discovery import Found
+from .linter import REPORT_AT, Linter
+from .needles import Lookup, Mask, Needles
+from .outcome import Outcome
+from .policy import Policy
+from .registry import Catalog, SectionInfo
+from .suppressions import MARKS
+
+SYNTAX_BUDGET = 4_000_000
+"""Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
+
+Beyond it only those named on the command line are: parsing a million lines in which nothing can be
+found would cost more than everything else."""
+PARALLEL_BYTES = 150_000
+"""Processes pay above this much code that has to be parsed."""
+
+
+class Runner:
+    """Lints sets of files; keeps what the rounds of a fixing run can share."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        configs: Configs,
+        *,
+        cache: Cache | None = None,
+        jobs: int | None = None,
+        filters: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.configs = configs
+        self.cache = cache
+        self.jobs = jobs
+        self.filters = filters
+        """False: no needles and no gates; the findings must be the same."""
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self.parsed = 0
+        """How many files were parsed in the last round."""
+        self.unparsed = 0
+        """How many files hold nothing that a rule could speak of and were not even parsed."""
+        self._policies: dict[str, Policy] = {}
+
+    def policy(self, path: str) -> Policy:
+        """What holds for a file, its own script block included."""
+        found = self._policies.get(path)
+        if found is None:
+            found = self._policies[path] = self.configs.policy(path, _load_or_nothing(path))
+        return found
+
+    def lint(self, files: Iterable[Found], linted: frozenset[str] | None = None) -> dict[str, Outcome]:
+        """The outcome of every file. `linted`: all files of the run, if `files` are only some of them."""
+        batch = _Batch(self, list(files), linted)
+        return batch.run()
+
+    def forget(self, path: str) -> None:
+        """The file's bytes have changed: nothing that was derived from them holds."""
+        self._policies.pop(path, None)
+
+
+class _Batch:
+    """One round over some files."""
+
+    def __init__(self, runner: Runner, files: list[Found], linted: frozenset[str] | None) -> None:
+        self.runner = runner
+        self.files = files
+        self.linted = frozenset(found.path for found in files) if linted is None else linted
+        self.named = {found.path for found in files if found.named}
+        self.masks: dict[str, Mask] = {}
+        self.entries: dict[str, Entry] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.marked: set[str] = set()
+        """Files with a suppression comment, which is judged even where no section can speak."""
+        self.sizes: dict[str, int] = {}
+        self.unreadable: set[str] = set()
+        self.needles = Needles(self._sections())
+
+    def run(self) -> dict[str, Outcome]:
+        for found in self.files:
+            self._scan(found)
+        survivors = self._survivors()
+        jobs: list[str] = []
+        budget = SYNTAX_BUDGET
+        unparsed = 0
+        for path in self.masks:
+            sections = survivors.get(path, [])
+            if self._from_cache(path, sections):
+                continue
+            if not sections and path not in self.marked and path not in self.named:
+                budget -= self.sizes[path]
+                if budget < 0:
+                    unparsed += 1
+                    self.outcomes[path] = Outcome(path)
+                    self._keep(path)
+                    continue
+            jobs.append(path)
+        self.runner.unparsed = unparsed
+        self.runner.parsed = len(jobs)
+        self._lint(jobs + sorted(self.unreadable), survivors)
+        if self.runner.cache is not None and not reader.overlay:
+            self.runner.cache.save()
+        return self.outcomes
+
+    def _sections(self) -> list[SectionInfo]:
+        """The sections of which some file's policy may enable a rule."""
+        codes: set[str] = set()
+        for folder in {os.path.dirname(found.path) for found in self.files}:
+            codes |= self.runner.configs.of_folder(folder).enabled
+        return [section for section in self.runner.catalog.sections if codes.intersection(section.codes)]
+
+    def _scan(self, found: Found) -> None:
+        """First tier for one file: what the cache knows of its bytes, or the bytes themselves."""
+        path = found.path
+        cache = self.runner.cache
+        entry = cache.entry(path) if cache is not None and path not in reader.overlay else None
+        stat = (found.stat or stat_of(path)) if path not in reader.overlay else None
+        if entry is not None and stat is not None and entry.stat == stat:
+            self._adopt(path, entry)
+            return
+        try:
+            data = reader.load(path)
+        except reader.Unreadable:
+            self.unreadable.add(path)
+            return
+        digest = digest_of(data) if cache is not None else b""
+        if entry is not None and entry.digest == digest and stat is not None:
+            entry.stat = stat
+            self._adopt(path, entry)
+            if cache is not None:
+                cache.keep(path, entry)
+            return
+        mask = Mask()
+        scripted = b"# /// script" in data
+        if reader.kind_of(path) == "markdown" and b"marimo" not in data:
+            mask.known = -1
+        elif self.runner.filters:
+            self.needles.test(mask, data, self.needles.first)
+        self.entries[path] = Entry(stat or (0, len(data)), digest, mask, scripted)
+        self.masks[path] = mask
+        self.sizes[path] = len(data)
+        if any(mark in data for mark in MARKS):
+            self.marked.add(path)
+            self.entries[path].marked = True
+        if not scripted:
+            self.runner._policies.setdefault(path, self.runner.configs.of_file(path).policy(path))
+
+    def _adopt(self, path: str, entry: Entry) -> None:
+        self.entries[path] = entry
+        self.masks[path] = entry.mask
+        self.sizes[path] = entry.stat[1]
+        if entry.marked:
+            self.marked.add(path)
+        if not entry.scripted:
+            self.runner._policies.setdefault(path, self.runner.configs.of_file(path).policy(path))
+
+    def _survivors(self) -> dict[str, list[SectionInfo]]:
+        if not self.runner.filters:
+            sections = [section for section, _ in self.needles.sections]
+            return {path: list(sections) for path, mask in self.masks.items() if mask.known != -1}
+        lookup = Lookup(self.masks)
+        found = self.needles.survivors(self.masks, _load_or_nothing, lookup)
+        tested = {section.id for section, _ in self.needles.sections}
+        scripted = {path for path, entry in self.entries.items() if entry.scripted}
+        kept = {}
+        for path in found.keys() | scripted:
+            enabled = self.runner.policy(path).enabled
+            sections = found.get(path, [])
+            if path in scripted:
+                sections += [section for section in self.runner.catalog.sections if section.id not in tested]
+            speaking = [section for section in sections if enabled.intersection(section.codes)]
+            if speaking and self.masks[path].known != -1:
+                kept[path] = speaking
+        return kept
+
+    def _from_cache(self, path: str, sections: list[SectionInfo]) -> bool:
+        """Whether an earlier outcome holds; it is taken if so."""
+        entry = self.entries[path]
+        if entry.outcome is None or entry.policy != self.runner.policy(path).key:
+            return False
+        if not {section.id for section in sections} <= set(entry.sections):
+            return False
+        if not entry.outcome:
+            self.outcomes[path] = Outcome(path)
+            return True
+        outcome = Outcome.unpack(entry.outcome)
+        if not holds(outcome, self.linted):
+            return False
+        outcome.seconds = {}
+        self.outcomes[path] = outcome
+        return True
+
+    def _lint(self, jobs: list[str], survivors: dict[str, list[SectionInfo]]) -> None:
+        if not jobs:
+            return
+        linter = Linter(
+            self.runner.catalog,
+            self.runner.policy,
+            linted=self.linted,
+            project=_project(),
+            gates=self.runner.filters,
+        )
+        jobs.sort(key=lambda path: (-self.sizes.get(path, 0), path))
+        workers = self._workers(jobs)
+        if workers > 1:
+            for section in {
+                section.id: section for path in jobs for section in survivors.get(path, [])
+            }.values():
+                self.runner.catalog.load(section)
+
+        def work(number: int) -> Any:
+            path = jobs[number]
+            return linter.lint(path, survivors.get(path, [])).pack()
+
+        for count, done in enumerate(pool.run(list(range(len(jobs))), work, workers), 1):
+            path = jobs[done.number]
+            if done.failure is None:
+                outcome = Outcome.unpack(done.result)
+            else:
+                outcome = self._lost(path, done.failure)
+            self.outcomes[path] = outcome
+            self._remember(path, outcome, survivors.get(path, []))
+            if self.runner.progress is not None:
+                self.runner.progress(count, len(jobs))
+
+    def _workers(self, jobs: list[str]) -> int:
+        wanted = self.runner.jobs
+        if wanted is not None:
+            return wanted
+        if sum(self.sizes.get(path, 0) for path in jobs) < PARALLEL_BYTES:
+            return 1
+        try:
+            return len(os.sched_getaffinity(0))
+        except AttributeError:
+            return os.cpu_count() or 1
+
+    def _remember(self, path: str, outcome: Outcome, sections: list[SectionInfo]) -> None:
+        cache = self.runner.cache
+        entry = self.entries.get(path)
+        if cache is None or entry is None or outcome.failed or reader.overlay:
+            return
+        entry.policy = self.runner.policy(path).key
+        entry.sections = tuple(sorted(section.id for section in sections))
+        silent = not (outcome.diagnostics or outcome.candidates or outcome.consulted or outcome.elsewhere)
+        entry.outcome = () if silent else outcome.pack()
+        cache.keep(path, entry)
+
+    def _keep(self, path: str) -> None:
+        if self.runner.cache is not None and not reader.overlay:
+            self.runner.cache.keep(path, self.entries[path])
+
+    def _lost(self, path: str, failure: str) -> Outcome:
+        """The outcome of a file whose process died or hung."""
+        info = self.runner.catalog.rules["QA0003"]
+        outcome = Outcome(path)
+        outcome.diagnostics.append(
+            Diagnostic(
+                code=info.code,
+                name=info.name,
+                message=f"Internal error: this file could not be checked ({failure}); {REPORT_AT}.",
+                severity=info.severity,
+                confidence="high",
+                filename=path,
+                cell=None,
+                notebook_cell=None,
+                region=Region(1, 1, 1, 1),
+                related=(),
+                fix=None,
+                help=None,
+                status="new",
+                checklist=(),
+                url=info.url,
+                noqa_row=1,
+                fingerprint=digest_of(b"QA0003").hex(),
+            )
+        )
+        return outcome
+
+
+def _load_or_nothing(path: str) -> bytes:
+    try:
+        return reader.load(path)
+    except reader.Unreadable:
+        return b""
+
+
+def _project() -> Any:
+    try:
+        from .analysis.project import Project
+    except ImportError:
+        return None
+    return Project()
+
+
+def merge(outcomes: Iterable[Outcome], linted: frozenset[str]) -> list[Diagnostic]:
+    """All findings of a run, each once, sorted; suppressions that no file needs become QA0004."""
+    by_path = sorted(outcomes, key=lambda outcome: outcome.path)
+    used = {hit for outcome in by_path for hit in outcome.used}
+    found: dict[tuple[Any, ...], Diagnostic] = {}
+    for outcome in by_path:
+        for item in outcome.diagnostics:
+            key: tuple[Any, ...] = (item.filename, item.cell, item.region, item.code)
+            if item.code in ("QA0001", "QA0003", "QA0005"):
+                key += (item.message,)
+            if item.filename in linted or item.filename == outcome.path:
+                found.setdefault(key, item)
+    for outcome in by_path:
+        for number, entry, item, hits in outcome.candidates:
+            if (outcome.path, number, entry) not in used:
+                shown = item._replace(status="suppressed") if hits else item
+                found[(item.filename, item.cell, item.region, item.code)] = shown
+    return sorted(found.values(), key=Diagnostic.sort_key)

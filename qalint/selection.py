@@ -1,0 +1,89 @@
+"""Which rules run: `select`, `ignore` and their kin, as in ruff.
+
+Layers (configuration file, variables, command line) follow one another; a layer that gives
+`select` starts anew. Inside a layer the more specific entry wins, and `ignore` wins among equals:
+`ALL` < a prefix < a longer prefix < a code or name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .errors import UsageError, did_you_mean
+from .registry import ALWAYS, Catalog, RuleInfo
+
+_EXACT = 100
+
+
+class Layer(NamedTuple):
+    """One source of choices. `select` None: it says nothing of the kind."""
+
+    select: tuple[str, ...] | None = None
+    extend: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+class Selector:
+    """Resolves what users write (codes, prefixes, names, `ALL`) to codes."""
+
+    def __init__(self, catalog: Catalog, *, preview: bool = False) -> None:
+        self.catalog = catalog
+        self.preview = preview
+
+    def codes(self, text: str, where: str) -> frozenset[str]:
+        """The codes an entry stands for, preview rules left out unless asked for. `where` is for the error."""
+        rules = self.catalog.rules
+        if text == "ALL":
+            return frozenset(code for code, rule in rules.items() if self._allowed(rule))
+        exact = self.catalog.names.get(text, text if text in rules else None)
+        if exact is not None:
+            return frozenset({exact}) if self._allowed(rules[exact]) else frozenset()
+        found = frozenset(code for code in rules if code.startswith(text)) if text else frozenset()
+        if not found:
+            known = [*rules, *self.catalog.names, "ALL"]
+            raise UsageError(f"Unknown rule `{text}` in `{where}`{did_you_mean(text, known)}.")
+        return frozenset(code for code in found if self._allowed(rules[code]))
+
+    def enabled(self, layers: Sequence[tuple[str, Layer]]) -> frozenset[str]:
+        """The rules that all layers together enable; each comes with the name of where it stands."""
+        chosen = frozenset(
+            code for code, rule in self.catalog.rules.items() if rule.default and self._allowed(rule)
+        )
+        for where, layer in layers:
+            chosen = self._apply(chosen, where, layer)
+        return chosen | frozenset(ALWAYS)
+
+    def ignored(self, entries: Iterable[str], where: str) -> frozenset[str]:
+        """The codes that entries of `ignore` or `per-file-ignores` take away."""
+        everything = Selector(self.catalog, preview=True)
+        found: set[str] = set()
+        for text in entries:
+            found |= everything.codes(text, where)
+        return frozenset(found) - frozenset(ALWAYS)
+
+    def _apply(self, chosen: frozenset[str], where: str, layer: Layer) -> frozenset[str]:
+        verdicts: dict[str, bool] = {}
+        steps: list[tuple[int, int, frozenset[str]]] = []
+        for text in (*(layer.select or ()), *layer.extend):
+            steps.append((_rank(text, self.catalog), 1, self.codes(text, f"{where}select")))
+        everything = Selector(self.catalog, preview=True)
+        for text in layer.ignore:
+            steps.append((_rank(text, self.catalog), 2, everything.codes(text, f"{where}ignore")))
+        for _, kind, codes in sorted(steps, key=lambda step: step[:2]):
+            verdicts.update(dict.fromkeys(codes, kind == 1))
+        base = frozenset() if layer.select is not None else chosen
+        taken = {code for code, verdict in verdicts.items() if verdict}
+        dropped = {code for code, verdict in verdicts.items() if not verdict}
+        return (base | taken) - dropped
+
+    def _allowed(self, rule: RuleInfo) -> bool:
+        return self.preview or not rule.preview
+
+
+def _rank(text: str, catalog: Catalog) -> int:
+    if text == "ALL":
+        return 0
+    if text in catalog.rules or text in catalog.names:
+        return _EXACT
+    return len(text)
