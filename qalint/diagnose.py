@@ -76,18 +76,22 @@ def recognise(log: str) -> list[Recognised]:
     """The symptoms that a log shows, each once, in the order in which they first appear."""
     found: dict[str, Recognised] = {}
     lines = _ANSI.sub("", log).splitlines()
-    for row, line in enumerate(lines, 1):
-        # A message may be wrapped at the width of a terminal: two lines are read as one as well.
-        wide = line + " " + lines[row].strip() if row < len(lines) else line
-        for text in dict.fromkeys((line, wide)):
-            matches = [each for each, pattern in _compiled() if pattern.search(text)]
-            if matches:
-                best = max(each.specific for each in matches)
-                for each in matches:
-                    if each.specific == best:
-                        found.setdefault(each.name, Recognised(each, line.strip(), row))
-                break
+    seen = [_in_line(line) for line in lines]
+    for row, line in enumerate(lines):
+        matches = seen[row]
+        if not matches and row + 1 < len(lines) and not seen[row + 1]:
+            # A message may be wrapped at the width of a terminal: two lines are read as one.
+            matches = _in_line(f"{line} {lines[row + 1].strip()}")
+        for each in matches:
+            found.setdefault(each.name, Recognised(each, line.strip(), row + 1))
     return list(found.values())
+
+
+def _in_line(line: str) -> list[Symptom]:
+    """The symptoms of one line: those that know it best."""
+    matches = [each for each, pattern in _compiled() if pattern.search(line)]
+    best = max((each.specific for each in matches), default=0)
+    return [each for each in matches if each.specific == best]
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

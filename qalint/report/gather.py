@@ -1,21 +1,143 @@
-"""What a report is made from: the files, every rule's findings on them, and their analyses."""
+"""What reports and diagnoses are made from: the files, and what every rule says about them."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .. import parsing, reader
+from ..config import Config, Configs
 from ..diagnostic import Diagnostic
+from ..discovery import Discovery, Found
+from ..errors import UsageError
+from ..file import File
+from ..registry import RuleInfo, catalog
+from ..report_data import Report
+from ..runner import Runner, merge
+from ..source import Source
+
+Problem = UsageError
+"""Why a report cannot be made, in one sentence."""
+
+STANDARD_INPUT = "stdin.py"
 
 
-class Problem(Exception):
-    """Why a report cannot be made, in one sentence."""
+class EveryRule(Configs):
+    """The configuration of each file, with every rule on that it does not ignore."""
+
+    def _config(self, path: str | None, root: str) -> Config:
+        if path not in self._by_file:
+            config = super()._config(path, root)
+            layers: list[tuple[str, dict[str, Any]]] = [("qalint", {"select": ["ALL"]})]
+            for where, layer in config.layers:
+                layers.append((where, {key: value for key, value in layer.items() if key != "select"}))
+            self._by_file[path] = Config(root, layers, self.catalog)
+        return self._by_file[path]
 
 
-def gather(paths: list[str]) -> Any:
-    """The findings and files under `paths`."""
-    raise Problem("judging files comes with the runner")
+class Gathered:
+    """The findings of every rule on some files, and the files themselves.
+
+    `findings` are the ones that no comment suppresses, of every confidence, sorted. `files` parses each
+    file anew, so that its analyses can be asked for evidence.
+    """
+
+    def __init__(self, target: str, configs: Configs, runner: Runner, found: list[Found]) -> None:
+        self.target = target
+        self.catalog = runner.catalog
+        self.paths = [each.path for each in found]
+        self._runner = runner
+        outcomes = runner.lint(found)
+        linted = frozenset(self.paths)
+        self.all = merge(outcomes.values(), linted)
+        self.findings = [item for item in self.all if item.status == "new"]
+        self.unknowns = {path: outcome.unknowns for path, outcome in outcomes.items() if outcome.unknowns}
+        self._sources: dict[str, Source | None] = {}
+        self._files: dict[str, File | None] = {}
+        self._project = _project()
+
+    def broken(self) -> dict[str, Diagnostic]:
+        """The files that could not be read, parsed or judged, with the finding that says so."""
+        return {item.filename: item for item in self.findings if item.code in ("QA0001", "QA0002", "QA0003")}
+
+    def source(self, path: str) -> Source | None:
+        """The text of a file, or None."""
+        if path not in self._sources:
+            try:
+                self._sources[path] = reader.read(path)
+            except reader.Unreadable:
+                self._sources[path] = None
+        return self._sources[path]
+
+    def files(self) -> Iterator[File]:
+        """The files that can be parsed, and that hold anything to judge, in order."""
+        for path in self.paths:
+            if (file := self.file(path)) is not None:
+                yield file
+
+    def file(self, path: str) -> File | None:
+        """One parsed file, or None."""
+        if path not in self._files:
+            self._files[path] = None
+            source = self.source(path)
+            if source is not None and not (source.kind == "markdown" and not source.blocks):
+                try:
+                    policy = self._runner.policy(path)
+                    file = File(source, parsing.tree_of(source), self._project, policy.floors)
+                    if self._project is not None:
+                        self._project.adopt(file)
+                    self._files[path] = file
+                except (parsing.Broken, parsing.BeyondLimit):
+                    pass
+        return self._files[path]
+
+    def rule(self, code: str) -> RuleInfo | None:
+        """What is known of a rule."""
+        return self.catalog.rules.get(code)
+
+    def report(self, findings: Iterable[Diagnostic], **options: Any) -> Report:
+        """The findings as the output formats of `check` take them."""
+        return Report(
+            tuple(findings),
+            files=len(self.paths),
+            base=os.getcwd(),
+            get_source=self.source,
+            get_rule=self.rule,
+            **options,
+        )
+
+
+def gather(paths: list[str]) -> Gathered:
+    """Every rule's findings on the files under `paths`. Raises `Problem` (UsageError)."""
+    known = catalog()
+    configs = EveryRule(known)
+    discovery = Discovery(configs)
+    given = [path for path in paths if path != "-"]
+    discovery.add(given)
+    found = discovery.sorted()
+    if "-" in paths:
+        path = os.path.abspath(STANDARD_INPUT)
+        reader.overlay[path] = sys.stdin.buffer.read()
+        found.append(Found(path, None, True))
+    return Gathered(", ".join(paths), configs, Runner(known, configs), found)
+
+
+def _project() -> Any:
+    from ..runner import _project as project
+
+    return project()
 
 
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:
     """The JSON of one finding, as `qalint check` writes it."""
-    raise NotImplementedError
+    from ..output.json import as_json
+
+    return as_json(finding, Report())
+
+
+def readable(path: str) -> str:
+    """A path as people read it: relative to the working folder where it lies below."""
+    base = os.getcwd()
+    return os.path.relpath(path, base) if path.startswith(base + os.sep) else path

@@ -36,3 +36,10 @@ def deliver(command: str, text: str, output_file: str | None) -> int:
         print(f"qalint {command}: cannot write {output_file}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    import shutil
+
+    return shutil.get_terminal_size((80, 24)).columns

@@ -283,7 +283,7 @@ class UnexplainedHyperparameters(Advice):
     question = "hyperparameters"
 
     def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"nothing says why the {gap.topic} has this value: `{_short(gap.text)}`"
+        return f"no reason is given for the {gap.topic}: `{_short(gap.text)}`"
 
     def _advice(self, gap: Gap, answer: Answer) -> str:
         return f"say why, and what a larger or smaller {gap.topic} would do"
