@@ -89,11 +89,12 @@ def facts(rule: RuleInfo) -> list[tuple[str, str]]:
 
 def markdown(rule: RuleInfo) -> str:
     """The page as Markdown, with a heading, a table of facts and the options."""
-    rows = "".join(f"| {name} | {value.replace('|', '&#124;')} |\n" for name, value in facts(rule))
+    (_, code), *others = facts(rule)
+    rows = "".join(f"| {name} | {value.replace('|', '&#124;')} |\n" for name, value in others)
     text = rule.explanation
     if rule.options:
         text = _with_options(rule)
-    return f"# {rule.name} ({rule.code})\n\n{rule.summary}\n\n| | |\n|---|---|\n{rows}\n{text}\n"
+    return f"# {rule.name} ({rule.code})\n\n{rule.summary}\n\n| Code | {code} |\n|---|---|\n{rows}\n{text}\n"
 
 
 def _with_options(rule: RuleInfo) -> str:

@@ -24,13 +24,16 @@ def render(report: Report) -> str:
     paint = Paint(report.color)
     width = min(max(report.width, 40), 120)
     out = []
+    drawn: set[tuple[str, PlainFix]] = set()
     for diagnostic in report.shown:
-        out += [line + "\n" for line in _block(diagnostic, report, paint, width)]
+        out += [line + "\n" for line in _block(diagnostic, report, paint, width, drawn)]
         out.append("\n")
     return "".join(out) + closing(report, paint)
 
 
-def _block(diagnostic: Diagnostic, report: Report, paint: Paint, width: int) -> list[str]:
+def _block(
+    diagnostic: Diagnostic, report: Report, paint: Paint, width: int, drawn: set[tuple[str, PlainFix]]
+) -> list[str]:
     out = [*_header(diagnostic, report, paint, width), _arrow(diagnostic, report, paint)]
     here, elsewhere = _split(diagnostic)
     lines = lines_of(report.get_source(diagnostic.filename), diagnostic.cell)
@@ -48,7 +51,9 @@ def _block(diagnostic: Diagnostic, report: Report, paint: Paint, width: int) -> 
     if diagnostic.help:
         out += _labelled("help", diagnostic.help, paint, width)
     if diagnostic.fix is not None:
-        out += _fix(diagnostic, diagnostic.fix, report, paint, width)
+        key = (diagnostic.filename, diagnostic.fix)
+        out += _fix(diagnostic, diagnostic.fix, report, paint, width, again=key in drawn)
+        drawn.add(key)
     return out
 
 
@@ -75,7 +80,7 @@ def _arrow(diagnostic: Diagnostic, report: Report, paint: Paint) -> str:
     path = relative(diagnostic.filename, report.base)
     where = position(path, diagnostic.cell, diagnostic.region.row, diagnostic.region.column)
     words = [diagnostic.name, diagnostic.severity, *remarks_of(diagnostic)]
-    if diagnostic.notebook_cell:
+    if diagnostic.notebook_cell and diagnostic.notebook_cell != "_":
         words.append(f"cell {one_line(diagnostic.notebook_cell)}")
     return f"{paint('blue', '-->')} {where} {paint('dim', '(' + ', '.join(words) + ')')}"
 
@@ -105,13 +110,20 @@ def _labelled(label: str, text: str, paint: Paint, width: int) -> list[str]:
     return [paint("cyan", label) + first[len(label) :], *rest]
 
 
-def _fix(diagnostic: Diagnostic, fix: PlainFix, report: Report, paint: Paint, width: int) -> list[str]:
-    """What the fix does, as words and as a diff, and how it is applied."""
+def _fix(
+    diagnostic: Diagnostic, fix: PlainFix, report: Report, paint: Paint, width: int, *, again: bool
+) -> list[str]:
+    """What the fix does, as words and as a diff, and how it is applied.
+
+    Findings with one cause share a fix: its diff is drawn once.
+    """
     how = {
         "safe": "safe: applied by `--fix`",
         "unsafe": "unsafe: read it first; applied by `--fix --unsafe-fixes`",
         "display-only": "for you to apply: it needs a decision",
     }[fix.applicability]
+    if again:
+        return _labelled("fix", f"{fix.message} (the fix shown above)", paint, width)
     out = _labelled("fix", f"{fix.message} ({how})", paint, width)
     lines = lines_of(report.get_source(diagnostic.filename), diagnostic.cell)
     if lines is not None and fix.edits:

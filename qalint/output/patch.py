@@ -67,16 +67,19 @@ def patch(lines: Lines, edits: tuple[PlainEdit, ...], paint: Paint, width: int) 
     if not changed:
         return []
     shown: list[tuple[int, str, Row, int]] = []
-    shift = 0
+    shift = end = 0
     for hunk in changed:
+        if end and hunk.row > end:
+            shown.append((0, "...", expand(""), 0))
         old, new = [expand(line) for line in hunk.old], [expand(line) for line in hunk.new]
         start = _first_difference(old, new)
         shown += [(hunk.row + index, "-", row, start) for index, row in enumerate(old)]
         shown += [(hunk.row + shift + index, "+", row, start) for index, row in enumerate(new)]
         shift += len(new) - len(old)
-        after = hunk.row + len(old)
+        after = end = hunk.row + len(hunk.old)
         if not (old and new) and after <= lines.count and lines[after].strip():
             shown.append((after + shift, " ", expand(lines[after]), 0))
+            end += 1
     left_out = len(shown) - LIMIT
     if left_out > 1:
         shown = shown[:LIMIT]
@@ -85,6 +88,9 @@ def patch(lines: Lines, edits: tuple[PlainEdit, ...], paint: Paint, width: int) 
     blank = " " * gutter + " " + paint("blue", "|")
     out = [blank]
     for number, sign, row, start in shown:
+        if not number:
+            out.append(paint("blue", sign))
+            continue
         at = max(0, start - room // 2) if row.offsets[-1] > room and start > room - 20 else 0
         text = f"{sign} {cut(row, at, room)}".rstrip()
         style = {"-": "removed", "+": "green", " ": "dim"}[sign]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from qalint.diagnostic import Region, RelatedPlace
+from qalint.diagnostic import PlainFix, Region, RelatedPlace
 from qalint.output import render
 from qalint.output.common import columns
 from qalint.report_data import Fixed
@@ -265,3 +265,17 @@ def test_what_was_fixed_is_listed_on_request(desk, clipped):
     text = render("concise", desk.report(clipped(), fixed=fixed, fixing=True))
     assert "Found 4 findings (3 fixed, 1 remaining) in 1 file: 1 critical.\n" in text
     assert "fixable" not in text
+
+
+def test_a_fix_that_findings_share_is_drawn_once(desk):
+    path = "/repo/src/shared.py"
+    desk.add(path, "_x = 1\ny = 2\nz = 3\nprint(_x)\n")
+    first = desk.replace(path, "_x = 1", "x = 1", "unsafe")
+    second = desk.replace(path, "_x)", "x)", "unsafe")
+    fix = PlainFix("unsafe", "Rename `_x` to `x`", (*first.edits, *second.edits))
+    text = render(
+        "full", desk.report(desk.finding(path, "_x = 1", fix=fix), desk.finding(path, "_x)", fix=fix))
+    )
+    assert ("  |\n1 - _x = 1\n1 + x = 1\n...\n4 - print(_x)\n4 + print(x)\n  |\n") in text
+    assert text.count("4 + print(x)") == 1
+    assert "fix: Rename `_x` to `x` (the fix shown above)\n" in text
