@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .notebook_symptoms import more_rows, shows_more
 from .symptoms import Reports, Symptom, gradient_ratio, trained
 
 BASE = ("plain", "still", "reference", "overflow", "underflow", "tiny-reference")
@@ -38,12 +39,13 @@ class Oracle(NamedTuple):
     looks: tuple[Look, ...] = ()
     compare: Compare | None = None
     extra: tuple[str, ...] = ()
-    """Runs beyond `BASE`; see `probe.MODES`."""
+    """Runs beyond the usual; see `probe.MODES` and `notebook_probe`."""
+    notebook: bool = False
 
     @property
     def modes(self) -> tuple[str, ...]:
         """The runs that it takes."""
-        return BASE + self.extra
+        return (("plain",) if self.notebook else BASE) + self.extra
 
     def declared(self, found: list[Symptom]) -> list[Symptom]:
         """Those of the symptoms that this oracle declares."""
@@ -54,6 +56,11 @@ def see(*looks: str, extra: tuple[str, ...] = (), compare: Compare | None = None
     """An oracle from `name` or `name pattern` texts."""
     parts = (look.partition(" ") for look in looks)
     return Oracle(tuple(Look(name, pattern) for name, _, pattern in parts), compare, extra)
+
+
+def notebook(*looks: str, extra: tuple[str, ...] = (), compare: Compare | None = None) -> Oracle:
+    """As `see`, for what a notebook shows."""
+    return see(*looks, extra=extra, compare=compare)._replace(notebook=True)
 
 
 def smaller_gradient(before: Reports, after: Reports) -> str | None:
@@ -154,3 +161,40 @@ TRAINING: dict[str, Oracle] = {
     "QA1711": see("warns fan_in_fan_out"),
     "QA1712": see("no-cuda", extra=("no-cuda",)),
 }
+
+NOTEBOOKS: dict[str, Oracle] = {
+    # Section 13
+    "QA1301": notebook("undefined-name"),
+    "QA1303": notebook(compare=shows_more),
+    "QA1304": notebook("undefined-name"),
+    "QA1305": notebook(compare=shows_more),
+    "QA1306": notebook(compare=shows_more),
+    "QA1307": notebook("unloadable", "cell-error"),
+    "QA1313": notebook("cell-error multiple"),
+    "QA1314": notebook("cell-error cycle"),
+    "QA1315": notebook("cell-error", "undefined-name", "unloadable"),
+    "QA1316": notebook("cell-error", "unloadable"),
+    "QA1317": notebook("string-shown"),
+    "QA1318": notebook("cell-error"),
+    "QA1319": notebook("cell-error", "unloadable"),
+    "QA1320": notebook("cell-error", "unloadable", "undefined-name"),
+    "QA1321": notebook("cell-error", "undefined-name", "unloadable"),
+    # Section 15
+    "QA1501": notebook("installs-though-there", extra=("present",)),
+    "QA1503": notebook("silent-install", extra=("missing",)),
+    "QA1504": notebook("unhandled-install-failure", extra=("broken",)),
+    "QA1505": notebook("stale-import", extra=("missing",)),
+    "QA1506": notebook("no-timeout", extra=("missing",)),
+    "QA1507": notebook("foreign-pip", extra=("missing",)),
+    # Section 16
+    "QA1601": notebook("mixed-kinds"),
+    "QA1606": notebook("cell-error callout kind"),
+    "QA1607": notebook(compare=more_rows),
+    "QA1608": notebook("page-size", "cell-error"),
+    "QA1611": notebook("selectable"),
+}
+
+
+def oracle_of(code: str) -> Oracle | None:
+    """The declared oracle of a rule, or None."""
+    return TRAINING.get(code) or NOTEBOOKS.get(code)

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def is_cuda(value: object) -> bool:
     """Whether an argument names a CUDA device."""
     if isinstance(value, torch.device):
-        return value.type == "cuda"
+        return bool(value.type == "cuda")
     return isinstance(value, str) and (value == "cuda" or value.startswith("cuda:"))
 
 
@@ -87,7 +87,7 @@ def answer_for_cuda() -> None:
     torch.nn.Parameter.__new__ = keep_tag
 
 
-class Pretend(TorchFunctionMode):
+class Pretend(TorchFunctionMode):  # type: ignore[misc]
     """Sends CUDA to the CPU; with `tags`, keeps the two apart. Use as a context manager."""
 
     TAG = "_pretended_device"
@@ -187,7 +187,8 @@ class Pretend(TorchFunctionMode):
             if sys._getframe(2).f_code.co_filename.endswith("grad_scaler.py"):
                 return CUDA
             raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
+                "Expected all tensors to be on the same device, "
+                "but found at least two devices, cuda:0 and cpu!"
             )
         return places[0]
 

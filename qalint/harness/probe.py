@@ -79,7 +79,8 @@ class Probe:
         self.taken: dict[int, int] = {}
         self.since_backward: dict[int, int] = {}
         self.stale: dict[int, Any] = {}
-        self.contaminated: set[int] = set()
+        self.contaminated: dict[int, Any] = {}
+        self.forward: dict[str, Any] | None = None
         self.finite_loss = True
         self.backwards = 0
         self.inside_scaler = 0
@@ -218,6 +219,8 @@ class Probe:
         def __enter__(self: Any) -> Any:
             dtype = str(self.fast_dtype).removeprefix("torch.") if self._enabled else "off"
             probe.note("autocast-enter", dtype=dtype)
+            if probe.forward is not None and dtype != "off":
+                probe.forward["autocast"] = dtype
             return enter(self)
 
         cls.__init__, cls.__enter__ = __init__, __enter__
@@ -260,9 +263,9 @@ class Probe:
         for key, (parameter, old) in list(self.stale.items()):
             grad = parameter.grad
             if grad is None or not bool((grad != 0).any()):
-                self.contaminated.discard(key)
+                self.contaminated.pop(key, None)
             elif grad.shape == old.shape and torch.equal(grad, old):
-                self.contaminated.add(key)
+                self.contaminated[key] = grad
             del self.stale[key]
 
     def patch_optimizer(self) -> None:
@@ -349,7 +352,10 @@ class Probe:
             "missing": sum(grad is None for grad in grads),
             "zero": sum(grad is not None and not bool((grad != 0).any()) for grad in grads),
             "count": len(grads),
-            "stale": sum(id(parameter) in self.contaminated for parameter in parameters),
+            # Backward adds in place; a gradient that was assigned anew is another tensor.
+            "stale": sum(
+                self.contaminated.get(id(parameter), parameter) is parameter.grad for parameter in parameters
+            ),
             "finite": all(grad is None or bool(torch.isfinite(grad).all()) for grad in grads),
             "half": sum(parameter.dtype == torch.float16 for parameter in parameters),
         }
@@ -390,6 +396,8 @@ class Probe:
                 result = call(self, *args, **kwargs)
             finally:
                 probe.forward_depth -= 1
+                if outermost:
+                    probe.forward = None
             if not torch.is_autocast_enabled("cpu"):
                 probe.look_for_promotion(self, args, result)
             return result
@@ -416,6 +424,7 @@ class Probe:
                 half=half,
                 grad=torch.is_grad_enabled(),
             )
+            self.forward = self.events[-1][3]
         if id(module) not in self.roots:
             self.roots[id(module)] = module
         self.watch(module.parameters())
@@ -496,7 +505,7 @@ def run(path: str, root: str, mode: Mode, *, uses_cuda: bool = True) -> dict[str
     caught: list[dict[str, Any]] = []
 
     def show(message: Any, category: type, filename: str, lineno: int, *_: Any) -> None:
-        file, line = probe.where()
+        _, line = probe.where()
         caught.append({"category": category.__name__, "message": str(message), "line": line})
 
     sys.argv = [path]
@@ -505,7 +514,7 @@ def run(path: str, root: str, mode: Mode, *, uses_cuda: bool = True) -> dict[str
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always")
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         if uses_cuda and mode.cuda != "none":

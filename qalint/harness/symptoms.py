@@ -121,7 +121,8 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
             )
         updates = sum(event[0] == "update" for event in overflow["events"])
         scales = overflow["scales"]
-        if updates >= 2 and len(scales) >= 2 and len(set(scales)) == 1 and scales[0] > 1e30:
+        skipped = not overflow["steps"]
+        if skipped and updates >= 2 and len(scales) >= 2 and len(set(scales)) == 1 and scales[0] > 1e30:
             yield Symptom("stuck-scale", f"{updates} updates, the scale stays {scales[0]:.3g}")
     if "devices" in reports:
         devices = reports["devices"]

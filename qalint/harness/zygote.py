@@ -11,6 +11,7 @@ A job is `{"kind", "path", "root", "seconds", "memory", ...}`; an answer is the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -47,7 +48,7 @@ def forbid_network() -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("the harness allows no network")
 
-    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+    socket.socket.connect = refuse  # type: ignore[method-assign]
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
@@ -131,9 +132,25 @@ def preload(names: list[str]) -> None:
         torch.set_num_threads(1)  # no thread pool may exist when the process forks
         warm_up()
     if "marimo" in names:
+        import importlib
+
         import marimo  # noqa: F401
 
         from . import notebook_probe  # noqa: F401
+
+        # Only for speed, and private: what marimo moves is simply imported later.
+        for name in (
+            "_cli.cli",
+            "_cli.export.session",
+            "_runtime.runtime",
+            "_export.file",
+            "_plugins.ui._impl.table",
+            "_output.md",
+            "_ast.load",
+            "_server.api.router",
+        ):
+            with contextlib.suppress(Exception):
+                importlib.import_module(f"marimo.{name}")
 
 
 def warm_up() -> None:
