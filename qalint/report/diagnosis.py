@@ -11,6 +11,7 @@ from ..diagnostic import Diagnostic
 from ..output.common import one_line
 from ..output.paint import Paint
 from ..report_data import Report
+from .frames import frames
 
 
 class Judged(NamedTuple):
@@ -97,10 +98,7 @@ def text(diagnosis: Diagnosis, report: Report) -> str:
             out.append("")
             out += _wrap(f"{number}. {judged.cause.rule}: {judged.cause.why}", width, "", "   ")
             out += _wrap(f"fix: {judged.cause.fix}", width, "   ", "     ")
-            for finding in judged.proven:
-                from ..output.full import _block
-
-                out += ["   " + line for line in _block(finding, report, paint, width - 3)]
+            out += [("   " + line).rstrip() for line in frames(judged.proven, report, width - 3)]
         out.append("")
     if others:
         title = _others_title(diagnosis, bool(proven))

@@ -12,8 +12,8 @@ from qalint.registry import rules
 
 CODES = {rule.code for rule in rules()}
 
-# What torch 2.13, transformers, PEFT and accelerate say, older wordings included, and the rule that comes first or
-# must be among the causes.
+# What torch 2.13, transformers, PEFT and accelerate say, older wordings included, the symptom, and one of its
+# causes.
 MESSAGES = [
     ("ValueError: Attempting to unscale FP16 gradients.", "unscale-fp16-gradients", "QA1102"),
     ("ValueError: Attempting to unscale FP16 gradients.", "unscale-fp16-gradients", "QA1128"),
@@ -402,7 +402,8 @@ def test_what_the_code_proves_comes_first(capsys, tmp_path):
 def test_a_log_on_standard_input_leads_to_the_files_of_its_traceback(capsys, monkeypatch, tmp_path):
     code = tmp_path / "train.py"
     code.write_text(PROVEN)
-    log = f'  File "{code}", line 4, in <module>\nFutureWarning: `torch.cuda.amp.GradScaler(args...)` is deprecated.\n'
+    warning = "FutureWarning: `torch.cuda.amp.GradScaler(args...)` is deprecated."
+    log = f'  File "{code}", line 4, in <module>\n{warning}\n'
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(log.encode())))
     assert main(["-"]) == 0
     captured = capsys.readouterr()
