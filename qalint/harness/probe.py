@@ -505,7 +505,7 @@ def run(path: str, root: str, mode: Mode, *, uses_cuda: bool = True) -> dict[str
     caught: list[dict[str, Any]] = []
 
     def show(message: Any, category: type, filename: str, lineno: int, *_: Any) -> None:
-        _, line = probe.where()
+        line = probe.where()[1]
         caught.append({"category": category.__name__, "message": str(message), "line": line})
 
     sys.argv = [path]

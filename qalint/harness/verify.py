@@ -76,7 +76,7 @@ def run(files: dict[str, str], main: str, oracle: Oracle, workers: Workers) -> R
 
 def see(reports: Reports, oracle: Oracle) -> list[Symptom]:
     """All symptoms in the reports."""
-    return (notebook_symptoms if oracle.notebook else symptoms).symptoms(reports)
+    return notebook_symptoms.symptoms(reports) if oracle.notebook else symptoms.symptoms(reports)
 
 
 def verify_bad(case: Case, rule: RuleFacts, oracle: Oracle, fixer: Fixer, workers: Workers) -> Entry | None:
@@ -120,9 +120,8 @@ def judge(oracle: Oracle, before: Reports, after: Reports) -> tuple[str, str, st
         return (*texts, "refuted", "the fix breaks something: " + "; ".join(map(str, brought)))
     if shown and not still:
         return (*texts, "confirmed", "")
-    if oracle.compare is not None and not any(
-        "lost" in report for report in (*before.values(), *after.values())
-    ):
+    lost = any("lost" in report for report in (*before.values(), *after.values()))
+    if oracle.compare is not None and not lost:
         difference = oracle.compare(before, after)
         if difference is not None:
             return (difference, "none", "confirmed", "")

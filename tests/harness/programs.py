@@ -128,7 +128,8 @@ FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
     "scaler in the loop": ({SCALER: "", ZERO: "    " + SCALER + ZERO}, "stuck-scale", ""),
     "update between optimizers": (
         {
-            OPTIMIZER: "optimizer = torch.optim.SGD(trained[:2], lr=1e-2)\nother = torch.optim.SGD(trained[2:], lr=1e-2)\n",
+            OPTIMIZER: "optimizer = torch.optim.SGD(trained[:2], lr=1e-2)\n"
+            "other = torch.optim.SGD(trained[2:], lr=1e-2)\n",
             ZERO: ZERO + "    other.zero_grad()\n",
             UNSCALE + CLIP: UNSCALE + "    scaler.unscale_(other)\n",
             STEP + UPDATE: STEP + UPDATE + "    scaler.step(other)\n" + UPDATE,
@@ -204,8 +205,8 @@ FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "inert adapter": (
         {
-            "torch.randn(base.in_features, rank, device=where)": "torch.zeros(base.in_features, rank, device=where)",
-            "torch.randn(rank, base.out_features, device=where)": "torch.zeros(rank, base.out_features, device=where)",
+            "torch.randn(base.in_features, rank": "torch.zeros(base.in_features, rank",
+            "torch.randn(rank, base.out_features": "torch.zeros(rank, base.out_features",
         },
         "zero-gradient",
         "",
@@ -273,7 +274,8 @@ HARMLESS: dict[str, dict[str, str]] = {
         ),
     },
     "two optimizers": {
-        OPTIMIZER: "optimizer = torch.optim.SGD(trained[:2], lr=1e-2)\nother = torch.optim.Adam(trained[2:], lr=1e-2)\n",
+        OPTIMIZER: "optimizer = torch.optim.SGD(trained[:2], lr=1e-2)\n"
+        "other = torch.optim.Adam(trained[2:], lr=1e-2)\n",
         ZERO: ZERO + "    other.zero_grad()\n",
         UNSCALE + CLIP: UNSCALE,
         STEP: STEP + "    scaler.step(other)\n",
