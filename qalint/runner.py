@@ -50,6 +50,8 @@ class Runner:
         self.seconds: dict[str, float] = {}
         self.parsed = 0
         """How many files were parsed in the last round."""
+        self.survivors: dict[str, list[SectionInfo]] = {}
+        """The sections that the bytes of each file left in the last round."""
         self.unparsed = 0
         """How many files hold nothing that a rule could speak of and were not even parsed."""
         self._policies: dict[str, Policy] = {}
@@ -91,7 +93,7 @@ class _Batch:
     def run(self) -> dict[str, Outcome]:
         for found in self.files:
             self._scan(found)
-        survivors = self._survivors()
+        survivors = self.runner.survivors = self._survivors()
         jobs: list[str] = []
         budget = SYNTAX_BUDGET
         unparsed = 0
@@ -196,6 +198,8 @@ class _Batch:
             self.outcomes[path] = Outcome(path)
             return True
         outcome = Outcome.unpack(entry.outcome)
+        if reader.overlay and not reader.overlay.keys().isdisjoint(outcome.consulted):
+            return False
         if not holds(outcome, self.linted):
             return False
         outcome.seconds = {}
@@ -209,7 +213,7 @@ class _Batch:
             self.runner.catalog,
             self.runner.policy,
             linted=self.linted,
-            project=_project(),
+            project=project(),
             gates=self.runner.filters,
         )
         jobs.sort(key=lambda path: (-self.sizes.get(path, 0), path))
@@ -296,7 +300,8 @@ def _load_or_nothing(path: str) -> bytes:
         return b""
 
 
-def _project() -> Any:
+def project() -> Any:
+    """The other files of the repository, as analyses see them; one for each process."""
     try:
         from .analysis.project import Project
     except ImportError:

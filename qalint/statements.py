@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .source import Source
 
 TYPE_CHECKING = False
@@ -12,6 +14,19 @@ _NESTED = ("body", "orelse", "finalbody", "handlers", "cases")
 _CELL_DECORATORS = ("cell", "function", "class_definition")
 
 
+class CellLines(NamedTuple):
+    """Lines of one marimo cell: the end of its signature, its first statement, its end.
+
+    `outside` are the lines where marimo keeps no comments: decorator and signature, and the final `return`.
+    """
+
+    header_end: int
+    first: int
+    first_end: int
+    last: int
+    outside: tuple[tuple[int, int], ...]
+
+
 class Statements:
     """Lines of simple statements and of the headers of compound ones, from one walk of the tree."""
 
@@ -19,7 +34,8 @@ class Statements:
         self.source = source
         self.extents: dict[int, int] = {}
         """First line (decorators included) to last line of each simple statement or header."""
-        self._cells: list[tuple[int, int, int, tuple[tuple[int, int], ...]]] = []
+        self.cells: list[CellLines] = []
+        """The cells of a marimo notebook in a Python file."""
         if tree is not None:
             self._collect(tree)
 
@@ -29,9 +45,9 @@ class Statements:
         rows: tuple[tuple[int, int], ...] = ((row, row), (start, end))
         if not alone:
             rows = ((start if end == row else row, row),)
-        for header_end, first, first_end, more in self._cells:
-            if (alone and header_end < row < first) or (not alone and row in (first, first_end)):
-                rows += more
+        for cell in self.cells:
+            if (cell.header_end < row < cell.first) if alone else (row in (cell.first, cell.first_end)):
+                rows += cell.outside
         return rows
 
     def holding(self, row: int) -> tuple[int, int]:
@@ -80,7 +96,7 @@ class Statements:
         if type(last).__name__ == "Return":
             more += (_lines(last),)
         first = _lines(body[0])
-        self._cells.append((_header_end(node, body), first[0], first[1], more))
+        self.cells.append(CellLines(_header_end(node, body), *first, _lines(node)[1], more))
 
 
 def _header_end(node: ast.AST, body: list[ast.stmt]) -> int:

@@ -103,7 +103,9 @@ def mismatches(path: str, code: str | None = None) -> list[str]:
     wanted, got = expected(path), found(path, code)
     missing = [f"no finding for the mark {mark}" for mark in wanted if mark not in got]
     surplus = [f"a finding without a mark {mark}" for mark in got if mark not in wanted]
-    doubled = [f"more than one finding {mark}" for mark in set(got) if got.count(mark) > wanted.count(mark) > 0]
+    doubled = [
+        f"more than one finding {mark}" for mark in set(got) if got.count(mark) > wanted.count(mark) > 0
+    ]
     return missing + surplus + doubled
 
 

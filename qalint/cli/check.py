@@ -88,7 +88,7 @@ class Check:
         if self.fixing or arguments.diff:
             from ..fixing import Fixer
 
-            fixer = Fixer(runner, unsafe=self.values["unsafe-fixes"])
+            fixer = Fixer(runner, unsafe=self.values["unsafe-fixes"], write=not arguments.diff)
             fixes = fixer.run(files)
             self.warnings += fixes.messages
             outcomes = fixes.outcomes
@@ -169,16 +169,20 @@ class Check:
             get_rule=self.catalog.rules.get,
             get_rules=lambda: list(self.catalog.rules.values()),
         )
+        text: str | None
         if arguments.diff:
             assert fixes is not None
-            text = fixes.diff(os.getcwd())
+            _write_bytes(fixes.diff(os.getcwd()), self.values["output-file"])
+            number = sum(fixed.number for fixed in fixes.fixed)
+            self.warnings += [f"Would fix {number} finding{'s' * (number != 1)}."] if number else []
+            text = None
         elif self.stdin and self.fixing:
             assert fixes is not None
             sys.stdout.flush()
             sys.stdout.buffer.write(next(iter(reader.overlay.values()), b""))
             sys.stdout.buffer.flush()
             print(render(self.values["output-format"], report), end="", file=sys.stderr)
-            text = ""
+            text = None
         elif arguments.statistics:
             from ..output import statistics
 
@@ -188,7 +192,8 @@ class Check:
             text = ""
         else:
             text = render(self.values["output-format"], report)
-        _write(text, self.values["output-file"])
+        if text is not None:
+            _write(text, self.values["output-file"])
         self._further_outputs(report)
         if not arguments.quiet:
             for message in self.warnings:
@@ -209,7 +214,7 @@ class Check:
         """Whether standard output takes colours."""
         wanted = self.arguments.color or os.environ.get("QALINT_COLOR") or "auto"
         if wanted != "auto" or self.values["output-file"]:
-            return wanted == "always"
+            return bool(wanted == "always")
         if os.environ.get("NO_COLOR"):
             return False
         if os.environ.get("FORCE_COLOR"):
@@ -315,6 +320,15 @@ def _write(text: str, path: str | None) -> None:
             file.write(text)
     except OSError as error:
         raise UsageError(f"The output file {path} cannot be written: {error.strerror}.") from error
+
+
+def _write_bytes(data: bytes, path: str | None) -> None:
+    if path is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        _write(data.decode("utf-8", "replace"), path)
 
 
 def _top_level(folder: str) -> str:

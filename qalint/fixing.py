@@ -1,0 +1,294 @@
+"""Applying fixes until nothing changes, and refusing those that cannot be trusted.
+
+A round takes the fixes of all findings that do not touch one another, file by file, and lints again
+everything that depends on a changed file. A result that does not parse, does not survive its own
+encoding, or brings findings that were not there before is refused, and the fix that did it is
+named. Nothing is written before all rounds are done; then each file is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from . import reader
+from .diagnostic import Diagnostic, PlainEdit
+from .discovery import Found
+from .errors import UsageError
+from .outcome import Outcome
+from .report_data import Fixed
+from .runner import Runner, merge
+from .source import Source
+
+MAX_ROUNDS = 50
+"""No sequence of real fixes is longer; two rules that undo each other's work are."""
+
+_CONFIDENCES = ("high", "medium", "low")
+
+
+class Change(NamedTuple):
+    """The content of one file before and after all fixes."""
+
+    before: bytes
+    after: bytes
+
+
+class Fixes:
+    """What a fixing run did."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.changes: dict[str, Change] = {}
+        self.messages: list[str] = []
+        self._fixed: dict[tuple[str, str, str], int] = {}
+
+    @property
+    def fixed(self) -> list[Fixed]:
+        """How much was fixed, by file and rule."""
+        return [Fixed(*key, number) for key, number in sorted(self._fixed.items())]
+
+    def count(self, items: Iterable[Diagnostic]) -> None:
+        """Note that the fixes of these findings hold."""
+        for item in items:
+            key = (item.filename, item.code, item.name)
+            self._fixed[key] = self._fixed.get(key, 0) + 1
+
+    def diff(self, base: str) -> bytes:
+        """All changes as a patch that `patch -p0` applies in the folder `base`."""
+        import difflib
+
+        pieces: list[bytes] = []
+        for path, change in sorted(self.changes.items()):
+            name = os.path.relpath(path, base) if path.startswith(base + os.sep) else path
+            label = name.encode("utf-8", "surrogateescape")
+            lines = difflib.diff_bytes(
+                difflib.unified_diff, _lines(change.before), _lines(change.after), label, label
+            )
+            for line in lines:
+                pieces.append(line)
+                if not line.endswith(b"\n"):
+                    pieces.append(b"\n\\ No newline at end of file\n")
+        return b"".join(pieces)
+
+
+class Fixer:
+    """Fixes the files of a run; `write=False` leaves them alone and only says what would change."""
+
+    def __init__(self, runner: Runner, *, unsafe: bool, write: bool = True) -> None:
+        self.runner = runner
+        self.wanted = ("safe", "unsafe") if unsafe else ("safe",)
+        self.write = write
+        self.fixes = Fixes()
+        self._refused: set[tuple[str, str, str, str]] = set()
+        self._single: set[str] = set()
+        """Files in which fixes are tried one by one, since together they went wrong."""
+
+    def run(self, files: list[Found]) -> Fixes:
+        """Lint and fix until nothing changes."""
+        linted = frozenset(found.path for found in files)
+        by_path = {found.path: found for found in files}
+        held = dict(reader.overlay)
+        outcomes = self.fixes.outcomes = self.runner.lint(files, linted)
+        try:
+            for _ in range(MAX_ROUNDS):
+                plan = self._plan(merge(outcomes.values(), linted))
+                if not plan:
+                    break
+                for path, items in plan.items():
+                    self._try(path, items, outcomes, by_path, linted)
+            else:
+                self._unstable(merge(outcomes.values(), linted))
+            self._record(held)
+            if self.write:
+                self._replace_all(held)
+        finally:
+            if self.write or not held:
+                kept = {path: reader.overlay[path] for path in held if path in reader.overlay}
+                reader.overlay.clear()
+                reader.overlay.update(kept)
+        return self.fixes
+
+    def _plan(self, found: list[Diagnostic]) -> dict[str, list[Diagnostic]]:
+        """For each file the findings whose fixes are taken in this round, none touching another."""
+        plan: dict[str, list[Diagnostic]] = {}
+        taken: dict[str, list[PlainEdit]] = {}
+        for item in found:
+            if not self._eligible(item):
+                continue
+            assert item.fix is not None
+            chosen = plan.setdefault(item.filename, [])
+            if chosen and item.filename in self._single:
+                continue
+            edits = taken.setdefault(item.filename, [])
+            if not any(_touch(edit, other) for edit in item.fix.edits for other in edits):
+                chosen.append(item)
+                edits += item.fix.edits
+        return {path: items for path, items in plan.items() if items}
+
+    def _eligible(self, item: Diagnostic) -> bool:
+        if item.fix is None or item.status != "new" or item.fix.applicability not in self.wanted:
+            return False
+        if not item.fix.edits or _identity(item) in self._refused:
+            return False
+        config = self.runner.configs.of_file(item.filename)
+        shown = _CONFIDENCES.index(item.confidence) <= _CONFIDENCES.index(config.values["min-confidence"])
+        return shown and item.code in config.fixable
+
+    def _try(
+        self,
+        path: str,
+        items: list[Diagnostic],
+        outcomes: dict[str, Outcome],
+        by_path: dict[str, Found],
+        linted: frozenset[str],
+    ) -> None:
+        """Apply the fixes of one file, and take them back if the result cannot be trusted."""
+        before = reader.load(path)
+        reason = self._apply(path, before, items)
+        if reason is None:
+            affected = [
+                other
+                for other, outcome in outcomes.items()
+                if other == path or path in outcome.consulted or path in outcome.elsewhere
+            ]
+            old = {other: outcomes[other] for other in affected if other in outcomes}
+            new = self.runner.lint([by_path[other] for other in affected if other in by_path], linted)
+            reason = _worse(old, new)
+            if reason is None:
+                outcomes.update(new)
+                self.fixes.count(items)
+                return
+        self._put(path, before)
+        if len(items) > 1:
+            self._single.add(path)
+            return
+        item = items[0]
+        self._refused.add(_identity(item))
+        where = f"{os.path.relpath(path)}:{item.region.row}"
+        self.fixes.messages.append(f"The fix of {item.code} at {where} was refused: {reason}.")
+
+    def _apply(self, path: str, before: bytes, items: list[Diagnostic]) -> str | None:
+        """Put the changed content in place; the reason why not, if it does not survive."""
+        source = reader.decode(path, before)
+        edits = [edit for item in items if item.fix is not None for edit in item.fix.edits]
+        try:
+            after = reader.rewrite(source, edits)
+        except UnicodeEncodeError:
+            return f"the encoding {source.encoding} cannot hold the result"
+        except ValueError as error:
+            return str(error)
+        if after == before:
+            return "it changes nothing"
+        try:
+            again = reader.decode(path, after)
+        except reader.Unreadable as error:
+            return f"the result cannot be read: {error}"
+        if source.kind == "python" and again.text != _edited(source, edits):
+            return "the result does not survive being written and read again"
+        self._put(path, after)
+        return None
+
+    def _put(self, path: str, data: bytes) -> None:
+        reader.overlay[path] = data
+        self.runner.forget(path)
+
+    def _record(self, held: dict[str, bytes]) -> None:
+        for path, after in reader.overlay.items():
+            before = held[path] if path in held else _on_disk(path)
+            if before is not None and before != after:
+                self.fixes.changes[path] = Change(before, after)
+
+    def _replace_all(self, held: dict[str, bytes]) -> None:
+        for path, change in sorted(self.fixes.changes.items()):
+            if path in held:
+                continue
+            if _on_disk(path) != change.before:
+                self.fixes.messages.append(
+                    f"{os.path.relpath(path)} was changed meanwhile and is left as it is."
+                )
+                continue
+            replace(path, change.after)
+
+    def _unstable(self, found: list[Diagnostic]) -> None:
+        left = sorted({(item.filename, item.code) for item in found if self._eligible(item)})
+        shown = ", ".join(f"{code} in {os.path.relpath(path)}" for path, code in left[:5])
+        self.fixes.messages.append(
+            f"Fixes did not come to an end after {MAX_ROUNDS} rounds ({shown}); please report this."
+        )
+
+
+def replace(path: str, data: bytes) -> None:
+    """Replace a file as a whole, through a symbolic link and with its mode. UsageError if that fails."""
+    target = os.path.realpath(path)
+    temporary = f"{target}.{os.getpid()}.qalint-tmp"
+    try:
+        status = os.stat(target)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, stat.S_IMODE(status.st_mode))
+        if hasattr(os, "chown"):
+            with contextlib.suppress(OSError):
+                os.chown(temporary, status.st_uid, status.st_gid)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise UsageError(f"The file {os.path.relpath(path)} cannot be written: {error.strerror}.") from error
+
+
+def _worse(old: dict[str, Outcome], new: dict[str, Outcome]) -> str | None:
+    """Why the new outcomes are worse than the old ones, if they are."""
+    before = _counts(old.values())
+    for code, number in sorted(_counts(new.values()).items()):
+        if number > before.get(code, 0):
+            if code == "QA0002":
+                return "the result is not valid Python"
+            return f"the result brings {code}"
+    return None
+
+
+def _counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for outcome in outcomes:
+        for code, number in outcome.counts.items():
+            total[code] = total.get(code, 0) + number
+        for item in outcome.diagnostics:
+            if item.code in ("QA0001", "QA0002", "QA0003"):
+                total[item.code] = total.get(item.code, 0) + 1
+    return total
+
+
+def _edited(source: Source, edits: list[PlainEdit]) -> str:
+    text = source.text
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end), reverse=True):
+        text = text[: edit.start] + edit.content + text[edit.end :]
+    return text
+
+
+def _touch(one: PlainEdit, other: PlainEdit) -> bool:
+    return one.start <= other.end and other.start <= one.end
+
+
+def _identity(item: Diagnostic) -> tuple[str, str, str, str]:
+    assert item.fix is not None
+    return item.filename, item.code, item.fingerprint, item.fix.message
+
+
+def _on_disk(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """The lines as `patch` counts them: after LF only."""
+    parts = data.split(b"\n")
+    lines = [part + b"\n" for part in parts[:-1]]
+    return [*lines, parts[-1]] if parts[-1] else lines
