@@ -86,11 +86,18 @@ class FreezeHasNoEffect(Rule):
         if not misspelt(target.attr) or not is_parameter(names, target):
             return
         end = names.file.source.span(target).end
+        fix = edits.safe("Write `requires_grad`", edits.swap(end - len(target.attr), end, "requires_grad"))
+        help = "the attribute is called `requires_grad`"
+        if is_module(names, target.value):
+            fix = edits.safe(
+                "Call `requires_grad_`", edits.replace(statement, f"{owner}.requires_grad_({value})")
+            )
+            help = f"call `{owner}.requires_grad_({value})`"
         yield self.finding(
             names.file.place(target),
-            f"`{target.attr}` is no attribute of a parameter: `{owner}` stays as it was",
-            help="the attribute is called `requires_grad`",
-            fix=edits.safe("Write `requires_grad`", edits.swap(end - len(target.attr), end, "requires_grad")),
+            f"`{target.attr}` is no attribute of torch: `{owner}` stays as it was",
+            help=help,
+            fix=fix,
         )
 
     def compared(self, names: Names, edits: Edits, compare: ast.Compare) -> Iterator[Finding]:
@@ -172,6 +179,8 @@ def is_module(names: Names, expr: ast.expr, depth: int = 0) -> bool:
         return False
     if isinstance(expr, ast.Call):
         return made_module(names, expr, depth)
+    if isinstance(expr, ast.Attribute) and isinstance(expr.value, ast.Name) and expr.value.id == "self":
+        return module_attribute(names, expr, depth)
     if not isinstance(expr, ast.Name):
         return False
     bindings = names.bindings(expr)
@@ -179,6 +188,18 @@ def is_module(names: Names, expr: ast.expr, depth: int = 0) -> bool:
         module_binding(names, expr, binding.kind, binding.value, binding.statement, depth)
         for binding in bindings
     )
+
+
+def module_attribute(names: Names, attribute: ast.Attribute, depth: int) -> bool:
+    """Whether every assignment to `self.x` in the file gives it a module."""
+    values = [
+        node.value
+        for node in ast.walk(names.file.tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and target.attr == attribute.attr
+    ]
+    return bool(values) and all(is_module(names, value, depth + 1) for value in values)
 
 
 def module_binding(

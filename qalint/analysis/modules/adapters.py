@@ -1,0 +1,219 @@
+"""`Adapters`: which of the things that a program puts into its models are adapters, and their lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+from .analysis import Modules
+from .events import Event, compatible
+from .library import part
+from .values import Cell, Const, Func, Mod, Optim, Param, Params, Seq, Site, Value
+
+if TYPE_CHECKING:
+    from ...file import File
+    from ...rule import Place
+
+
+class Injection:
+    """All adapters that one program puts into one model."""
+
+    def __init__(self, model: Mod, program: int) -> None:
+        self.model = model
+        self.program = program
+        self.events: list[Event] = []
+        self.cells: set[Cell] = set()
+        """The adapters and everything in them that is their own."""
+
+    @property
+    def first(self) -> Event:
+        """The first adapter's injection."""
+        return self.events[0]
+
+    @property
+    def peft(self) -> bool:
+        """Whether peft does it, which freezes the base and registers by itself."""
+        return all(event.how == "peft" for event in self.events)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the model came to be in this program, so that nothing was done to it before."""
+        return self.model.loaded
+
+    @property
+    def name(self) -> str:
+        """What the user calls the model."""
+        return self.model.name or "the model"
+
+    @property
+    def site(self) -> Site:
+        """The injection as it stands in the function that has the model."""
+        return outer(self.first, self.model)
+
+
+def outer(event: Event, model: Mod) -> Site:
+    """Where `event` stands in the function in which `model` came to be: itself, or the call that led to it."""
+    depth = 0
+    for one, other in zip(event.stack, model.stack, strict=False):
+        if one.node is not other.node:
+            break
+        depth += 1
+    while depth < len(event.stack) and hasattr(event.stack[depth].node, "body"):
+        depth += 1
+    return event.stack[depth] if depth < len(event.stack) else event.site
+
+
+class Adapters:
+    """The injections of a file's programs."""
+
+    def __init__(self, modules: Modules) -> None:
+        self.modules = modules
+        self.run = modules.run
+        self.paired: set[Cell] = set()
+        for event in modules.all("pair"):
+            rank, rank2 = event.info["rank"], event.info["rank2"]
+            if rank is None or rank2 is None or rank.term == rank2.term:
+                self.paired |= {event.target, event.value}
+        self.injections: list[Injection] = []
+        table: dict[tuple[int, int], Injection] = {}
+        for event in modules.all("attach"):
+            if event.how == "init" or not isinstance(event.target, Mod):
+                continue
+            root = event.target.root
+            cells = self.adapter_cells(event)
+            if cells is None:
+                continue
+            key = (event.program, id(root))
+            if key not in table:
+                table[key] = Injection(root, event.program)
+                self.injections.append(table[key])
+            table[key].events.append(event)
+            table[key].cells |= cells
+
+    @classmethod
+    def of(cls, file: File) -> Self | None:
+        """The adapters of `file`'s programs, None where there is no torch."""
+        modules = file.get(Modules)
+        return cls(modules) if modules is not None else None
+
+    def adapter_cells(self, event: Event) -> set[Cell] | None:
+        """The cells of the adapter that an injection brings, None where it brings none."""
+        if event.how == "peft":
+            return set()
+        value = event.value
+        if isinstance(value, Func):
+            found = {
+                cell
+                for pair in self.modules.all("pair")
+                for cell in (pair.target, pair.value)
+                if any(site.node is event.site.node for site in pair.stack) or pair.info["owner"] is value
+            }
+            return found or None
+        if not isinstance(value, Mod | Param):
+            return None
+        cells = own_cells(value)
+        if cells & self.paired:
+            return cells
+        if isinstance(value, Mod) and value.cls is not None and wraps(value, event.target.root):
+            return cells
+        return None
+
+    def place(self, site: Site) -> Place:
+        """The place of a site."""
+        return self.modules.place(site)
+
+    def after(self, injection: Injection, *kinds: str) -> Iterator[Event]:
+        """Events of the same program after the first injection, on a path that takes both."""
+        first = injection.first
+        for event in self.modules.all(*kinds):
+            if (
+                event.program == injection.program
+                and event.time > first.time
+                and compatible(event.guards, first.guards)
+            ):
+                yield event
+
+    def about(self, event: Event, injection: Injection) -> bool:
+        """Whether an event's target is the injection's model or a part of it."""
+        target = event.target
+        if isinstance(target, Param) and target.owner is not None:
+            target = target.owner
+        return isinstance(target, Mod) and held_by(target, injection.model)
+
+    def selection(self, optimizer: Optim, injection: Injection) -> set[str]:
+        """What of the model an optimizer owns: `all`, `trainable`, `named`, `part`, `adapters`, `unknown`."""
+        found: set[str] = set()
+        for value in optimizer.params:
+            found |= self.selected(value, injection.model, injection.cells)
+        return found
+
+    def selected(self, value: Value, model: Mod, cells: set[Cell]) -> set[str]:
+        """What of a model one of an optimizer's parameters is."""
+        if isinstance(value, Params):
+            if value.module in cells:
+                return {"adapters"}
+            if (
+                value.module.root is not model
+                and not held_by(value.module, model)
+                and not held_by(model, value.module)
+            ):
+                return {"other"}
+            if value.module.parent is not None:
+                return {"part"}
+            if "named" in value.filters:
+                return {"named"}
+            return {"trainable"} if "trainable" in value.filters else {"all"}
+        if isinstance(value, Param):
+            if value in cells:
+                return {"adapters"}
+            return {"part"} if value.owner is not None and value.owner.root is model else {"other"}
+        if isinstance(value, Mod):
+            return {"adapters"} if value in cells else {"other"}
+        if isinstance(value, Const | Seq):
+            return set()
+        return {"unknown"}
+
+
+def own_cells(value: Mod | Param) -> set[Cell]:
+    """A module or parameter and all that is in it, without parts of other models."""
+    found: set[Cell] = set()
+    queue: list[Value] = [value]
+    while queue:
+        cell = queue.pop()
+        if isinstance(cell, Seq):
+            queue.extend(cell.items)
+        if not isinstance(cell, Mod | Param) or cell in found:
+            continue
+        if isinstance(cell, Mod) and cell.parent is not None:
+            continue
+        found.add(cell)
+        queue.extend(cell.attrs.values())
+        if isinstance(cell, Mod):
+            queue.extend(cell.elements)
+    return found
+
+
+def wraps(value: Mod, model: Mod) -> bool:
+    """Whether a module holds a part of `model` and parameters of its own."""
+    parts = [cell for cell in value.attrs.values() if isinstance(cell, Mod | Param)]
+    inside = [
+        cell for cell in parts if isinstance(cell, Mod) and cell.parent is not None and cell.root is model
+    ]
+    own = [cell for cell in parts if not (isinstance(cell, Mod) and cell.parent is not None)]
+    return (bool(inside) and any(isinstance(cell, Param) and cell.tensor_of is None for cell in own)) or (
+        bool(inside)
+        and sum(
+            isinstance(cell, Mod) and cell.kind in {"Linear", "ParameterList", "ModuleList"} for cell in own
+        )
+        > 0
+    )
+
+
+def held_by(cell: Cell, model: Cell, depth: int = 0) -> bool:
+    """Whether `cell` is `model` or somewhere in it."""
+    if cell is model:
+        return True
+    return depth < 10 and any(held_by(holder, model, depth + 1) for holder, _ in cell.holders)
+
+
+__all__ = ["Adapters", "Injection", "held_by", "outer", "own_cells", "part", "wraps"]

@@ -1,0 +1,167 @@
+"""`Modules`: the programs of a file, run by the interpreter, and what they did."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+from ..notebook import Notebook
+from .events import Event
+from .interpreter import Interpreter, Stop
+from .library import module_base
+from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
+
+if TYPE_CHECKING:
+    from ...file import File
+    from ...rule import Place
+
+ROOTS = ("torch", "transformers", "peft", "loralib", "bitsandbytes")
+
+
+class Modules:
+    """What the programs of a file do to modules, parameters and tensors."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.run = Interpreter(resolver(file))
+        self.spent = False
+        self._tell()
+        self.events = self.run.events
+        self._kinds: dict[str, list[Event]] = {}
+        for event in self.events:
+            self._kinds.setdefault(event.kind, []).append(event)
+
+    @classmethod
+    def of(cls, file: File) -> Self | None:
+        """The analysis of `file`; None where it does not concern torch."""
+        if not any(root in file.source.text for root in ROOTS) and not _imports_files(file):
+            return None
+        return cls(file)
+
+    def all(self, *kinds: str) -> Iterator[Event]:
+        """The events of these kinds, in the order in which they happen."""
+        if len(kinds) == 1:
+            yield from self._kinds.get(kinds[0], [])
+            return
+        for event in self.events:
+            if event.kind in kinds:
+                yield event
+
+    @staticmethod
+    def place(site: Site) -> Place:
+        """The place of a site."""
+        return site.file.place(site.node)
+
+    def _tell(self) -> None:
+        run, file = self.run, self.file
+        run.main = file
+        try:
+            notebook = file.get(Notebook)
+            if notebook is not None:
+                self._notebook(notebook)
+            else:
+                run.module(file)
+        except (Stop, RecursionError):
+            self._cut(file.tree.body[0] if file.tree.body else file.tree)
+        self._entries(run.modules.get(id(file)))
+
+    def _cut(self, node: ast.AST) -> None:
+        """The budget of an entry is spent: the rest of it is not analysed."""
+        self.spent = True
+        run = self.run
+        run.guards, run.loops, run.stack, run.frames, run.autocast, run.building = [], [], [], [], [], []
+        run.no_grad = 0
+        if hasattr(node, "lineno"):
+            self.file.why(
+                node,
+                "the analysis of modules met its bound of steps; the rest of this entry was not followed",
+            )
+
+    def _notebook(self, notebook: Notebook) -> None:
+        run = self.run
+        scope = Scope(self.file, None, "module")
+        run.modules[id(self.file)] = scope
+        outside = [
+            statement
+            for statement in notebook.outside
+            if isinstance(
+                statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign
+            )
+        ]
+        run.block(outside, scope)
+        for cell in notebook.run_order():
+            run.block(cell.body, scope)
+            for name in cell.private:
+                scope.vars.pop(name, None)
+
+    def _entries(self, scope: Scope | None) -> None:
+        """Functions and classes that nobody was seen to call, callers before callees."""
+        if scope is None:
+            return
+        run = self.run
+        classes = [cls for cls in run.classes if cls.scope.file is self.file]
+        functions: list[tuple[Func, Class | None]] = [
+            (value, None)
+            for value in scope.vars.values()
+            if isinstance(value, Func)
+            and value.scope.file is self.file
+            and isinstance(value.node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        for cls in classes:
+            if cls.node not in run.built:
+                self._class(cls)
+        mentioned: set[str] = set()
+        for function, _ in functions:
+            for node in ast.walk(function.node):
+                if isinstance(node, ast.Name) and node.id != function.name:
+                    mentioned.add(node.id)
+        for later in (False, True):
+            for function, _ in functions:
+                if function.node not in run.called and (function.name in mentioned) is later:
+                    self._enter(function, [])
+
+    def _class(self, cls: Class) -> None:
+        run = self.run
+        if cls.node in run.built:
+            return
+        run.steps, run.program = 0, run.program + 1
+        try:
+            thing = run.instantiate(cls, [], {}, Site(cls.node, cls.scope.file))
+        except (Stop, RecursionError):
+            self._cut(cls.node)
+            return
+        if isinstance(thing, Mod):
+            thing.loaded = False
+        module = module_base(cls.roots()) is not None
+        methods = [value for value in cls.members.values() if isinstance(value, Func)]
+        for method in sorted(methods, key=lambda m: m.name != "forward"):
+            if method.node in run.called or method.name == "__init__":
+                continue
+            inputs: list[Value] = []
+            if module and method.name == "forward":
+                inputs = [Tensor(None, None, site=Site(method.node, method.scope.file), source="input")]
+            if isinstance(thing, Mod | Obj):
+                self._enter(method.bind(thing), inputs)
+
+    def _enter(self, function: Func, inputs: list[Value]) -> None:
+        run = self.run
+        run.steps, run.program = 0, run.program + 1
+        try:
+            run.enter(function, inputs, {}, Site(function.node, function.scope.file))
+        except (Stop, RecursionError):
+            self._cut(function.node)
+
+
+def resolver(file: File):  # type: ignore[no-untyped-def]
+    """How imports of the program's own files are found."""
+    project = file.project
+    if project is None:
+        return None
+    return lambda where, module, level: project.resolve(where, module, level)
+
+
+def _imports_files(file: File) -> bool:
+    return file.project is not None and any(
+        isinstance(statement, ast.Import | ast.ImportFrom) for statement in file.tree.body
+    )

@@ -1,0 +1,943 @@
+"""What torch's and Python's own functions do, as tables and small models."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import hub, library, tensors
+from .values import (
+    Batch,
+    Bound,
+    Cell,
+    Class,
+    Clock,
+    Const,
+    Device,
+    Dict,
+    Dim,
+    Func,
+    Lib,
+    Loader,
+    Mod,
+    Obj,
+    Optim,
+    Param,
+    Params,
+    Seq,
+    Shape,
+    Site,
+    Tensor,
+    Test,
+    Thing,
+    Union,
+    Unknown,
+    Value,
+    Walk,
+    each,
+    join,
+)
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter
+
+DTYPES = {
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    "long": "int64",
+    "int": "int32",
+    **{
+        name: name
+        for name in (
+            [
+                "float16",
+                "bfloat16",
+                "float32",
+                "float64",
+                "int64",
+                "int32",
+                "int16",
+                "int8",
+                "uint8",
+                "bool",
+                "complex64",
+                "float8_e4m3fn",
+            ]
+        )
+    },
+}
+FACTORIES = frozenset(
+    [
+        "zeros",
+        "ones",
+        "empty",
+        "full",
+        "rand",
+        "randn",
+        "randint",
+        "arange",
+        "tensor",
+        "eye",
+        "linspace",
+        "logspace",
+        "randperm",
+        "normal",
+    ]
+)
+LIKE = frozenset(
+    ["zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"]
+)
+NEW = frozenset(["new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"])
+INTEGERS = frozenset(["randint", "arange", "randperm"])
+TRANSPARENT = frozenset(["Dropout", "Identity", "Dropout1d", "Dropout2d", "AlphaDropout"])
+CLOCKS = frozenset(
+    [
+        "time.time",
+        "time.perf_counter",
+        "time.monotonic",
+        "time.perf_counter_ns",
+        "time.time_ns",
+        "time.monotonic_ns",
+        "timeit.default_timer",
+        "time.process_time",
+    ]
+)
+WAITS = frozenset(["item", "cpu", "tolist", "numpy", "__bool__", "isnan"])
+OPTIMIZERS = frozenset(
+    [
+        "Adam",
+        "AdamW",
+        "SGD",
+        "Adagrad",
+        "RMSprop",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "Adadelta",
+        "LBFGS",
+        "ASGD",
+        "Rprop",
+        "SparseAdam",
+        "Adafactor",
+        "AdamW8bit",
+        "Adam8bit",
+        "PagedAdamW8bit",
+        "PagedAdamW",
+        "PagedAdam",
+        "Lion",
+        "Lion8bit",
+        "FusedAdam",
+        "DeepSpeedCPUAdam",
+        "LAMB",
+        "Muon",
+        "ScheduleFreeAdamW",
+        "AdamWScheduleFree",
+        "Prodigy",
+        "DAdaptAdam",
+        "Sophia",
+    ]
+)
+WRAPPERS = frozenset(
+    [
+        "torch.compile",
+        "torch.nn.DataParallel",
+        "torch.nn.parallel.DistributedDataParallel",
+        "torch.jit.script",
+        "torch.nn.parallel.DataParallel",
+    ]
+)
+
+
+class Context(Value):
+    """A context manager: `autocast` or `no_grad`."""
+
+    __slots__ = ("active", "dtype", "kind")
+
+    def __init__(self, kind: str, active: bool | None, dtype: str | None) -> None:
+        self.kind = kind
+        self.active = active
+        self.dtype = dtype
+
+
+def to_dtype(value: Value | None) -> str | None:
+    """A value as a dtype's name."""
+    if isinstance(value, Lib) and value.name.startswith("torch."):
+        return DTYPES.get(value.name[6:])
+    if isinstance(value, Const) and isinstance(value.value, str):
+        return DTYPES.get(value.value.removeprefix("torch."))
+    if isinstance(value, Union):
+        # which of them decides a test: the path on which it is FP16 is one that can be taken
+        names = {to_dtype(option) for option in value.options}
+        return "float16" if "float16" in names else names.pop() if len(names) == 1 else None
+    return None
+
+
+def to_device(run: Interpreter, value: Value | None) -> Device | None:
+    """A value as a device; None where it is not known which."""
+    if isinstance(value, Device):
+        return value
+    if isinstance(value, Const):
+        if isinstance(value.value, int) and not isinstance(value.value, bool):
+            return Device(frozenset({"cuda"}), "cuda")
+        if isinstance(value.value, str):
+            kind = value.value.split(":")[0]
+            return Device(frozenset({kind}), kind)
+        return None
+    if isinstance(value, Union):
+        found = [to_device(run, option) for option in value.options]
+        if all(device is not None for device in found):
+            kinds = frozenset[str]().union(*(device.kinds for device in found if device is not None))
+            return Device(kinds, "|".join(sorted(device.term for device in found if device is not None)))
+    return None
+
+
+def dtype_in(run: Interpreter, kwargs: dict[str, Value]) -> str | None:
+    """The dtype among keyword arguments."""
+    return to_dtype(kwargs.get("dtype"))
+
+
+def device_in(run: Interpreter, kwargs: dict[str, Value]) -> Device | None:
+    """The device among keyword arguments."""
+    return to_device(run, kwargs.get("device"))
+
+
+def target(
+    run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value]
+) -> tuple[str | None, Device | None, str]:
+    """What `to(...)` and its kin ask for: dtype, device, and which of them (`dtype`, `device`, `both`, `unknown`)."""
+    if name in library.CASTS:
+        return library.CASTS[name], None, "dtype"
+    if name == "cpu":
+        return None, tensors.CPU, "device"
+    if name == "cuda":
+        return None, Device(frozenset({"cuda"}), "cuda"), "device"
+    asked: set[str] = set()
+    dtype: str | None = None
+    device: Device | None = None
+    for value in [*args, *(kwargs[key] for key in ("dtype", "device", "other") if key in kwargs)]:
+        if (found := to_dtype(value)) is not None and not (isinstance(value, Const)):
+            dtype = found
+            asked.add("dtype")
+        elif (where := to_device(run, value)) is not None:
+            device = where
+            asked.add("device")
+        elif isinstance(value, Param | Tensor):
+            tensor = tensors.as_tensor(run, value)
+            assert tensor is not None
+            dtype, device = tensor.dtype, tensor.device
+            asked |= {"dtype", "device"}
+        elif isinstance(value, Unknown) and (
+            "dtype" in value.term.rsplit(".", 1)[-1]
+            or value is kwargs.get("dtype")
+            or value.term.startswith("dtype(")
+        ):
+            asked.add("dtype")
+        elif isinstance(value, Unknown) and ("device" in value.term or value is kwargs.get("device")):
+            asked.add("device")
+        elif isinstance(value, Const) and isinstance(value.value, bool):
+            continue
+        else:
+            return None, None, "unknown"
+    if len(asked) == 2:
+        return dtype, device, "both"
+    return dtype, device, asked.pop() if asked else "unknown"
+
+
+def flatten(value: Value) -> list[Value]:
+    """What an optimizer is given, its groups' parameters in one list."""
+    if isinstance(value, Union):
+        return [part for option in value.options for part in flatten(option)]
+    if isinstance(value, Seq):
+        return [part for item in value.items for part in flatten(item)]
+    if isinstance(value, Dict):
+        return flatten(value.pairs["params"]) if "params" in value.pairs else [Unknown("group")]
+    return [value]
+
+
+def own_shape(args: list[Value]) -> tuple[Value, ...] | None:
+    """The dimensions that a factory is given."""
+    if len(args) == 1 and isinstance(args[0], Seq):
+        return tuple(args[0].items)
+    return tuple(args) if args and not any(isinstance(a, Seq) for a in args) else None
+
+
+def factory(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Tensor:
+    """`torch.zeros(...)` and its kin."""
+    dtype = dtype_in(run, kwargs)
+    if dtype is None and "dtype" not in kwargs:
+        dtype = "int64" if name in INTEGERS else run.default_dtype
+        if name == "tensor" and args:
+            dtype = literal_dtype(args[0], run.default_dtype)
+    device = device_in(run, kwargs)
+    if device is None and "device" not in kwargs and not run.default_device:
+        device = tensors.CPU
+    size = kwargs.get("size")
+    dims = own_shape([size] if size is not None else args) if name != "tensor" else None
+    result = Tensor(dtype, device, site=site, source="factory", dims=dims)
+    result.fill = {"zeros": "zeros", "ones": "ones", "empty": "empty"}.get(name, "random")
+    if name == "full" and len(args) > 1:
+        filler = args[1]
+        result.fill = "zeros" if isinstance(filler, Const) and filler.value == 0 else "full"
+        result.dims = own_shape(args[:1])
+    if name == "tensor" and args:
+        result.rank0 = isinstance(args[0], Const | Dim) or (
+            isinstance(args[0], Unknown) and not args[0].strings
+        )
+        if isinstance(args[0], Unknown | Union):
+            result.dtype = None
+    grad = kwargs.get("requires_grad")
+    if isinstance(grad, Const) and grad.value:
+        result.source = "leaf"
+    return result
+
+
+def literal_dtype(value: Value, default: str) -> str | None:
+    """The dtype that `torch.tensor` gives to a literal."""
+    if isinstance(value, Const):
+        if isinstance(value.value, bool):
+            return "bool"
+        return "int64" if isinstance(value.value, int) else default
+    if isinstance(value, Seq) and value.items:
+        kinds = {literal_dtype(item, default) for item in value.items}
+        return default if default in kinds else kinds.pop() if len(kinds) == 1 else None
+    return None
+
+
+def parameter(run: Interpreter, args: list[Value], kwargs: dict[str, Value], site: Site) -> Param:
+    """`nn.Parameter(...)`."""
+    result = Param(site, run.tick())
+    data = args[0] if args else kwargs.get("data")
+    tensor = tensors.as_tensor(run, data) if data is not None else None
+    if tensor is not None:
+        result.dims = tensor.dims
+        result.fill = tensor.fill
+        run.set(result, "dtype", tensor.dtype)
+        run.set(result, "device", tensor.device)
+    else:
+        run.set(result, "dtype", None)
+        run.set(result, "device", None)
+    grad = kwargs.get("requires_grad") or (args[1] if len(args) > 1 else None)
+    if isinstance(grad, Const) and grad.value is False:
+        run.set(result, "grad", False)
+    result.stack = tuple(run.stack)
+    return result
+
+
+def call(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """A call of a library function or class by its qualified name."""
+    if name.startswith("builtins."):
+        return builtin(run, name[9:], args, kwargs, site)
+    if (value := hub.call(run, name, args, kwargs, site)) is not None:
+        return value
+    last = name.rsplit(".", 1)[-1]
+    first = args[0] if args else None
+    if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
+        return functional(run, name, last, args, kwargs, site)
+    if last in {"Parameter", "UninitializedParameter"} and name.startswith("torch.nn."):
+        return parameter(run, args, kwargs, site)
+    if name in WRAPPERS or last in {"DistributedDataParallel", "FullyShardedDataParallel", "EMA"}:
+        return wrap(run, first, site)
+    if name.startswith("torch.nn.utils.parametrize.register_parametrization") and len(args) >= 3:
+        module = library.as_module(run, args[0], site)
+        if module is not None:
+            library.hold(run, module, args[2])
+            run.emit("attach", site, target=module, value=args[2], name="", how="parametrize")
+            if isinstance(args[2], Mod) and args[2].cls is not None:
+                method = args[2].cls.find("forward")
+                if isinstance(method, Func):
+                    run.enter(method.bind(args[2]), [library.weight_of(run, module, site)], {}, site)
+        return module or run.fresh(last, site.node)
+    if name.startswith("torch.nn.utils."):
+        return run.fresh(last, site.node)
+    if name.startswith("torch.nn.") and last[:1].isupper():
+        return module_of(run, name, args, kwargs, site)
+    if (name.startswith("torch.optim.") and "lr_scheduler" not in name) or last in OPTIMIZERS:
+        return optimizer(run, name, args, kwargs, site)
+    if name in {"torch.device"}:
+        device = to_device(run, first)
+        return device or Unknown(f"device({first.term if first else ''})")
+    if name.startswith("torch."):
+        return torch_function(run, name, last, args, kwargs, site)
+    if name in CLOCKS:
+        return Clock(site, run.tick())
+    if name in {"copy.deepcopy", "copy.copy"}:
+        return clone(run, first, site) if first is not None else run.fresh(last, site.node)
+    if name == "functools.partial" and first is not None:
+        from .interpreter import Partial
+
+        return Partial(first, args[1:], kwargs)
+    if (
+        name in {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.notebook.tqdm", "rich.progress.track"}
+        or last == "tqdm"
+    ):
+        return first or run.fresh(last, site.node)
+    if name.startswith("itertools.chain"):
+        result = Seq([], "generator", open=True, site=site)
+        for value in args:
+            library.extend(run, result, value)
+        return result
+    if name in {"contextlib.nullcontext", "contextlib.suppress"}:
+        return Context("null", False, None)
+    if name == "marimo.ui.run_button":
+        return run.fresh(last, site.node)
+    if not name.startswith(
+        ("math.", "os.", "json.", "logging.", "marimo.", "random.", "numpy.", "wandb.", "torchinfo.")
+    ):
+        library.escape(run, [*args, *kwargs.values()], site)
+    return tensors.mixed(f"{name}@{getattr(site.node, 'lineno', 0)}", [*args, *kwargs.values()])
+
+
+def wrap(run: Interpreter, value: Value | None, site: Site) -> Value:
+    """A wrapper that keeps a module's identity."""
+    return value if value is not None else run.fresh("wrapped", site.node)
+
+
+def clone(run: Interpreter, value: Value, site: Site) -> Value:
+    """`copy.deepcopy`: another module in the same state."""
+    if not isinstance(value, Mod):
+        return value
+    new = Mod(site, run.tick(), qual=value.qual, cls=value.cls)
+    new.family, new.model_id, new.loaded, new.known = value.family, value.model_id, value.loaded, value.known
+    new.attrs = dict(value.attrs)
+    new.args = dict(value.args)
+    run.set(new, "dtype", run.dtype_of(value))
+    run.set(new, "device", run.device_of(value))
+    return new
+
+
+def module_of(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Mod:
+    """A module of torch's own."""
+    module = Mod(site, run.tick(), qual=name)
+    module.stack = tuple(run.stack)
+    library.fresh_module(run, module, kwargs)
+    library.constructed(run, module, args, kwargs)
+    return module
+
+
+def optimizer(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """An optimizer's constructor."""
+    given = args[0] if args else kwargs.get("params")
+    optim = Optim(site, run.tick(), name, flatten(given) if given is not None else [Unknown("params")])
+    optim.attrs["given"] = given if given is not None else Unknown("params")
+    run.emit("optimizer", site, target=optim, value=given)
+    return optim
+
+
+def functional(
+    run: Interpreter, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """`torch.nn.functional.*` and `torch.nn.init.*`."""
+    if name.startswith("torch.nn.init."):
+        for option in each(args[0]) if args else ():
+            cell = option
+            if isinstance(option, Tensor) and option.weights:
+                cell = option.weights[0][0]
+            elif isinstance(option, Tensor) and isinstance(option.site, Site):
+                option.fill = "zeros" if last == "zeros_" else "random"
+            if isinstance(cell, Param):
+                zero = last == "zeros_" or (
+                    last == "constant_"
+                    and len(args) > 1
+                    and isinstance(args[1], Const)
+                    and args[1].value == 0
+                )
+                cell.fill = "zeros" if zero else "random"
+                if isinstance(cell.owner, Mod) and cell.tensor_of == "weight":
+                    cell.owner.args["fill"] = Const(cell.fill)
+        return args[0] if args else run.fresh(last, site.node)
+    if last == "linear" and len(args) >= 2:
+        value = tensors.multiply(run, args[0], args[1], site, transposed=True)
+        return value
+    operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
+    if last in {"embedding", "one_hot"} or not operands:
+        return Tensor(None, operands[0].device if operands else None, site=site, source="unknown")
+    if last.startswith("dropout"):
+        return operands[0].copy(site=site)
+    for other in operands[1:]:
+        if tensors.differ(operands[0].device, other.device) and not other.rank0:
+            run.emit("clash", site, how="device", target=operands[0], value=other, name=last)
+    loss = last.endswith(("loss", "entropy", "entropy_with_logits", "div"))
+    return Tensor(
+        operands[0].dtype, operands[0].device, site=site, source="loss" if loss else operands[0].source
+    )
+
+
+def torch_function(
+    run: Interpreter, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """`torch.*`."""
+    first = args[0] if args else None
+    if name.startswith("torch.cuda."):
+        if last == "is_available":
+            return Unknown("torch.cuda.is_available()")
+        if last in {"synchronize", "elapsed_time"}:
+            run.emit("wait", site)
+        if last == "Event":
+            run.emit("wait", site, how="event")
+        if "autocast" in last:
+            enabled = kwargs.get("enabled") or first
+            return Context("autocast", truth(run, enabled), to_dtype(kwargs.get("dtype")) or "float16")
+        return Unknown(f"{name}({first.term if first else ''})")
+    if last in {"no_grad", "inference_mode"}:
+        return Context("no_grad", True, None)
+    if last == "autocast":
+        dtype = to_dtype(kwargs.get("dtype") or (args[1] if len(args) > 1 else None))
+        return Context("autocast", truth(run, kwargs.get("enabled")), dtype)
+    if last == "set_default_device":
+        run.default_device = True
+        return Const(None)
+    if last in {"set_default_dtype", "set_default_tensor_type"}:
+        run.default_dtype = to_dtype(first) or run.default_dtype
+        run.default_device = run.default_device or last == "set_default_tensor_type"
+        return Const(None)
+    if last == "synchronize":
+        run.emit("wait", site)
+        return Const(None)
+    if last in FACTORIES and name == f"torch.{last}":
+        return factory(run, last, args, kwargs, site)
+    if last in LIKE and first is not None:
+        tensor = tensors.as_tensor(run, first)
+        dtype = dtype_in(run, kwargs) if "dtype" in kwargs else tensor.dtype if tensor else None
+        device = device_in(run, kwargs) if "device" in kwargs else tensor.device if tensor else None
+        fill = {"zeros_like": "zeros", "ones_like": "ones"}.get(last, "random")
+        return Tensor(
+            dtype, device, site=site, source="factory", dims=tensor.dims if tensor else None, fill=fill
+        )
+    if last in {"from_numpy", "as_tensor"}:
+        device = device_in(run, kwargs) if "device" in kwargs else tensors.CPU
+        return Tensor(dtype_in(run, kwargs), device, site=site, source="factory")
+    if last in {"matmul", "mm", "bmm"} and len(args) >= 2:
+        return tensors.multiply(run, args[0], args[1], site)
+    if last in {"add", "mul", "sub", "div"} and len(args) >= 2:
+        if any(tensors.as_tensor(run, a) is not None for a in args[:2]):
+            return tensors.elementwise(run, args[0], args[1], site, {"add": "+", "mul": "*"}.get(last, "-"))
+    if name.endswith("data.DataLoader") or last == "DataLoader":
+        return Loader(site)
+    if last == "checkpoint" and "checkpoint" in name:
+        reentrant = kwargs.get("use_reentrant")
+        flag = reentrant.value if isinstance(reentrant, Const) else (None if reentrant is None else "unknown")
+        module = next(
+            (f.function.receiver for f in reversed(run.frames) if isinstance(f.function.receiver, Mod)), None
+        )
+        run.emit("checkpoint", site, target=module, flag=flag, args=args[1:])
+        return (
+            run.call(first, args[1:], {}, site.node, scope_of(run, site))
+            if first is not None
+            else run.fresh(last, site.node)
+        )
+    if last in {"stack", "cat", "concat", "where"}:
+        parts = first.items if isinstance(first, Seq) else args
+        operands = [t for t in (tensors.as_tensor(run, value) for value in parts) if t is not None]
+        for other in operands[1:]:
+            if tensors.differ(operands[0].device, other.device) and not other.rank0:
+                run.emit("clash", site, how="device", target=operands[0], value=other, name=last)
+        if operands:
+            return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
+        return Tensor(None, None, site=site, source="unknown")
+    if last in {
+        "load",
+        "save",
+        "manual_seed",
+        "set_grad_enabled",
+        "is_tensor",
+        "numel",
+        "set_float32_matmul_precision",
+    }:
+        return run.fresh(last, site.node)
+    operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
+    if operands:
+        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
+    if last[:1].isupper() or "." in name[6:]:
+        library.escape(run, [*args, *kwargs.values()], site)
+    return tensors.mixed(name, [*args, *kwargs.values()])
+
+
+def scope_of(run: Interpreter, site: Site) -> Any:
+    """A scope for calls made on the library's behalf."""
+    from .values import Scope
+
+    return Scope(site.file, None, "module")
+
+
+def truth(run: Interpreter, value: Value | None) -> bool | None:
+    """`enabled=`: True when not given."""
+    return True if value is None else run.truth_of(value)
+
+
+def enter(run: Interpreter, value: Value) -> Callable[[], Any]:
+    """A `with` item is entered."""
+    if isinstance(value, Union) and any(isinstance(option, Context) for option in value.options):
+        run.autocast.append((None, None))
+        return run.autocast.pop
+    if isinstance(value, Context) and value.kind == "autocast":
+        run.autocast.append((value.active, value.dtype))
+        return run.autocast.pop
+    if isinstance(value, Context) and value.kind == "no_grad":
+        run.no_grad += 1
+
+        def leave() -> None:
+            run.no_grad -= 1
+
+        return leave
+    if isinstance(value, Unknown | Bound | Obj | Func) or (isinstance(value, Lib)):
+        # a context that cannot be seen may be an autocast
+        run.autocast.append((None, None))
+        return run.autocast.pop
+    return lambda: None
+
+
+def tensor_method(
+    run: Interpreter, base: Param | Tensor, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """A tensor's or parameter's method."""
+    tensor = tensors.as_tensor(run, base)
+    assert tensor is not None
+    first = args[0] if args else None
+    if name in library.CONVERSIONS:
+        return convert(run, base, tensor, name, args, kwargs, site)
+    if name == "requires_grad_":
+        if isinstance(base, Param):
+            library.freeze(run, base, first or Const(True), site)
+        else:
+            run.emit("inputs", site, target=base)
+            base.grad = True
+            if base.source == "factory":
+                return base.copy(source="leaf")
+        return base
+    if name == "type_as":
+        other = tensors.as_tensor(run, first) if first is not None else None
+        return tensor.copy(dtype=other.dtype if other else None, device=other.device if other else None)
+    if name in NEW:
+        dtype = dtype_in(run, kwargs) if "dtype" in kwargs else tensor.dtype
+        device = device_in(run, kwargs) if "device" in kwargs else tensor.device
+        result = Tensor(dtype, device, site=site, source="factory", dims=own_shape(args))
+        result.fill = {"new_zeros": "zeros", "new_ones": "ones"}.get(name, "empty")
+        return result
+    if name == "backward":
+        run.emit("backward", site, target=tensor)
+        run.emit("work", site)
+        return Const(None)
+    if name in WAITS:
+        run.emit("wait", site, how=name)
+        if name in {"item", "tolist", "numpy"}:
+            return run.fresh(name, site.node)
+    if name in {
+        "normal_",
+        "uniform_",
+        "zero_",
+        "fill_",
+        "copy_",
+        "kaiming_uniform_",
+        "mul_",
+        "add_",
+        "trunc_normal_",
+    }:
+        cell = base if isinstance(base, Param) else (tensor.weights[0][0] if tensor.weights else None)
+        if isinstance(cell, Param):
+            cell.fill = "zeros" if name == "zero_" else "random"
+        if isinstance(base, Tensor):
+            base.fill = "zeros" if name == "zero_" else "random"
+        return base
+    if name in {"t", "transpose", "permute", "mT"} and tensor.weights:
+        return tensor.copy(weights=tuple((cell, not flipped) for cell, flipped in tensor.weights))
+    if name in {"matmul", "mm", "bmm"} and first is not None:
+        return tensors.multiply(run, base, first, site)
+    if name in {"add", "mul", "sub", "div"} and first is not None:
+        return tensors.elementwise(run, base, first, site, {"add": "+", "mul": "*"}.get(name, "-"))
+    if name in {"size"}:
+        if isinstance(base, Param) and base.tensor_of == "weight" and base.owner is not None:
+            shape = library.tensor_attribute(run, base, "shape", site)
+            if isinstance(shape, Shape) and first is not None:
+                return library.item(run, shape, first, site)
+            return shape
+        return Unknown(f"{base.term}.size({first.term if first else ''})")
+    if name in {"numel", "dim", "element_size", "data_ptr"}:
+        if isinstance(base, Param) and name == "numel":
+            run.emit("count", site, target=base.owner)
+        return Unknown(f"{base.term}.{name}()")
+    if name in {
+        "clone",
+        "detach",
+        "contiguous",
+        "view",
+        "reshape",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "flatten",
+        "pin_memory",
+    }:
+        detached = name == "detach" or (name == "clone" and isinstance(base, Param))
+        return tensor.copy(
+            site=tensor.site,
+            source="detached" if detached else tensor.source,
+            weights=() if detached else tensor.weights,
+            rank0=False if name in {"view", "reshape", "unsqueeze", "expand"} else tensor.rank0,
+        )
+    if name in {"sum", "mean", "max", "min", "norm", "argmax", "abs", "std", "var"}:
+        dtype = "int64" if name == "argmax" else tensor.dtype
+        rank0 = not args and not kwargs and name not in {"abs"}
+        return Tensor(dtype, tensor.device, site=site, source=tensor.source, rank0=rank0)
+    if name in {"apply_", "register_hook", "copy"}:
+        return run.fresh(name, site.node)
+    if name in {"eq", "ne", "gt", "lt", "ge", "le", "isnan", "isfinite", "isinf", "bool"}:
+        return Tensor("bool", tensor.device, site=site, source=tensor.source)
+    if name in {"long", "int"}:
+        return Tensor("int64", tensor.device, site=site, source=tensor.source)
+    if tensor.source == "output" and name in {"items", "keys", "values", "get"}:
+        return tensor
+    return Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source)
+
+
+def convert(
+    run: Interpreter,
+    base: Param | Tensor,
+    tensor: Tensor,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    site: Site,
+) -> Value:
+    """A tensor's `to`, `cuda`, `half` and kin: a copy, or the tensor itself where nothing changes."""
+    dtype, device, asked = target(run, name, args, kwargs)
+    if name == "cpu":
+        run.emit("wait", site, how=name)
+    changes = (asked in {"dtype", "both"} and dtype != tensor.dtype) or (
+        asked in {"device", "both", "unknown"}
+        and (device is None or tensor.device is None or device.term != tensor.device.term)
+    )
+    if asked == "unknown":
+        new = tensor.copy(dtype=None, device=None)
+    else:
+        new = tensor.copy(
+            dtype=dtype if asked in {"dtype", "both"} else tensor.dtype,
+            device=device if asked in {"device", "both"} else tensor.device,
+        )
+    new.site = tensor.site
+    own = isinstance(base, Param) and base.owner is None and base.select is None
+    leaf = isinstance(base, Tensor) and base.source == "leaf"
+    if (own or leaf) and not changes:
+        return base
+    if tensor.source == "factory" and asked in {"device", "both"} and tensor.site is not None:
+        run.emit("moved", site, target=tensor, value=device, name=name, info={"args": args, "kwargs": kwargs})
+    if (own or leaf) and changes:
+        new.source = "converted"
+        new.site = Site(site.node, site.file)
+        new.weights = tensor.weights
+        run.emit("nonleaf", site, target=base, value=new, name=name, how=asked, flag=leaf)
+    elif new.source == "factory":
+        new.source = "moved"
+    return new
+
+
+def builtin(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """Python's own functions."""
+    first = args[0] if args else None
+    if name in {"list", "tuple", "set", "sorted"}:
+        return listed(run, name, first, site)
+    if name == "filter" and len(args) == 2:
+        return filtered(run, args[0], args[1], site)
+    if name == "map" and len(args) == 2:
+        found = [
+            run.call(args[0], [element], {}, site.node, scope_of(run, site))
+            for element in library.elements(run, args[1], site, 5)
+        ]
+        return Seq(found, "generator", open=True, site=site)
+    if name == "isinstance" and len(args) == 2:
+        return isinstance_(run, args[0], args[1], site)
+    if name == "hasattr" and len(args) == 2:
+        return hasattr_(run, args[0], args[1], site)
+    if name == "getattr" and len(args) >= 2:
+        if isinstance(args[1], Const) and isinstance(args[1].value, str):
+            value = run.attribute(args[0], args[1].value, site.node, scope_of(run, site))
+            return value
+        module = library.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
+        if module is not None:
+            run.emit("reflect", site, target=module, value=args[1])
+            if module.attrs and module.known:
+                return run.fresh("getattr", site.node)
+            return library.part(run, module, f"({args[1].term})", site)
+        if isinstance(args[0], Lib):
+            return run.fresh("getattr", site.node)
+        return tensors.mixed("getattr", args[:2])
+    if name == "setattr" and len(args) == 3:
+        setter(run, args, site)
+        return Const(None)
+    if name == "type" and len(args) == 1 and first is not None:
+        if isinstance(first, Unknown):
+            return Bound(first, "__class__", site.node)
+        return (
+            Bound(first, "__class__", site.node)
+            if isinstance(first, Mod | Union)
+            else run.fresh("type", site.node)
+        )
+    if name == "str" and isinstance(first, Bound) and first.name == "__class__":
+        return Bound(first, "__str__", site.node)
+    if name in {"enumerate", "zip", "reversed", "iter"} and args:
+        return pairing(run, name, args, site)
+    if name == "next" and first is not None:
+        found_ = library.elements(run, first, site, 5)
+        return found_[0] if found_ else run.fresh("next", site.node)
+    if name == "dict":
+        value = Dict(dict(kwargs), [], site)
+        if isinstance(first, Dict):
+            value.pairs = {**first.pairs, **kwargs}
+            value.rest = list(first.rest)
+        return value
+    if name in {"any", "all"} and isinstance(first, Seq):
+        return tensors.mixed(name, first.items or [first])
+    if name in {"len", "int", "float", "bool", "str", "sum", "min", "max", "abs", "round", "id", "repr"}:
+        if name == "float" and isinstance(first, Tensor):
+            run.emit("wait", site, how="float")
+        if isinstance(first, Const) and name in {"int", "float", "str", "bool", "abs"}:
+            try:
+                return Const(
+                    {"int": int, "float": float, "str": str, "bool": bool, "abs": abs}[name](first.value),
+                    site,
+                )
+            except (TypeError, ValueError):
+                return run.fresh(name, site.node)
+        if name in {"int", "float", "bool"} and isinstance(first, Unknown):
+            return first
+        return tensors.mixed(name, args)
+    if name == "print":
+        for value in args:
+            for option in each(value):
+                if isinstance(option, Tensor):
+                    run.emit("wait", site, how="print")
+        return Const(None)
+    if name == "range":
+        return Seq([run.fresh("index", site.node)], "list", open=True, site=site)
+    return tensors.mixed(name, args) if args else run.fresh(name, site.node)
+
+
+def listed(run: Interpreter, name: str, value: Value | None, site: Site) -> Value:
+    """`list(...)` and its kin."""
+    kind = {"sorted": "list"}.get(name, name)
+    if value is None:
+        return Seq([], kind, site=site)
+    if isinstance(value, Walk):
+        return Walk(value.module, value.kind, site, listed=True)
+    if isinstance(value, Params):
+        return Params(value.module, value.filters, named=value.named, site=value.site, strings=value.strings)
+    if isinstance(value, Seq):
+        return Seq(value.items, kind, open=value.open, site=site)
+    if isinstance(value, Dict):
+        return Seq([Const(key) for key in value.pairs], kind, open=bool(value.rest), site=site)
+    if isinstance(value, Unknown):
+        return value
+    return Seq(library.elements(run, value, site, 5), kind, open=True, site=site)
+
+
+def filtered(run: Interpreter, function: Value, value: Value, site: Site) -> Value:
+    """`filter(function, parameters)`."""
+    items = library.elements(run, value, site, 5)
+    flavors: set[str] = set()
+    strings: frozenset[str] = frozenset()
+    if isinstance(function, Func):
+        from .interpreter import flavor
+
+        body: ast.AST = function.node.body if isinstance(function.node, ast.Lambda) else function.node
+        result = run.enter(function, items[:1], {}, site)
+        flavors.add(flavor(body, result))
+        if isinstance(result, Unknown):
+            strings = result.strings
+    if isinstance(value, Params):
+        return Params(
+            value.module, value.filters | flavors, named=value.named, once=True, site=site, strings=strings
+        )
+    return Seq(items, "generator", open=True, site=site)
+
+
+def setter(run: Interpreter, args: list[Value], site: Site) -> None:
+    """`setattr(object, name, value)`."""
+    base, name, value = args
+    if isinstance(base, Unknown) and isinstance(value, Mod | Param | Union):
+        base = library.as_module(run, base, site) or base
+    if isinstance(base, Unknown) and any(isinstance(option, Mod | Param) for option in each(value)):
+        base = library.as_module(run, base, site) or base
+    if isinstance(base, Mod):
+        library.attach(run, base, name, value, site, "setattr")
+    elif isinstance(name, Const) and isinstance(name.value, str):
+        library.set_attribute(run, base, name.value, value, site, how="setattr")
+
+
+def pairing(run: Interpreter, name: str, args: list[Value], site: Site) -> Value:
+    """`enumerate`, `zip`, `reversed`, `iter`."""
+    if name in {"reversed", "iter"}:
+        return args[0]
+    columns = [library.elements(run, value, site, 5) for value in args]
+    exact = all(isinstance(value, Seq) and not value.open for value in args)
+    if name == "enumerate":
+        rows = [
+            Seq([Const(i) if exact else run.fresh("index", site.node), e], "tuple", site=site)
+            for i, e in enumerate(columns[0])
+        ]
+        return Seq(rows, "list", open=not exact, site=site)
+    count = min(len(column) for column in columns)
+    return Seq(
+        [Seq([c[i] for c in columns], "tuple", site=site) for i in range(count)],
+        "list",
+        open=not exact,
+        site=site,
+    )
+
+
+def isinstance_(run: Interpreter, value: Value, classes: Value, site: Site) -> Value:
+    """`isinstance(value, classes)`, as a test of a layer's type where it is one."""
+    names = tensors.class_names(classes)
+    if isinstance(value, Unknown) and any(name.startswith(("torch.nn.", "transformers.")) for name in names):
+        value = library.as_module(run, value, site) or value
+    if isinstance(value, Mod):
+        short = frozenset(name.rsplit(".", 1)[-1] for name in names)
+        if value.cls is not None and short:
+            known = {value.cls.name, *(root.rsplit(".", 1)[-1] for root in value.cls.roots())} | ancestors(
+                value.cls
+            )
+            if "Module" in short or known & short:
+                return Const(True)
+            if all(root in library.PLAIN_BASES for root in value.cls.roots()):
+                return Const(False)
+        if value.cls is None and value.parent is None and value.qual and value.qual.startswith("torch.nn."):
+            return Const(value.kind in short or "Module" in short)
+        test = Test(value, short, "is", site)
+        return Unknown(f"isinstance({value.term},{sorted(names)})", tests=(test,), strings=short)
+    if isinstance(value, Const | Seq | Dict) and names and all(n.startswith("builtins.") for n in names):
+        real = (
+            type(value.value).__name__
+            if isinstance(value, Const)
+            else value.kind
+            if isinstance(value, Seq)
+            else "dict"
+        )
+        return Const(any(n == f"builtins.{real}" for n in names))
+    return tensors.mixed("isinstance", [value, classes])
+
+
+def ancestors(cls: Class) -> set[str]:
+    """The names of a class's ancestors in the program."""
+    return {cls.name}.union(*(ancestors(base) for base in cls.bases if isinstance(base, Class)))
+
+
+def hasattr_(run: Interpreter, value: Value, name: Value, site: Site) -> Value:
+    """`hasattr(value, name)`."""
+    text = name.value if isinstance(name, Const) else None
+    if isinstance(value, Unknown) and text in {"in_features", "nf", "nx", "weight"}:
+        value = library.as_module(run, value, site) or value
+    if isinstance(value, Mod) and isinstance(text, str):
+        if text in value.attrs:
+            return Const(True)
+        types = {"nf": "Conv1D", "nx": "Conv1D", "in_features": "Linear", "out_features": "Linear"}.get(text)
+        tests = (
+            (Test(value, frozenset({types}), "has" if types == "Linear" else "is", site),) if types else ()
+        )
+        return Unknown(f"hasattr({value.term},{text})", tests=tests)
+    if isinstance(value, Obj) and isinstance(text, str):
+        if text in value.attrs:
+            return Const(True)
+    return tensors.mixed("hasattr", [value, name])
+
+
+__all__ = ["Batch", "Cell", "Context", "Thing", "call", "enter", "join"]

@@ -1,0 +1,618 @@
+"""Whether an adapter takes part in the forward pass, and whether it can learn."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.adapters import held_by, own_cells, wraps
+from qalint.analysis.modules.families import ALL_LAYERS
+from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
+from qalint.file import File
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+COLLECTING = frozenset(
+    [
+        "parameters",
+        "named_parameters",
+        "state_dict",
+        "load_state_dict",
+        "to",
+        "cuda",
+        "cpu",
+        "half",
+        "float",
+        "train",
+        "eval",
+        "requires_grad_",
+        "modules",
+        "named_modules",
+        "requires_grad",
+        "data",
+        "weight",
+        "numel",
+        "shape",
+        "dtype",
+        "device",
+        "zero_grad",
+        "reset_parameters",
+    ]
+)
+
+
+class AdapterNeverApplied(Rule):
+    """An adapter is attached to a layer, and nothing in the forward pass uses it.
+
+    ## What it does
+    Finds adapters that are set as an attribute of a layer whose own forward knows nothing of them, with
+    no patched forward, hook, wrapper or call anywhere in the program that reads the attribute; adapter
+    matrices that their own class's forward leaves out; and forward hooks that compute the adapter's
+    result and return nothing.
+
+    ## Why is this bad?
+    The adapter's parameters are there, are counted and reach the optimizer, but no gradient ever
+    reaches them: `element 0 of tensors does not require grad`, or, with something else trainable,
+    training that runs and never moves the adapter.
+
+    ## Example
+    ```python
+    layer.lora = LoRA(layer.in_features, layer.out_features)
+    ```
+
+    ## Use instead
+    ```python
+    setattr(parent, child_name, LoRALinear(layer))   # its forward returns base(x) + delta
+    ```
+
+    ## Fix safety
+    The fix returns the sum from a hook that forgot to. It is unsafe: the hook then changes the output.
+    For an adapter that nothing calls there is no fix: how it is to be applied is the author's to say.
+
+    ## References
+    - [torch.nn.Module.register_forward_hook](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html)
+
+    ## Beyond the checklist
+    The checklist's own example of an injection has this fault: its count of trainable parameters passes.
+    """
+
+    code = "QA1215"
+    severity = Severity.CRITICAL
+    checklist = ()
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Attached adapters nobody applies, matrices left out, hooks that return nothing."""
+        seen: set[ast.AST] = set()
+        for event in modules.all("attach"):
+            if event.site.node in seen or not isinstance(event.target, Mod):
+                continue
+            if event.how == "hook":
+                finding = self.hook(modules, adapters, event)
+            elif event.how in {"attribute", "setattr", "add_module", "register_module", "register_parameter"}:
+                finding = self.attached(modules, adapters, event)
+            else:
+                continue
+            if finding is not None:
+                seen.add(event.site.node)
+                yield finding
+        yield from self.left_out(modules, adapters)
+
+    def attached(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
+        """An adapter that is set under a new name on a layer of somebody else's."""
+        value, target, name = event.value, event.target, event.name
+        if not isinstance(value, Mod | Param) or not name or target.cls is not None:
+            return None
+        cells = own_cells(value)
+        if not cells & low_rank(modules, adapters, cells):
+            return None
+        if name in ALL_LAYERS or (isinstance(value, Mod) and wraps(value, target.root)):
+            return None
+        if target.parent is None and target.path == "" and not target.loaded:
+            pass
+        if event.info.get("old") is not None and isinstance(event.info["old"], Mod):
+            return None
+        if applied(modules, name, event) or reflective(modules):
+            return None
+        return self.finding(
+            modules.place(event.site),
+            f"the adapter set as `{name}` is never applied: no forward, hook or wrapper reads it",
+            related=[Related(modules.place(value.site), "the adapter is made here")]
+            if value.site is not None
+            else [],
+            help="replace the layer by a wrapper that returns base(x) + adapter(x), or patch its forward",
+        )
+
+    def hook(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
+        """A forward hook that applies an adapter and returns nothing."""
+        function = event.value
+        if event.name != "register_forward_hook" or not isinstance(function, Func):
+            return None
+        node = function.node
+        if isinstance(node, ast.Lambda) or any(
+            isinstance(part, ast.Return) and part.value is not None for part in ast.walk(node)
+        ):
+            return None
+        pairs = [
+            pair for pair in modules.all("pair") if any(site.node is event.site.node for site in pair.stack)
+        ]
+        if not pairs:
+            return None
+        if any(in_place(part) for part in ast.walk(node)):
+            return None
+        return self.finding(
+            modules.place(Site(node, function.scope.file)),
+            f"the hook `{node.name}` computes the adapter's result and returns nothing: the output stays as it was",
+            related=[Related(modules.place(event.site), "it is registered here")],
+            fix=return_last(function),
+            help="return the sum of the output and the adapter's result",
+        )
+
+    def left_out(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Classes that make two low-rank matrices and whose forward uses neither."""
+        for cls in modules.run.classes:
+            if cls.scope.file is not modules.file and not any(
+                e.site.file is cls.scope.file for e in modules.all("load")
+            ):
+                continue
+            yield from self.unused(modules, cls)
+
+    def unused(self, modules: Modules, cls: Class) -> Iterator[Finding]:
+        """A class's low-rank pair that its forward does not read."""
+        forward = cls.members.get("forward")
+        init = cls.members.get("__init__")
+        if not isinstance(forward, Func) or not isinstance(init, Func):
+            return
+        made = [
+            event
+            for event in modules.all("attach")
+            if event.how == "init"
+            and isinstance(event.target, Mod)
+            and event.target.cls is cls
+            and isinstance(event.value, Mod | Param)
+            and event.name
+        ]
+        pair = shared_rank(made)
+        if pair is None:
+            return
+        text = {
+            part.attr
+            for member in cls.members.values()
+            if isinstance(member, Func) and member is not init
+            for part in ast.walk(member.node)
+            if isinstance(part, ast.Attribute)
+        }
+        strings = {
+            part.value
+            for member in cls.members.values()
+            if isinstance(member, Func) and member is not init
+            for part in ast.walk(member.node)
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        }
+        names = {event.name for event in pair}
+        if names & (text | strings) or any(applied(modules, event.name, event) for event in pair):
+            return
+        yield self.finding(
+            modules.place(Site(forward.node, forward.scope.file)),
+            f"the forward of `{cls.name}` never uses "
+            + " and ".join(f"`self.{event.name}`" for event in pair)
+            + ": the adapter is not applied",
+            related=[Related(modules.place(event.site), "made here") for event in pair],
+            help="add the adapter's result to the output",
+        )
+
+
+def shared_rank(made: list[Event]) -> list[Event] | None:
+    """Two own matrices of which one gives what the other takes, and that is neither's outer dimension."""
+    sizes = []
+    for event in made:
+        dims: tuple[object, object] | None = None
+        if isinstance(event.value, Param) and event.value.dims is not None and len(event.value.dims) == 2:
+            dims = (event.value.dims[0].term, event.value.dims[1].term)
+        elif isinstance(event.value, Mod) and event.value.kind == "Linear" and event.value.cls is None:
+            given = (event.value.args.get("in_features"), event.value.args.get("out_features"))
+            if given[0] is not None and given[1] is not None:
+                dims = (given[0].term, given[1].term)
+        if dims is not None:
+            sizes.append((event, dims))
+    for event, dims in sizes:
+        for other, others in sizes:
+            if other is event:
+                continue
+            common = set(dims) & set(others)
+            rest = (set(dims) | set(others)) - common
+            if (
+                len(common) == 1
+                and len(rest) == 2
+                and isinstance(event.value, Param) == isinstance(other.value, Param)
+            ):
+                return [event, other]
+    return None
+
+
+def low_rank(modules: Modules, adapters: Adapters, cells: set[Cell]) -> set[Cell]:
+    """The cells that belong to a low-rank pair, multiplied somewhere or only made so."""
+    found = cells & adapters.paired
+    if found:
+        return found
+    made = [event for event in modules.all("attach") if event.how == "init" and event.value in cells]
+    pair = shared_rank(made)
+    return {event.value for event in pair} if pair else set()
+
+
+def files(modules: Modules) -> Iterator[File]:
+    """The files that the program is made of."""
+    seen: set[int] = set()
+    for scope in modules.run.modules.values():
+        if id(scope.file) not in seen:
+            seen.add(id(scope.file))
+            yield scope.file
+
+
+def applied(modules: Modules, name: str, event: Event) -> bool:
+    """Whether the program reads an attribute of this name in order to compute with it."""
+    for file in files(modules):
+        collecting: set[ast.AST] = set()
+        for node in ast.walk(file.tree):
+            match node:
+                case ast.Attribute(value=ast.Attribute(attr=inner) as read, attr=outer) if inner == name:
+                    if outer in COLLECTING:
+                        collecting.add(read)
+                case ast.Call(func=ast.Name(id="hasattr" | "isinstance" | "delattr"), args=args):
+                    collecting.update(args)
+                case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=text), *_]) if (
+                    text == name
+                ):
+                    return True
+                case ast.Call(func=ast.Attribute(attr="append" | "extend" | "add"), args=args):
+                    collecting.update(args)
+                case _:
+                    pass
+        for node in ast.walk(file.tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == name
+                and isinstance(node.ctx, ast.Load)
+                and node not in collecting
+            ):
+                return True
+    return False
+
+
+def reflective(modules: Modules) -> bool:
+    """Whether the program walks over attributes by computed names or patches classes."""
+    for file in files(modules):
+        for node in ast.walk(file.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="MethodType")):
+                    return True
+                case ast.Assign(targets=[ast.Attribute(attr="forward")]):
+                    return True
+                case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value="forward"), _]):
+                    return True
+                case _:
+                    pass
+    return False
+
+
+def in_place(node: ast.AST) -> bool:
+    """Whether a statement changes a tensor in place: `output += delta`, `output.add_(delta)`."""
+    match node:
+        case ast.AugAssign():
+            return True
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr.endswith("_") and not attr.startswith("_"):
+            return True
+        case ast.Assign(targets=[ast.Subscript()]):
+            return True
+        case ast.Assign(targets=[ast.Attribute()]):
+            return True
+        case ast.Call(func=ast.Attribute(attr="append")):
+            return True
+        case _:
+            return False
+
+
+def return_last(function: Func) -> Fix | None:
+    """Return the value of the hook's last expression."""
+    node, edits = function.node, function.scope.file.get(Edits)
+    if edits is None or isinstance(node, ast.Lambda):
+        return None
+    last = node.body[-1]
+    message = "return the sum"
+    if isinstance(last, ast.Expr) and isinstance(last.value, ast.BinOp):
+        return edits.unsafe(
+            message,
+            edits.insert(edits.source_start(last), "return ")
+            if hasattr(edits, "source_start")
+            else edits.replace(last, f"return {edits.segment(last.value)}"),
+        )
+    if isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name):
+        return edits.unsafe(message, edits.insert_after(last, f"return {last.targets[0].id}"))
+    return None
+
+
+class LateBoundForward(Rule):
+    """A function made in a loop reads the loop's variables when it runs, not when it is made.
+
+    ## What it does
+    Finds lambdas and nested functions that are set as `forward` or registered as a hook inside a loop
+    and read names that the loop binds anew each time.
+
+    ## Why is this bad?
+    A closure looks its names up when it is called. When the loop is over, every patched layer uses the
+    last layer's adapter and the last layer's own forward: only the last adapter gets gradients, and
+    where shapes differ the model fails.
+
+    ## Example
+    ```python
+    for layer, adapter in zip(layers, adapters):
+        original = layer.forward
+        layer.forward = lambda x: original(x) + adapter(x)
+    ```
+
+    ## Use instead
+    ```python
+    for layer, adapter in zip(layers, adapters):
+        original = layer.forward
+        layer.forward = lambda x, original=original, adapter=adapter: original(x) + adapter(x)
+    ```
+
+    ## Fix safety
+    The fix binds the names as default arguments. It is safe: each function then keeps what it was made with.
+
+    ## References
+    - [Python FAQ: lambdas in a loop](https://docs.python.org/3/faq/programming.html)
+
+    ## Beyond the checklist
+    A fault of hand-written injections that the checklist does not name.
+    """
+
+    code = "QA1217"
+    severity = Severity.CRITICAL
+    checklist = ()
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules, edits: Edits) -> Iterator[Finding]:
+        """Closures over loop variables that become a forward or a hook."""
+        tree = modules.file.tree
+        for loop in ast.walk(tree):
+            if not isinstance(loop, ast.For | ast.AsyncFor | ast.While):
+                continue
+            yield from self.loop(modules, edits, loop)
+
+    def loop(
+        self, modules: Modules, edits: Edits, loop: ast.For | ast.AsyncFor | ast.While
+    ) -> Iterator[Finding]:
+        """The closures of one loop."""
+        statements = list(own_nodes(loop.body))
+        bound = bound_names(loop, statements)
+        local = {
+            node.name: node for node in statements if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        if leaves(loop):
+            return
+        for node in statements:
+            for value in installed(node):
+                function = unwrap(value, local)
+                if function is None:
+                    continue
+                names = [name for name in free_names(function) if name in bound and name not in local]
+                if not names:
+                    continue
+                place = modules.file.place(value)
+                listed = ", ".join(f"`{name}`" for name in names)
+                yield self.finding(
+                    place,
+                    f"the function reads {listed} when it is called: every layer gets the loop's last value",
+                    related=[Related(modules.file.place(loop.target), "the loop binds its names here")]
+                    if not isinstance(loop, ast.While)
+                    else [],
+                    fix=bind_defaults(edits, function, names),
+                    help="bind them as default arguments, or make the function in another function",
+                )
+
+
+def own_nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """The nodes of statements, without the inside of nested functions, classes and lambdas."""
+    queue: list[ast.AST] = list(body)
+    while queue:
+        node = queue.pop(0)
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        queue.extend(ast.iter_child_nodes(node))
+
+
+def bound_names(loop: ast.For | ast.AsyncFor | ast.While, nodes: list[ast.AST]) -> set[str]:
+    """The names that each round of a loop binds anew."""
+    found = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    if not isinstance(loop, ast.While):
+        found |= {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+    return found
+
+
+def leaves(loop: ast.For | ast.AsyncFor | ast.While) -> bool:
+    """Whether the loop's body ends it in its first round."""
+    return bool(loop.body) and isinstance(loop.body[-1], ast.Break | ast.Return)
+
+
+def installed(node: ast.AST) -> Iterator[ast.expr]:
+    """What a node sets as a forward or registers as a hook."""
+    match node:
+        case ast.Assign(targets=[ast.Attribute(attr="forward")], value=value):
+            yield value
+        case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value="forward"), value]):
+            yield value
+        case ast.Call(func=ast.Attribute(attr=attr), args=[value, *_]) if attr.startswith(
+            "register_"
+        ) and attr.endswith("hook"):
+            yield value
+        case _:
+            return
+
+
+Function = ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def unwrap(value: ast.expr, local: dict[str, Function]) -> Function | None:
+    """The closure that a value is: a lambda, a function defined in the loop, or one bound to an object."""
+    match value:
+        case ast.Lambda():
+            return value
+        case ast.Name(id=name):
+            return local.get(name)
+        case ast.Call(
+            func=ast.Attribute(attr="MethodType" | "partial") | ast.Name(id="MethodType" | "partial"),
+            args=[first, *_],
+        ):
+            return unwrap(first, local)
+        case ast.Call(func=ast.Attribute(attr="__get__", value=ast.Name(id=name))):
+            return local.get(name)
+        case _:
+            return None
+
+
+def free_names(function: Function) -> list[str]:
+    """The names that a function reads from around it, in order."""
+    arguments = function.args
+    own = {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}
+    own |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}
+    body: list[ast.AST] = [function.body] if isinstance(function, ast.Lambda) else list(function.body)
+    read: list[str] = []
+    for part in body:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Name):
+                if isinstance(node.ctx, ast.Store):
+                    own.add(node.id)
+                elif node.id not in read:
+                    read.append(node.id)
+            elif isinstance(node, ast.Lambda | ast.FunctionDef):
+                own |= {a.arg for a in node.args.args}
+    return [name for name in read if name not in own]
+
+
+def bind_defaults(edits: Edits, function: Function, names: list[str]) -> Fix | None:
+    """Bind names as default arguments of a function."""
+    arguments = function.args
+    if arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
+        return None
+    if not arguments.args:
+        return None
+    last: ast.AST = (
+        arguments.defaults[-1]
+        if arguments.defaults
+        else (arguments.args[-1].annotation or arguments.args[-1])
+    )
+    if not arguments.defaults and arguments.args[-1].annotation is not None:
+        last = arguments.args[-1].annotation
+    text = edits.segment(last) + "".join(f", {name}={name}" for name in names)
+    return edits.safe("bind the names as default arguments", edits.replace(last, text))
+
+
+class InertAdapter(Rule):
+    """An adapter cannot learn: both matrices start at zero, or its factor is rounded to zero.
+
+    ## What it does
+    Finds adapters both of whose matrices are initialised with zeros, and adapters whose result is
+    scaled by a floor division (`alpha // rank`).
+
+    ## Why is this bad?
+    The gradient of each matrix is a product with the other: with both at zero it is exactly zero, for
+    ever. `alpha // rank` is 0 as soon as alpha is less than the rank, and then result and gradients are
+    zero too. Nothing is raised; the loss stays where the base leaves it.
+
+    ## Example
+    ```python
+    self.lora_A = nn.Parameter(torch.zeros(width, rank))
+    self.lora_B = nn.Parameter(torch.zeros(rank, width))
+    self.scaling = alpha // rank
+    ```
+
+    ## Use instead
+    ```python
+    self.lora_A = nn.Parameter(torch.randn(width, rank) / rank)
+    self.lora_B = nn.Parameter(torch.zeros(rank, width))
+    self.scaling = alpha / rank
+    ```
+
+    ## Fix safety
+    The fix for the factor divides with `/`. It is safe: where alpha is a multiple of the rank the value is
+    the same. For the matrices there is no fix: how the first is initialised is a choice.
+
+    ## References
+    - [LoRA: Low-Rank Adaptation](https://arxiv.org/abs/2106.09685)
+
+    ## Beyond the checklist
+    A silent fault of hand-written adapters that the checklist does not name.
+    """
+
+    code = "QA1218"
+    severity = Severity.CRITICAL
+    checklist = ()
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Pairs of zeros, and floor-divided factors."""
+        seen: set[ast.AST] = set()
+        for event in modules.all("pair"):
+            first, second = event.target, event.value
+            rank, rank2 = event.info["rank"], event.info["rank2"]
+            if rank is not None and rank2 is not None and rank.term != rank2.term:
+                continue
+            if fill_of(first) == "zeros" and fill_of(second) == "zeros" and first.site is not None:
+                early, late = sorted((first, second), key=lambda cell: cell.time)
+                if late.site.node in seen:
+                    continue
+                seen.add(late.site.node)
+                yield self.finding(
+                    modules.place(late.site),
+                    "both matrices of the adapter start at zero: their gradients are zero for ever",
+                    related=[Related(modules.place(early.site), "the other matrix is made here")],
+                    help="initialise the first at random and the second with zeros",
+                )
+        for event in modules.all("floor"):
+            if event.site.node in seen:
+                continue
+            seen.add(event.site.node)
+            yield self.finding(
+                modules.place(event.site),
+                f"`{ast.unparse(event.site.node)}` scales an adapter and is rounded down: 0 where it should be a fraction",
+                fix=true_division(event.site),
+                help="divide with /",
+            )
+
+
+def fill_of(cell: Cell) -> str | None:
+    """What a matrix was initialised with."""
+    if isinstance(cell, Param):
+        return cell.fill
+    if isinstance(cell, Mod):
+        fill = cell.args.get("fill")
+        value = getattr(fill, "value", None)
+        return value if isinstance(value, str) else None
+    return None
+
+
+def true_division(site: Site) -> Fix | None:
+    """`a // b` becomes `a / b`."""
+    edits = site.file.get(Edits)
+    node = site.node
+    if edits is None or not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.FloorDiv):
+        return None
+    start = site.file.source.span(node.left).end
+    end = site.file.source.span(node.right).start
+    operator = site.file.source.text[start:end]
+    if operator.count("//") != 1:
+        return None
+    at = start + operator.index("//")
+    return edits.safe("divide with /", edits.swap(at, at + 2, "/"))
+
+
+__all__ = ["held_by"]

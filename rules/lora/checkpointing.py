@@ -1,0 +1,98 @@
+"""Activation checkpointing over a frozen start."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Modules
+from qalint.analysis.modules.adapters import held_by
+from qalint.analysis.modules.values import Cell, Mod, Tensor
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+
+class CheckpointingCutsGradients(Rule):
+    """Reentrant checkpointing over frozen embeddings cuts the adapters off from their gradients.
+
+    ## What it does
+    Finds calls of `torch.utils.checkpoint.checkpoint` with `use_reentrant=True` or without saying, in a
+    model that was frozen before its adapters were trained, where nothing makes the input require gradients.
+
+    ## Why is this bad?
+    The reentrant form records gradients only where one of its inputs requires them. The output of a
+    frozen embedding does not: `element 0 of tensors does not require grad`, or, where something else
+    is trainable, adapters that never get a gradient and no word about it.
+
+    ## Example
+    ```python
+    x = checkpoint(block, x)
+    ```
+
+    ## Use instead
+    ```python
+    x = checkpoint(block, x, use_reentrant=False)
+    ```
+
+    ## Fix safety
+    The fix adds `use_reentrant=False`, which torch recommends. It is safe: the values are the same.
+
+    ## References
+    - [torch.utils.checkpoint](https://docs.pytorch.org/docs/stable/checkpoint.html)
+
+    ## Beyond the checklist
+    A cause of adapters without gradients that the checklist does not name.
+    """
+
+    code = "QA1220"
+    severity = Severity.HIGH
+    checklist = ()
+    fix = "safe"
+    fix_availability = "always"
+    oracle = "cpu"
+
+    def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Reentrant checkpoints that run in a frozen model with adapters."""
+        if any(True for _ in modules.all("inputs")):
+            return
+        seen: set[ast.AST] = set()
+        for event in modules.all("checkpoint"):
+            if event.flag not in {None, True} or event.site.node in seen or not isinstance(event.target, Mod):
+                continue
+            if any(isinstance(value, Tensor) and value.grad for value in event.args):
+                continue
+            freeze = next(
+                (
+                    other
+                    for other in modules.all("freeze")
+                    if other.program == event.program
+                    and other.time < event.time
+                    and other.flag is not True
+                    and isinstance(other.target, Cell)
+                    and "typed" not in other.filters
+                    and (held_by(event.target, other.target) or held_by(other.target, event.target))
+                ),
+                None,
+            )
+            if freeze is None:
+                continue
+            seen.add(event.site.node)
+            yield self.finding(
+                modules.place(event.site),
+                "reentrant checkpointing in a frozen model: its input requires no gradients, so what is trained inside gets none",
+                related=[Related(modules.place(freeze.site), "the model is frozen here")],
+                fix=not_reentrant(modules, event.site.node, event),
+                help="pass use_reentrant=False",
+            )
+
+
+def not_reentrant(modules: Modules, node: ast.AST, event: object) -> Fix | None:
+    """Add or change `use_reentrant`."""
+    site = getattr(event, "site", None)
+    edits = site.file.get(Edits) if site is not None else None
+    if edits is None or not isinstance(node, ast.Call):
+        return None
+    for keyword in node.keywords:
+        if keyword.arg == "use_reentrant":
+            return edits.safe("use the non-reentrant form", edits.replace(keyword.value, "False"))
+    return edits.safe("use the non-reentrant form", edits.add_argument(node, "use_reentrant=False"))

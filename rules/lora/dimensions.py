@@ -1,0 +1,342 @@
+"""Which dimension of a layer is which: GPT-2's Conv1D stores (in, out), Linear stores (out, in)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.families import BY_NAME
+from qalint.analysis.modules.values import Dim, Mod, Site, Unknown
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+SQUARE = frozenset({"q_proj", "o_proj"})
+GPT2_ONLY = frozenset({"c_attn"})
+STORED = {"Conv1D": "(in, out)", "Linear": "(out, in)"}
+
+
+def names_tested(event: Event) -> frozenset[str]:
+    """The layer names that the tests on the way to an event ask for."""
+    strings: frozenset[str] = frozenset()
+    for guard in event.guards:
+        if guard.outcome and isinstance(guard.value, Unknown) and guard.value.name_of is not None:
+            strings |= guard.value.strings
+    return strings
+
+
+class SwappedConv1dDimensions(Rule):
+    """A layer's weight is read with its input and output dimension swapped.
+
+    ## What it does
+    Finds adapters whose first matrix is sized by what a layer gives and whose second by what it
+    takes, because `weight.shape` was read in the wrong order for the type of layer that the code
+    itself has established (by `isinstance`, by the type's name, by `hasattr`).
+
+    ## Why is this bad?
+    GPT-2's `Conv1D` stores its weight as (in, out), `nn.Linear` as (out, in). Read the other way
+    round, the adapter does not fit: `RuntimeError: mat1 and mat2 shapes cannot be multiplied`. On a
+    square layer the mistake goes unnoticed until a layer comes that is not.
+
+    ## Example
+    ```python
+    if isinstance(layer, Conv1D):
+        out_features, in_features = layer.weight.shape
+    ```
+
+    ## Use instead
+    ```python
+    if isinstance(layer, Conv1D):
+        in_features, out_features = layer.weight.shape
+    ```
+
+    ## Fix safety
+    The fix swaps the two names or the two indices. It is safe: a correct run is not possible with them
+    as they are, except on square layers, where the swap changes nothing.
+
+    ## References
+    - [transformers: Conv1D](https://huggingface.co/docs/transformers/internal/modeling_utils)
+    - [torch.nn.Linear](https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html)
+    """
+
+    code = "QA1201"
+    severity = Severity.CRITICAL
+    checklist = ("12.01", "12.02")
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Pairs of matrices whose outer dimensions are a layer's, the wrong way round."""
+        seen: set[ast.AST] = set()
+        for event in modules.all("pair"):
+            takes, gives = event.info["in"], event.info["out"]
+            wrong = [
+                dim
+                for dim, role in ((takes, "out"), (gives, "in"))
+                if isinstance(dim, Dim) and dim.role == role and dim.kind in STORED
+            ]
+            if not wrong or any(
+                isinstance(dim, Dim) and dim.role == role for dim, role in ((takes, "in"), (gives, "out"))
+            ):
+                continue
+            names = names_tested(event)
+            if names and names <= SQUARE:
+                continue
+            dim = wrong[0]
+            if dim.site.node in seen:
+                continue
+            seen.add(dim.site.node)
+            related = [Related(modules.place(event.site), "an adapter of these dimensions is applied here")]
+            related += [
+                Related(modules.place(other.site), "the other dimension is read here")
+                for other in wrong[1:]
+                if other.site.node is not dim.site.node
+            ]
+            yield self.finding(
+                modules.place(dim.site),
+                f"`{ast.unparse(dim.site.node)}` of a {dim.kind} is read as "
+                f"{'(out, in)' if dim.kind == 'Conv1D' else '(in, out)'}, but {dim.kind} stores {STORED[dim.kind]}",
+                related=related,
+                fix=swap(wrong),
+                help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
+            )
+
+
+def swap(dims: list[Dim]) -> Fix | None:
+    """Swap the names or the indices by which two dimensions are read."""
+    file = dims[0].site.file
+    edits = file.get(Edits)
+    if edits is None or len(dims) != 2 or any(dim.site.file is not file for dim in dims):
+        return None
+    message = "swap the two dimensions"
+    first = edits.statement(dims[0].site.node)
+    if dims[0].site.node is dims[1].site.node:
+        if (
+            isinstance(first, ast.Assign)
+            and first.value is dims[0].site.node
+            and isinstance(first.targets[0], ast.Tuple)
+            and len(first.targets[0].elts) == 2
+        ):
+            one, two = first.targets[0].elts
+            return edits.safe(
+                message, edits.replace(one, edits.segment(two)), edits.replace(two, edits.segment(one))
+            )
+        return None
+    changes = []
+    for dim in dims:
+        parent = edits.parent(dim.site.node)
+        if not isinstance(parent, ast.Subscript) or not isinstance(parent.slice, ast.Constant | ast.UnaryOp):
+            return None
+        changes.append(edits.replace(parent.slice, "0" if dim.index == 1 else "1"))
+    return edits.safe(message, *changes)
+
+
+class LinearOnlyInjection(Rule):
+    """Only `nn.Linear` layers get adapters, in code for a model that is made of `Conv1D`.
+
+    ## What it does
+    Finds injections whose type test lets only `nn.Linear` pass, where the model is a GPT-2 or the
+    names that are asked for are GPT-2's (`c_attn`).
+
+    ## Why is this bad?
+    In transformers' GPT-2 every layer but `lm_head` is a `Conv1D`, which is no `nn.Linear`. The
+    injection finds `lm_head` or nothing; with the base frozen the optimizer is then empty or nothing
+    that matters is trained.
+
+    ## Example
+    ```python
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear) and "c_attn" in name:
+            inject(model, name, layer)
+    ```
+
+    ## Use instead
+    ```python
+    from transformers.pytorch_utils import Conv1D
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, (nn.Linear, Conv1D)) and "c_attn" in name:
+            inject(model, name, layer)
+    ```
+
+    ## Fix safety
+    The fix lets `Conv1D` pass the test. It is unsafe: what follows must then read the dimensions of
+    both types (see `unchecked-layer-type`), and it is offered only where nothing else reads them.
+
+    ## References
+    - [transformers: Conv1D](https://huggingface.co/docs/transformers/internal/modeling_utils)
+    """
+
+    code = "QA1202"
+    severity = Severity.CRITICAL
+    checklist = ("12.04", "17.01", "17.02", "17.04")
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Injections behind a test for `nn.Linear` alone, in a GPT-2."""
+        seen: set[ast.AST] = set()
+        own = written_with_linear(adapters.modules)
+        for injection in adapters.injections:
+            root = injection.model
+            if root.cls is not None:
+                continue
+            for event in injection.events:
+                tests = [
+                    test
+                    for guard in event.guards
+                    if guard.outcome
+                    for test in guard.tests
+                    if test.module.root is root
+                ]
+                linear = [test for test in tests if test.types == {"Linear"} and test.kind == "is"]
+                if not linear or any("Conv1D" in test.types for test in tests):
+                    continue
+                names = names_tested(event)
+                if root.family is not None and not BY_NAME[root.family].conv1d:
+                    continue
+                if root.family is None and (not names & GPT2_ONLY or names & own):
+                    continue
+                test = linear[0]
+                if test.site.node in seen or other_branch(adapters, injection, event, test.site):
+                    continue
+                seen.add(test.site.node)
+                related = [Related(adapters.place(event.site), "the adapter is put in here")]
+                why = f"the names asked for are GPT-2's ({', '.join(sorted(names & GPT2_ONLY))})"
+                if root.family is not None:
+                    why = f"`{injection.name}` is a GPT-2"
+                    if root.model_id is not None:
+                        related.append(Related(adapters.place(root.model_id), "the model is a GPT-2"))
+                yield self.finding(
+                    adapters.place(test.site),
+                    f"only `nn.Linear` gets an adapter, but {why}, whose layers are `Conv1D`",
+                    related=related,
+                    fix=admit(adapters, injection.events, test.site),
+                    help="test for both: isinstance(layer, (nn.Linear, Conv1D)), and read each one's dimensions its own way",
+                )
+
+
+def written_with_linear(modules: Modules) -> frozenset[str]:
+    """Names under which the program's own classes keep a `Linear`."""
+    return frozenset(
+        event.name
+        for event in modules.all("attach")
+        if event.how == "init" and isinstance(event.value, Mod) and event.value.kind == "Linear"
+    )
+
+
+def other_branch(adapters: Adapters, injection: object, event: Event, site: Site) -> bool:
+    """Whether another injection of the same model has a test that lets `Conv1D` pass."""
+    del event, site
+    events = injection.events if hasattr(injection, "events") else []
+    return any(
+        "Conv1D" in test.types
+        for other in events
+        for guard in other.guards
+        if guard.outcome
+        for test in guard.tests
+    )
+
+
+def admit(adapters: Adapters, events: list[Event], site: Site) -> Fix | None:
+    """Let `Conv1D` pass a test `isinstance(x, nn.Linear)`."""
+    call = site.node
+    edits = site.file.get(Edits)
+    if edits is None or not isinstance(call, ast.Call) or len(call.args) != 2:
+        return None
+    if any(event.name in {"in_features", "out_features"} for event in adapters.modules.all("read")):
+        return None
+    spelled = edits.spelling("transformers.pytorch_utils.Conv1D", call)
+    if spelled is None:
+        return None
+    text, imports = spelled
+    return edits.unsafe(
+        "let Conv1D pass as well",
+        edits.replace(call.args[1], f"({edits.segment(call.args[1])}, {text})"),
+        imports,
+    )
+
+
+class UncheckedLayerType(Rule):
+    """A layer's dimensions are read without asking which type of layer it is.
+
+    ## What it does
+    Finds `in_features`, `out_features` and `weight.shape` of layers met while walking over a model,
+    where no test says whether the layer is a `Linear` or a `Conv1D`, in code that meets both: the
+    model is a GPT-2, or the names asked for belong to GPT-2.
+
+    ## Why is this bad?
+    GPT-2's `Conv1D` has no `in_features` (it has `nx` and `nf`): `AttributeError: 'Conv1D' object has
+    no attribute 'in_features'`. Its weight is stored as (in, out), a `Linear`'s as (out, in), so one
+    way of reading the shape is wrong for one of them.
+
+    ## Example
+    ```python
+    for name, layer in list(model.named_modules()):
+        if "c_attn" in name:
+            adapter = LoRA(layer.in_features, layer.out_features)
+    ```
+
+    ## Use instead
+    ```python
+    for name, layer in list(model.named_modules()):
+        if "c_attn" in name:
+            if isinstance(layer, Conv1D):
+                in_features, out_features = layer.weight.shape
+            else:
+                in_features, out_features = layer.in_features, layer.out_features
+            adapter = LoRA(in_features, out_features)
+    ```
+
+    ## Fix safety
+    No fix: which types can come is the author's to say.
+
+    ## References
+    - [transformers: Conv1D](https://huggingface.co/docs/transformers/internal/modeling_utils)
+    """
+
+    code = "QA1203"
+    severity = Severity.HIGH
+    checklist = ("12.03", "17.01", "17.02")
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Reads of dimensions that no test covers, one for each layer."""
+        seen: set[tuple[int, int]] = set()
+        for event in modules.all("read"):
+            layer: Mod = event.target
+            if event.info["tested"] or layer.parent is None:
+                continue
+            root = layer.root
+            names = names_tested(event)
+            conv = BY_NAME[root.family].conv1d if root.family is not None else None
+            shape = event.name == "weight.shape"
+            if conv is False or root.cls is not None:
+                continue
+            mixed = bool(names & GPT2_ONLY) and bool(
+                names & {"q_proj", "v_proj", "k_proj", "query_key_value"}
+            )
+            attribute_fails = event.name in {"in_features", "out_features"} and (
+                conv is True or bool(names & GPT2_ONLY)
+            )
+            if not (attribute_fails or (shape and mixed and conv is None)):
+                continue
+            if conv is True and names and not names & BY_NAME["gpt2"].layers:
+                continue
+            key = (id(layer), id(event.site.file))
+            if key in seen:
+                continue
+            seen.add(key)
+            related = []
+            if root.model_id is not None:
+                related.append(Related(modules.place(root.model_id), "the model is a GPT-2"))
+            text = ast.unparse(event.site.node)
+            yield self.finding(
+                modules.place(event.site),
+                f"`{text}` is read without asking whether the layer is a `Linear` or a GPT-2 `Conv1D`"
+                + (", which has no such attribute" if not shape else ": the two store it in opposite order"),
+                related=related,
+                help="ask isinstance(layer, Conv1D) first: Conv1D stores its weight as (in, out), Linear has in_features",
+            )

@@ -1,0 +1,378 @@
+"""What is frozen when: the base before the adapters, and all of it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Injection, compatible
+from qalint.analysis.modules.adapters import outer
+from qalint.analysis.modules.values import Cell, Mod, Param, Params, Site, Unknown
+from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
+
+
+def frozen(adapters: Adapters, injection: Injection) -> list[Event]:
+    """Freezes of the injection's model or of parts of it, in its program."""
+    return [
+        event
+        for event in adapters.modules.all("freeze")
+        if (
+            event.program == injection.program
+            and event.flag is not True
+            and adapters.about(event, injection)
+            and not (isinstance(event.target, Cell) and event.target in injection.cells)
+        )
+        or (event.program == injection.program and event.flag is not True and inside_base(event, injection))
+    ]
+
+
+def inside_base(event: Event, injection: Injection) -> bool:
+    """Whether a freeze is of a layer that an adapter wraps."""
+    target = event.target
+    if isinstance(target, Param) and target.owner is not None:
+        target = target.owner
+    return isinstance(target, Mod) and target.root is injection.model and target not in injection.cells
+
+
+def whole(event: Event, injection: Injection) -> bool:
+    """Whether a freeze is of the whole model: all its parameters, or all but those with a certain name."""
+    if event.target is not injection.model and not (
+        isinstance(event.target, Param)
+        and event.target.select is not None
+        and event.target.owner is injection.model
+    ):
+        return False
+    if "typed" in event.filters or "other" in event.filters:
+        return False
+    if "named" not in event.filters:
+        return True
+    named = [guard for guard in event.guards if guard.flavor == "named"]
+    return not named or not named[-1].outcome
+
+
+def unconditional(event: Event, injection: Injection) -> bool:
+    """Whether a freeze takes all parameters whatever their names."""
+    return event.flag is False and event.target is injection.model and not event.filters - {"trainable"}
+
+
+def sets_again(event: Event, injection: Injection) -> bool:
+    """Whether an event makes (some) parameters trainable again."""
+    if event.kind != "freeze" or event.flag is False:
+        return False
+    return True
+
+
+class BaseModelNotFrozen(Rule):
+    """Adapters are injected and trained, and nothing of the base model was frozen.
+
+    ## What it does
+    Finds models that get hand-written adapters and an optimizer over their parameters, where no
+    parameter of the model was ever frozen.
+
+    ## Why is this bad?
+    Everything is trained: all of the base with the adapters. That costs the memory and time that
+    LoRA is there to save, and the base drifts away from what it knew. With a base in FP16 the first
+    step of a gradient scaler fails with `Attempting to unscale FP16 gradients.`
+
+    ## Example
+    ```python
+    model = AutoModelForCausalLM.from_pretrained(name)
+    inject_adapters(model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    ```
+
+    ## Use instead
+    ```python
+    model = AutoModelForCausalLM.from_pretrained(name)
+    model.requires_grad_(False)
+    inject_adapters(model)
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    ```
+
+    ## Fix safety
+    The fix freezes the model on the line before the injection. It is unsafe: training the whole model
+    beside its adapters may be meant.
+
+    ## References
+    - [LoRA: Low-Rank Adaptation](https://arxiv.org/abs/2106.09685)
+    - [torch.nn.Module.requires_grad_](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html)
+    """
+
+    code = "QA1204"
+    severity = Severity.CRITICAL
+    checklist = ("12.05",)
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Injections into a model made in sight, with an optimizer and no freeze."""
+        for injection in adapters.injections:
+            if injection.peft or not injection.seen or frozen(adapters, injection):
+                continue
+            if escaped(adapters, injection):
+                continue
+            for event in adapters.modules.all("optimizer"):
+                if event.program != injection.program or not compatible(event.guards, injection.first.guards):
+                    continue
+                owns = adapters.selection(event.target, injection)
+                if "unknown" in owns or not owns & {"all", "trainable", "adapters", "named"}:
+                    continue
+                everything = bool(owns & {"all", "trainable"})
+                if event.time < injection.first.time:
+                    continue
+                yield self.finding(
+                    adapters.place(injection.site),
+                    f"`{injection.name}` gets adapters, but none of its own parameters is frozen"
+                    + (": all of it is trained" if everything else ""),
+                    severity=Severity.CRITICAL if everything else Severity.MEDIUM,
+                    related=[Related(adapters.place(event.site), "the optimizer is built here")],
+                    fix=freeze_before(injection),
+                    help=f"call {injection.name}.requires_grad_(False) before the adapters are injected",
+                )
+                break
+
+
+def escaped(adapters: Adapters, injection: Injection) -> bool:
+    """Whether the model went where it cannot be followed before it is optimised."""
+    return any(
+        event.program == injection.program
+        and isinstance(event.target, Mod)
+        and event.target.root is injection.model
+        for event in adapters.modules.all("escape")
+    )
+
+
+def freeze_before(injection: Injection) -> Fix | None:
+    """Freeze the model on the line before the injection."""
+    site = injection.site
+    edits = site.file.get(Edits)
+    statement = edits.statement(site.node) if edits is not None else None
+    if edits is None or statement is None or not injection.model.name.isidentifier():
+        return None
+    if not any(isinstance(n, ast.Name) and n.id == injection.model.name for n in ast.walk(site.node)):
+        return None
+    return edits.unsafe(
+        "freeze the base model first",
+        edits.insert_before(statement, f"{injection.model.name}.requires_grad_(False)"),
+    )
+
+
+class FreezeAfterInjection(Rule):
+    """All parameters are frozen after the adapters were injected, the adapters' too.
+
+    ## What it does
+    Finds a freeze of all parameters of a model that already has its adapters, hand-written or peft's,
+    after which nothing makes the adapters trainable again.
+
+    ## Why is this bad?
+    The adapters are frozen with the rest. An optimizer over what still requires gradients is empty
+    (`ValueError: optimizer got an empty parameter list`), and `backward` fails with `element 0 of
+    tensors does not require grad`.
+
+    ## Example
+    ```python
+    inject_adapters(model)
+    for p in model.parameters():
+        p.requires_grad = False
+    ```
+
+    ## Use instead
+    ```python
+    for p in model.parameters():
+        p.requires_grad = False
+    inject_adapters(model)
+    ```
+
+    ## Fix safety
+    The fix moves the freeze before the injection where both are statements of one block. It is safe:
+    as it stands nothing can be trained.
+
+    ## References
+    - [torch.Tensor.requires_grad](https://docs.pytorch.org/docs/stable/generated/torch.Tensor.requires_grad.html)
+    """
+
+    code = "QA1205"
+    severity = Severity.CRITICAL
+    checklist = ("12.05",)
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Freezes of everything after the last injection, with training to follow."""
+        for injection in adapters.injections:
+            last = injection.events[-1]
+            for event in adapters.after(injection, "freeze"):
+                if not unconditional(event, injection) or event.time < last.time:
+                    continue
+                later = [
+                    other
+                    for other in adapters.modules.all(
+                        "freeze", "optimizer", "backward", "step", "train", "escape"
+                    )
+                    if other.program == event.program
+                    and other.time > event.time
+                    and compatible(other.guards, event.guards)
+                ]
+                if any(sets_again(other, injection) for other in later):
+                    continue
+                confirming = next(
+                    (
+                        other
+                        for other in later
+                        if other.kind in {"backward", "step", "train"}
+                        or (
+                            other.kind == "optimizer"
+                            and adapters.selection(other.target, injection) - {"other"}
+                        )
+                    ),
+                    None,
+                )
+                if confirming is None or event.how in {"kbit", "loralib"}:
+                    continue
+                if any(
+                    o.kind == "escape" and o.time < confirming.time and o.target is injection.model
+                    for o in later
+                ):
+                    continue
+                site = outer(event, injection.model)
+                yield self.finding(
+                    adapters.place(event.site),
+                    f"all parameters of `{injection.name}` are frozen after its adapters were injected: the adapters are frozen too",
+                    related=[
+                        Related(adapters.place(injection.site), "the adapters are injected here"),
+                        Related(adapters.place(confirming.site), "training goes on from here"),
+                    ],
+                    fix=move(site, injection.site),
+                    confidence=Confidence.HIGH,
+                    help="freeze first, then inject",
+                )
+                break
+
+
+def move(freeze: Site, injection: Site) -> Fix | None:
+    """Move the freeze before the injection, where both are statements of one block."""
+    edits = freeze.file.get(Edits)
+    if edits is None or freeze.file is not injection.file:
+        return None
+    target = edits.statement(injection.node)
+    statement = edits.statement(freeze.node)
+    while statement is not None and target is not None:
+        one, two = edits.seat(statement), edits.seat(target)
+        if one is None or two is None:
+            return None
+        if one.block is two.block:
+            if statement is target:
+                return None
+            return edits.safe("freeze before the adapters are injected", edits.move_before(statement, target))
+        if isinstance(one.parent, ast.For) and isinstance(one.parent, ast.stmt):
+            statement = one.parent
+        elif isinstance(two.parent, ast.For):
+            target = two.parent
+        else:
+            return None
+    return None
+
+
+class AdapterLeavesExtraTrainable(Rule):
+    """Only some layers of the base are frozen; the rest is trained beside the adapters.
+
+    ## What it does
+    Finds models with adapters of which only layers of a certain type or name were frozen, and whose
+    optimizer takes every parameter that requires gradients.
+
+    ## Why is this bad?
+    Norms, embeddings and whatever else the test did not meet stay trainable without anybody having
+    said so: the trainable share is a multiple of what LoRA promises, checkpoints that hold only the
+    adapters do not hold what was trained, and with an FP16 base the gradient scaler fails.
+
+    ## Example
+    ```python
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear):
+            layer.weight.requires_grad = False
+            inject(model, name, layer)
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    ```
+
+    ## Use instead
+    ```python
+    model.requires_grad_(False)
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear):
+            inject(model, name, layer)
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    ```
+
+    ## Fix safety
+    The fix freezes the whole model before the injection. It is unsafe: training norms may be meant;
+    then say so by name.
+
+    ## References
+    - [peft: LoraConfig, modules_to_save and bias](https://huggingface.co/docs/peft/package_reference/lora)
+
+    ## Beyond the checklist
+    The checklist asks that the base is frozen; this is the base frozen in part.
+    """
+
+    code = "QA1221"
+    severity = Severity.MEDIUM
+    checklist = ()
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Partial freezes, and an optimizer over the model."""
+        for injection in adapters.injections:
+            if injection.peft or not injection.seen or escaped(adapters, injection):
+                continue
+            freezes = frozen(adapters, injection)
+            if not freezes or any(whole(event, injection) for event in freezes):
+                continue
+            if any(not walked(event) for event in freezes):
+                continue
+            if any(
+                event.flag is True
+                and adapters.about(event, injection)
+                and event.target not in injection.cells
+                for event in adapters.modules.all("freeze")
+            ):
+                continue
+            for event in adapters.modules.all("optimizer"):
+                owns = adapters.selection(event.target, injection)
+                if (
+                    event.program == injection.program
+                    and owns & {"all", "trainable"}
+                    and "unknown" not in owns
+                ):
+                    first = freezes[0]
+                    yield self.finding(
+                        adapters.place(first.site),
+                        f"only some layers of `{injection.name}` are frozen; the rest is trained beside the adapters",
+                        related=[
+                            Related(adapters.place(injection.site), "the adapters are injected here"),
+                            Related(
+                                adapters.place(event.site),
+                                "the optimizer takes what still requires gradients",
+                            ),
+                        ],
+                        fix=freeze_before(injection),
+                        help=f"freeze all of it before the injection: {injection.name}.requires_grad_(False)",
+                    )
+                    break
+
+
+def walked(event: Event) -> bool:
+    """Whether a freeze meets the layers of a walk (it names no part of the model by itself)."""
+    target = event.target
+    if isinstance(target, Param):
+        target = target.owner
+    return isinstance(target, Mod) and (
+        "*" in target.path or "(" in target.path or "typed" in event.filters or "named" in event.filters
+    )
+
+
+__all__ = ["Params", "Unknown"]

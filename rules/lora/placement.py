@@ -1,0 +1,278 @@
+"""In which dtype and on which device an adapter is made."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Injection
+from qalint.analysis.modules.adapters import held_by
+from qalint.analysis.modules.values import Cell, Mod, Param, Site
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+
+def trained(adapters: Adapters, injection: Injection) -> Event | None:
+    """The event that trains the adapters after they were injected: an optimizer, a backward, a trainer."""
+    return next(adapters.after(injection, "optimizer", "backward", "step", "train"), None)
+
+
+def parameters(injection: Injection, adapters: Adapters) -> list[Cell]:
+    """The adapters' own matrices, in the order in which they were made."""
+    cells = [cell for cell in injection.cells if cell in adapters.paired]
+    return sorted(cells, key=lambda cell: cell.time)
+
+
+class AdapterNotFp32(Rule):
+    """An adapter's parameters are made in FP16.
+
+    ## What it does
+    Finds adapters whose matrices are FP16 when they are trained, because they were made so: by
+    `dtype=torch.float16`, by the dtype of a base that is FP16 (`weight.dtype`, `new_zeros`), or by a
+    cast of the adapter itself.
+
+    ## Why is this bad?
+    A gradient scaler refuses them (`ValueError: Attempting to unscale FP16 gradients.`). Without one,
+    AdamW's second moment underflows and the parameters become NaN, or small updates are rounded
+    away. What is trained is kept in FP32; the base may stay in FP16.
+
+    ## Example
+    ```python
+    adapter = LoRA(layer, rank).to(layer.weight.dtype)   # the base is FP16
+    ```
+
+    ## Use instead
+    ```python
+    adapter = LoRA(layer, rank).to(torch.float32)
+    ```
+
+    ## Fix safety
+    The fix writes `torch.float32` where the FP16 dtype is given. It is safe: training in FP16 does not
+    work. The adapter's forward must then cast its input (see `adapter-input-not-cast`).
+
+    ## References
+    - [Automatic mixed precision](https://docs.pytorch.org/docs/stable/amp.html)
+    - [peft: autocast_adapter_dtype](https://huggingface.co/docs/peft/package_reference/peft_model)
+    """
+
+    code = "QA1210"
+    severity = Severity.CRITICAL
+    checklist = ("11.02", "11.14", "12.07")
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Adapters' matrices that are FP16 in the end, by their own making."""
+        seen: set[ast.AST] = set()
+        run = adapters.run
+        for injection in adapters.injections:
+            event = trained(adapters, injection)
+            if event is None:
+                continue
+            for cell in parameters(injection, adapters):
+                found = run.latest(cell, "dtype")
+                if found is None or found[1] != "float16" or found[2] not in injection.cells:
+                    continue
+                site = cast_site(adapters, found[2], found[0]) or cell.site
+                if site is None or site.node in seen:
+                    continue
+                seen.add(site.node)
+                related = [Related(adapters.place(event.site), "the adapter is trained from here")]
+                base = next(
+                    (
+                        other
+                        for other in adapters.modules.all("cast")
+                        if other.target is injection.model
+                        and other.value == "float16"
+                        and other.time < found[0]
+                    ),
+                    None,
+                )
+                if base is not None:
+                    related.append(
+                        Related(adapters.place(base.site), f"`{injection.name}` becomes FP16 here")
+                    )
+                yield self.finding(
+                    adapters.place(site),
+                    "the adapter's parameters are FP16" + (", like the base" if base is not None else ""),
+                    related=related,
+                    fix=in_fp32(site),
+                    help="keep what is trained in FP32: dtype=torch.float32",
+                )
+
+
+def cast_site(adapters: Adapters, cell: Cell, time: int) -> Site | None:
+    """The cast of `cell` at `time`, None where it was made so."""
+    for event in adapters.modules.all("cast"):
+        if event.target is cell and 0 <= event.time - time <= 2:
+            return event.site
+    return None
+
+
+def in_fp32(site: Site) -> Fix | None:
+    """Write `torch.float32` for the dtype that a call is given."""
+    edits = site.file.get(Edits)
+    if edits is None:
+        return None
+    spelled = edits.spelling("torch.float32", site.node)
+    if spelled is None:
+        return None
+    text, imports = spelled
+    message = "keep the adapter in FP32"
+    for call in ast.walk(site.node):
+        if not isinstance(call, ast.Call):
+            continue
+        for keyword in call.keywords:
+            if keyword.arg == "dtype":
+                return edits.safe(message, edits.replace(keyword.value, text), imports)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "half" and not call.args:
+            return edits.safe(
+                message, edits.replace(call, f"{edits.segment(call.func.value)}.float()"), imports
+            )
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "to":
+            for argument in call.args:
+                last = ast.unparse(argument).rsplit(".", 1)[-1]
+                if last in {"dtype", "float16", "half"}:
+                    return edits.safe(message, edits.replace(argument, text), imports)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in {"new_zeros", "new_empty", "new_ones"}:
+            return edits.safe(message, edits.add_argument(call, f"dtype={text}"), imports)
+    return None
+
+
+class AdapterOnWrongDevice(Rule):
+    """An adapter is made on the CPU after its model was moved to a device.
+
+    ## What it does
+    Finds adapters that are put into a model which is on a device (moved there before, or loaded with a
+    `device_map`), made without a device and not moved afterwards, alone or with the model.
+
+    ## Why is this bad?
+    The layer's input is on the GPU and the adapter's matrices are on the CPU: `Expected all tensors to
+    be on the same device, but found at least two devices, cuda:0 and cpu!` On a machine without a
+    GPU nothing shows.
+
+    ## Example
+    ```python
+    model.to(device)
+    layer.adapter = LoRA(layer, rank)
+    ```
+
+    ## Use instead
+    ```python
+    model.to(device)
+    layer.adapter = LoRA(layer, rank).to(layer.weight.device)
+    ```
+
+    ## Fix safety
+    The fix moves the new adapter to the device of the layer's weight. It is safe: where it is there
+    already, nothing happens.
+
+    ## References
+    - [torch.nn.Module.to](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html)
+    """
+
+    code = "QA1211"
+    severity = Severity.CRITICAL
+    checklist = ("12.08",)
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, adapters: Adapters) -> Iterator[Finding]:
+        """Adapters that stay on the CPU in a model that is elsewhere."""
+        seen: set[ast.AST] = set()
+        run = adapters.run
+        for injection in adapters.injections:
+            root = injection.model
+            for event in injection.events:
+                value = event.value
+                moved = last_move(adapters, injection, event)
+                if moved is None:
+                    continue
+                cells = [
+                    cell
+                    for cell in parameters(injection, adapters)
+                    if not isinstance(value, Cell) or held_by(cell, value)
+                ]
+                stuck = [cell for cell in cells if on_cpu(adapters, cell)]
+                if not stuck or len(stuck) != len(cells):
+                    continue
+                made = value if isinstance(value, Mod | Param) else stuck[0]
+                site = made.site
+                if site is None or site.node in seen:
+                    continue
+                device = run.device_of(root)
+                if device is None or "cuda" not in device.kinds:
+                    continue
+                seen.add(site.node)
+                yield self.finding(
+                    adapters.place(site),
+                    f"the adapter is made on the CPU, but `{injection.name}` has been moved to its device before",
+                    related=[
+                        Related(adapters.place(moved.site), f"`{injection.name}` is moved here"),
+                        Related(adapters.place(event.site), "the adapter is put in here"),
+                    ],
+                    fix=to_layer(event, site),
+                    help="make it on the layer's device: .to(layer.weight.device), or move the model after the injection",
+                )
+
+
+def on_cpu(adapters: Adapters, cell: Cell) -> bool:
+    """Whether a cell was never moved from the CPU, where it was made."""
+    found = adapters.run.latest(cell, "device")
+    return found is not None and found[1] is not None and found[1].kinds == {"cpu"}
+
+
+def last_move(adapters: Adapters, injection: Injection, attached: Event) -> Event | None:
+    """The move of the model before an adapter was put in."""
+    moves = [
+        event
+        for event in adapters.modules.all("move")
+        if event.target is injection.model
+        and event.program == injection.program
+        and event.time < attached.time
+        and event.value is not None
+        and "cuda" in event.value.kinds
+    ]
+    return moves[-1] if moves else None
+
+
+def to_layer(event: Event, site: Site) -> Fix | None:
+    """Move the adapter where it is made."""
+    edits = site.file.get(Edits)
+    if edits is None or not isinstance(event.value, Mod) or not isinstance(site.node, ast.Call):
+        return None
+    if site.file is not event.site.file:
+        return None
+    function = edits.function(site.node)
+    if function is not edits.function(event.site.node):
+        return None
+    layer = layer_name(event, site)
+    if layer is None:
+        return None
+    return edits.safe(
+        "move it to the layer's device", edits.wrap(site.node, "", f".to({layer}.weight.device)")
+    )
+
+
+def layer_name(event: Event, site: Site) -> str | None:
+    """How the layer that gets the adapter is called where the adapter is made."""
+    call = site.node
+    assert isinstance(call, ast.Call)
+    for value in event.value.attrs.values():
+        if isinstance(value, Mod) and value.parent is not None:
+            for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+                if isinstance(argument, ast.Name):
+                    return argument.id
+    for read in ast.walk(call):
+        if isinstance(read, ast.Attribute) and read.attr in {"in_features", "out_features", "weight"}:
+            return ast.unparse(read.value)
+    target = event.site.node
+    if isinstance(target, ast.Attribute) and event.how == "attribute" and isinstance(target.value, ast.Name):
+        return target.value.id
+    if isinstance(target, ast.Call) and event.how in {"setattr", "add_module"}:
+        first = target.args[0] if event.how == "setattr" else getattr(target.func, "value", None)
+        if isinstance(first, ast.Name) and event.target.path == "*":
+            return first.id
+    return None

@@ -1,0 +1,228 @@
+"""Whether a module knows its adapters' parameters, and whether they are parameters at all."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.adapters import own_cells
+from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Value, each
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+
+class UnregisteredAdapter(Rule):
+    """Adapters are kept in a plain list or dict, where their module does not see them.
+
+    ## What it does
+    Finds adapters (modules or parameters) whose only place in a module is a Python list or dict that
+    is an attribute of it.
+
+    ## Why is this bad?
+    `nn.Module` registers modules and parameters that are set as attributes, not those inside a list.
+    They are missing from `parameters()` (so from the optimizer), from `state_dict()` (so from the
+    checkpoint), and stay behind at `.to(device)` and `.half()`.
+
+    ## Example
+    ```python
+    class Adapters(nn.Module):
+        def __init__(self, layers, rank):
+            super().__init__()
+            self.adapters = [LoRA(layer, rank) for layer in layers]
+    ```
+
+    ## Use instead
+    ```python
+    class Adapters(nn.Module):
+        def __init__(self, layers, rank):
+            super().__init__()
+            self.adapters = nn.ModuleList([LoRA(layer, rank) for layer in layers])
+    ```
+
+    ## Fix safety
+    The fix makes a `ModuleList`, `ParameterList` or `ModuleDict` of the list or dict. It is safe: these
+    are used like a list and a dict.
+
+    ## References
+    - [torch.nn.ModuleList](https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html)
+    - [torch.nn.ParameterList](https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterList.html)
+    """
+
+    code = "QA1209"
+    severity = Severity.CRITICAL
+    checklist = ("12.06",)
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Containers that are attributes of modules and hold adapters that nothing else holds."""
+        seen: set[int] = set()
+        for event in modules.all("listed"):
+            container = event.value
+            if id(container) in seen or not isinstance(event.target, Mod):
+                continue
+            members = [value for value in flat(container) if adapter(adapters, value)]
+            if not members or any(registered(value) for value in members):
+                continue
+            seen.add(id(container))
+            kind = "dict" if isinstance(container, Dict) else "list"
+            parameters = all(isinstance(value, Param) for value in members)
+            better = f"nn.{'Parameter' if parameters else 'Module'}{'Dict' if kind == 'dict' else 'List'}"
+            name = event.name or "the list"
+            where = next(
+                (other for other in modules.all("listed") if other.value is container and other.name), event
+            )
+            yield self.finding(
+                modules.place(where.site),
+                f"`{where.name or name}` is a plain {kind}: the adapters in it are not registered with "
+                f"`{event.target.kind or 'the module'}`",
+                related=[Related(modules.place(members[0].site), "the adapter is made here")]
+                if members[0].site is not None
+                else [],
+                fix=register(where, container, better),
+                help=f"keep them in a torch.{better}",
+            )
+
+
+def flat(value: Value) -> list[Cell]:
+    """The modules and parameters in a container."""
+    found: list[Cell] = []
+    items = value.items if isinstance(value, Seq) else value.values() if isinstance(value, Dict) else []
+    for item in items:
+        for option in each(item):
+            if isinstance(option, Mod | Param):
+                found.append(option)
+            elif isinstance(option, Seq | Dict):
+                found.extend(flat(option))
+    return found
+
+
+def adapter(adapters: Adapters, value: Cell) -> bool:
+    """Whether a module or parameter belongs to an adapter."""
+    if isinstance(value, Mod) and value.parent is not None:
+        return False
+    return isinstance(value, Mod | Param) and bool(own_cells(value) & adapters.paired)
+
+
+def registered(value: Cell) -> bool:
+    """Whether a module holds it as an attribute of its own."""
+    return bool(value.holders)
+
+
+def register(event: Event, container: Value, better: str) -> Fix | None:
+    """Wrap the container where it is made."""
+    site = container.site if isinstance(container, Seq | Dict) else None
+    if site is None or site.file is not event.site.file:
+        return None
+    edits = site.file.get(Edits)
+    if edits is None or not isinstance(site.node, ast.List | ast.ListComp | ast.Dict | ast.DictComp):
+        return None
+    spelled = edits.spelling(f"torch.{better}", site.node)
+    if spelled is None:
+        return None
+    text, imports = spelled
+    if isinstance(site.node, ast.List | ast.Dict) and not getattr(
+        site.node, "elts", getattr(site.node, "keys", [])
+    ):
+        return edits.safe(f"make it a {better}", edits.replace(site.node, f"{text}()"), imports)
+    return edits.safe(f"make it a {better}", edits.wrap(site.node, f"{text}(", ")"), imports)
+
+
+class NonLeafParameter(Rule):
+    """A converted copy of a parameter is used as if it were the parameter.
+
+    ## What it does
+    Finds `nn.Parameter(x).to(...)` and its kin (`half`, `cuda`, `float`), and a plain tensor set over
+    a registered parameter.
+
+    ## Why is this bad?
+    `.to` on a parameter returns a tensor that is no parameter and no leaf: the module does not register
+    it, and an optimizer refuses it (`can't optimize a non-leaf Tensor`). Set over a registered
+    parameter it is a TypeError. Where the conversion changes nothing, `.to` returns the parameter
+    itself: on a CPU everything works, and the error comes with the first GPU.
+
+    ## Example
+    ```python
+    self.lora_A = nn.Parameter(torch.zeros(rank, width)).to(device)
+    ```
+
+    ## Use instead
+    ```python
+    self.lora_A = nn.Parameter(torch.zeros(rank, width).to(device))
+    ```
+
+    ## Fix safety
+    The fix moves the conversion inside `nn.Parameter(...)`. It is safe: the values are the same.
+
+    ## References
+    - [torch.Tensor.is_leaf](https://docs.pytorch.org/docs/stable/generated/torch.Tensor.is_leaf.html)
+
+    ## Beyond the checklist
+    The checklist asks that adapters' parameters are collected and are on their device; this is the way
+    of moving them that undoes the first.
+    """
+
+    code = "QA1219"
+    severity = Severity.CRITICAL
+    checklist = ()
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Conversions right at the parameter's construction, and tensors set over parameters."""
+        seen: set[ast.AST] = set()
+        for event in modules.all("nonleaf"):
+            node = event.site.node
+            if node in seen:
+                continue
+            if event.name == "assign":
+                seen.add(node)
+                attribute = event.info["attribute"]
+                yield self.finding(
+                    modules.place(event.site),
+                    f"`{ast.unparse(node)}` is a registered parameter, and a plain tensor is set over it",
+                    related=[Related(modules.place(event.target.site), "the parameter is made here")],
+                    help=f"set its data ({attribute}.data = ...), or make a new nn.Parameter",
+                )
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                inner = node.func.value
+                made = (
+                    isinstance(event.target, Param)
+                    and event.target.site is not None
+                    and event.target.site.node is inner
+                )
+                if not made or event.flag:
+                    continue
+                seen.add(node)
+                yield self.finding(
+                    modules.place(event.site),
+                    f"`{event.name}` on a new parameter returns a tensor that is no parameter any more",
+                    fix=convert_inside(event),
+                    help="convert the tensor before it becomes a parameter",
+                )
+
+
+def convert_inside(event: Event) -> Fix | None:
+    """`nn.Parameter(x).to(y)` becomes `nn.Parameter(x.to(y))`."""
+    call = event.site.node
+    edits = event.site.file.get(Edits)
+    if edits is None or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return None
+    made = call.func.value
+    if not isinstance(made, ast.Call) or not made.args:
+        return None
+    tensor = made.args[0]
+    text = edits.segment(call)
+    tail = text[len(edits.segment(made)) :].strip()
+    if not tail.startswith("."):
+        return None
+    inside = edits.segment(tensor)
+    if not isinstance(tensor, ast.Name | ast.Call | ast.Attribute | ast.Subscript):
+        inside = f"({inside})"
+    body = edits.segment(made)
+    start = edits.segment(made).index(edits.segment(tensor))
+    whole = body[:start] + inside + tail + body[start + len(edits.segment(tensor)) :]
+    return edits.safe("convert the tensor before it becomes a parameter", edits.replace(call, whole))
