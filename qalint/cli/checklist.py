@@ -6,8 +6,8 @@ import argparse
 import sys
 
 
-def main(argv: list[str]) -> int:
-    """Run the command; 0 when it could answer, else 2."""
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="qalint checklist",
         description="The QA checklist: every item, what judges it, and with paths its verdict there.",
@@ -18,7 +18,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output-format", choices=("text", "markdown", "json"), default="text")
     parser.add_argument("-o", "--output-file", metavar="FILE", help="write there instead of standard output")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; 0 when it could answer, else 2."""
+    arguments = build_parser().parse_args(argv)
 
     from ..checklist import items
     from ..report import listing

@@ -7,8 +7,8 @@ import os
 import sys
 
 
-def main(argv: list[str]) -> int:
-    """Run the command; 0 when it could answer, else 2."""
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="qalint diagnose",
         description="From a symptom to its causes: FILEs are code; the symptom is a name, a log, or both.",
@@ -27,7 +27,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output-format", choices=("text", "markdown", "json"), default="text")
     parser.add_argument("-o", "--output-file", metavar="FILE", help="write there instead of standard output")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; 0 when it could answer, else 2."""
+    arguments = build_parser().parse_args(argv)
 
     from ..diagnose import symptoms
     from ..report.terminal import deliver
