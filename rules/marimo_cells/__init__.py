@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from qalint.rule import Section
 
+from .graph import (
+    CyclicCells,
+    MultipleDefinitions,
+    ReusableBeforeDefinition,
+    SelfImport,
+    SetupDependsOnCell,
+    StarImport,
+    UndefinedAcrossCells,
+    UnparsableCell,
+)
 from .lost_output import DroppedOutput, OutputInBranch, ReturnDoesNotDisplay, ReturnInsideCell
 from .private_names import PrivateNameCrossesCells, PrivateNameReturned
+from .steps import CrowdedStepCell, DocstringShown, MissingProgress, ProcessingCellReturnsUi
+from .stops import LateStop, StopHidesOutput
+from .values import ValueReadWhereCreated
 
 section = Section(
     "13",
@@ -14,9 +27,24 @@ section = Section(
         PrivateNameCrossesCells,
         PrivateNameReturned,
         ReturnDoesNotDisplay,
+        UndefinedAcrossCells,
         OutputInBranch,
         DroppedOutput,
         ReturnInsideCell,
+        StopHidesOutput,
+        LateStop,
+        CrowdedStepCell,
+        ProcessingCellReturnsUi,
+        MissingProgress,
+        MultipleDefinitions,
+        CyclicCells,
+        SetupDependsOnCell,
+        StarImport,
+        DocstringShown,
+        ValueReadWhereCreated,
+        UnparsableCell,
+        SelfImport,
+        ReusableBeforeDefinition,
     ),
     needles=((b"marimo",),),
     precedence=(

@@ -53,11 +53,14 @@ def lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
         return []
     display = notebook.display(cell)
     found = []
+    attempts = _attempts(cell.body)
     branching = isinstance(last, ast.If | ast.Match | ast.Try | ast.TryStar)
     for tail in tails(last):
         if ends_with_semicolon(cell.source, tail) or _is_finally(last, tail):
             continue
         shown = display.of_statement(tail)
+        if shown is not None and _is_attempt(shown, tail, attempts):
+            continue
         if shown is not None:
             found.append(Lost(tail, shown.what, shown))
         elif branching and _is_value(notebook, cell, tail.value):
@@ -76,6 +79,8 @@ def dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
     ending = set(tails(last)) if isinstance(last, COMPOUND) else set()
     if isinstance(last, ast.Expr):
         ending.add(last)
+    attempts = _attempts(cell.body)
+    shown_names = _shown_names(cell)
     found = []
     for block in _suites(cell.body):
         for statement, following in zip(block, [*block[1:], None], strict=True):
@@ -84,12 +89,49 @@ def dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
             if ends_with_semicolon(cell.source, statement):
                 continue
             shown = display.of_statement(statement)
-            if shown is None:
+            if shown is None or _is_attempt(shown, statement, attempts):
                 continue
-            if isinstance(statement.value, ast.Name) and statement.value.id not in cell.bound:
+            names = _bare_names(statement.value)
+            if names and not names <= cell.bound:
                 continue  # naming another cell's value makes the cell run again with it
+            if names and names <= shown_names:
+                continue  # shown anyway, by the last expression
             found.append(Lost(statement, shown.what, shown))
     return found
+
+
+def _attempts(body: list[ast.stmt]) -> set[ast.stmt]:
+    """The statements in the body of a `try` with handlers: they may stand there for their exception."""
+    return {
+        inner
+        for statement in walk_statements(body)
+        if isinstance(statement, ast.Try | ast.TryStar) and statement.handlers
+        for inner in walk_statements(statement.body)
+    }
+
+
+def _is_attempt(shown: Shown, statement: ast.Expr, attempts: set[ast.stmt]) -> bool:
+    """`try: df.pivot(...)`: a computation that may be there to fail, not to be seen."""
+    return (
+        statement in attempts and shown.kind in ("frame", "figure") and isinstance(statement.value, ast.Call)
+    )
+
+
+def _bare_names(value: ast.expr) -> set[str]:
+    """The names that an expression of names alone may stand for: `x`, `x if test else None`."""
+    match value:
+        case ast.Name(id=name):
+            return {name}
+        case ast.IfExp(body=body, orelse=orelse):
+            return _bare_names(body) | _bare_names(orelse)
+    return set()
+
+
+def _shown_names(cell: Cell) -> set[str]:
+    last = cell.last
+    if not isinstance(last, ast.Expr):
+        return set()
+    return {node.id for node in ast.walk(last) if isinstance(node, ast.Name)}
 
 
 def _is_value(notebook: Notebook, cell: Cell, value: ast.expr) -> bool:
@@ -141,7 +183,7 @@ def lift_tails(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost]) -
             *(_append(edits, name, each.statement) for each in lost),
             edits.insert_after(compound, _stack(notebook, cell, name)),
         )
-    changes = [_assign(edits, name, each.statement) for each in lost]
+    changes: list[tuple[Edit, ...] | None] = [_assign(edits, name, each.statement) for each in lost]
     if not _covers(compound, statements):
         changes.insert(0, edits.insert_before(compound, f"{name} = None"))
     return edits.unsafe(

@@ -58,7 +58,7 @@ class Notebook:
             for name in cell.bound:
                 table = self._private if name in cell.private else self._definers
                 table.setdefault(name, []).append(cell)
-            for name in cell.refs:
+            for name in cell.refs - cell.bound:
                 self._readers.setdefault(name, []).append(cell)
         self._mentions: dict[int, set[str]] = {}
         self._parents: dict[int, list[Cell]] = {}
@@ -256,8 +256,14 @@ class Notebook:
         return ordered
 
     def cycles(self) -> list[list[Cell]]:
-        """Groups of cells that depend on each other in a circle."""
-        parents = {cell.number: {parent.number for parent in self.parents(cell)} for cell in self.cells}
+        """Groups of cells that depend on each other in a circle (names in SQL are not counted)."""
+        parents = {
+            cell.number: {
+                definer.number for name in cell.refs for definer in self.definers(name) if definer is not cell
+            }
+            | {reader.number for name in cell.deleted for reader in self.readers(name) if reader is not cell}
+            for cell in self.cells
+        }
         reach: dict[int, set[int]] = {}
         for start in parents:
             seen: set[int] = set()

@@ -22,8 +22,8 @@ class Cell:
     """One cell.
 
     `kind` is `cell`, `setup`, `function` (`@app.function`), `class` (`@app.class_definition`),
-    `unparsable`, or `sql` or `markdown` (such fences of a Markdown notebook). `body` holds the statements that
-    marimo runs: the trailing `return` is stripped, and a reusable function or class is its own only
+    `unparsable`, or `sql` or `markdown` (such fences of a Markdown notebook). `body` holds the statements
+    that marimo runs: the trailing `return` is stripped; a reusable function or class is its own only
     statement. `node` is the `ast` node of the whole cell (None in Markdown), `span` its place from
     the decorator to its last line, `number` its position among the cells from 0.
     """
@@ -102,10 +102,12 @@ class Cell:
 
     @property
     def refs(self) -> set[str]:
-        """The names that the cell reads and does not bind, builtins and private names included."""
+        """The names that the cell reads from outside, builtins and private names included.
+
+        As in marimo, a name that the cell binds only after reading it is one of them.
+        """
         scope = self.scope
-        names = [*scope.loads, *scope.deletes]
-        return {name for name in names if name not in scope.stores and scope.reads(name)}
+        return {name for name in (*scope.loads, *scope.deletes) if scope.reads(name)}
 
     @property
     def deleted(self) -> set[str]:

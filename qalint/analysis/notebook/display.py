@@ -66,8 +66,8 @@ FRAMES = {
 FRAME_METHODS = _words(
     "head tail describe sample sort_values sort sort_index value_counts groupby agg aggregate reset_index "
     "set_index rename drop dropna fillna drop_duplicates assign query merge join pivot pivot_table melt "
-    "nlargest nsmallest corr cov round transpose select filter with_columns group_by limit collect copy astype "
-    "isna isnull sum mean median count nunique loc iloc T to_frame unique slice explode unstack stack"
+    "nlargest nsmallest corr cov round transpose select filter with_columns group_by limit collect copy "
+    "astype isna isnull sum mean median count nunique loc iloc T to_frame unique slice explode unstack stack"
 )
 """Methods and attributes of a data frame that give another one and change nothing."""
 
@@ -188,6 +188,8 @@ class Display:
                 return Shown("layout", text, self._holds_ui(call))
             if module.startswith("marimo.mpl"):
                 return Shown("figure", text)
+            if qualified == "altair.Chart":
+                return None  # without a mark there is nothing to see yet: see `_method`
             if function in FIGURES.get(module, ()):
                 return Shown("axes" if function in ("gca", "subplot", "axes") else "figure", text)
             if module == "plotly.express" and function[:1].islower():
@@ -204,6 +206,8 @@ class Display:
     def _method(self, func: ast.Attribute, call: ast.Call) -> Shown | None:
         shown = self.of(func.value)
         if shown is None:
+            if func.attr.startswith("mark_") and self._is_altair(func.value):
+                return Shown("figure", dotted(func))
             return None
         if shown.kind in ("layout", "input", "widget"):
             if func.attr == "batch":
@@ -266,7 +270,9 @@ class Display:
             return None
         if isinstance(value, ast.Call):
             qualified = self.notebook.resolve(self.cell, value.func) or ""
-            if qualified.startswith(("matplotlib.pyplot.", "duckdb.")) or qualified == "marimo.sql":
+            if qualified.startswith(("matplotlib.pyplot.", "duckdb.", "seaborn.")) or qualified == "marimo.sql":
+                return None
+            if shown.kind == "frame" and re.search(r"\.(read|scan)_\w+$", qualified):
                 return None
             if isinstance(value.func, ast.Attribute) and value.func.attr.startswith(("update_", "add_")):
                 return None

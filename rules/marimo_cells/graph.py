@@ -1,0 +1,580 @@
+"""Faults of the cell graph, which keep a notebook from running: QA1304, QA1313 to QA1316, QA1319 to QA1321."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+
+from qalint.analysis.notebook import BUILTINS, Cell, Notebook, Use, is_private, scope_of
+from qalint.rule import Finding, Place, Related, Rule, Severity
+
+
+class UndefinedAcrossCells(Rule):
+    """A cell reads a name that nothing in the notebook binds.
+
+    ## What it does
+
+    Reports a name that a cell reads and that no cell, no import in a cell and no builtin provides. One
+    finding stands for all cells that read it. An import that stands outside the cells counts as
+    missing: marimo runs the cells only.
+
+    It stays silent in notebooks with star imports, in cells that use `globals()` or `exec`, and for
+    reads inside `try ... except NameError`.
+
+    ## Why is this bad?
+
+    The cell stops with NameError, and so does every cell that depends on it. Parameters do not help:
+    `def _(model):` gets its `model` from a cell that binds it, not from a caller.
+
+    ## Example
+
+    ```python
+    @app.cell
+    def _(data, np):
+        total = np.sum(data)
+        return (total,)
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _():
+        import numpy as np
+        return (np,)
+
+
+    @app.cell
+    def _(data, np):
+        total = np.sum(data)
+        return (total,)
+    ```
+
+    ## Fix safety
+
+    None: what the name should be is the author's to say.
+
+    ## References
+
+    - [marimo: how notebooks run](https://docs.marimo.io/guides/reactivity/)
+    - Checklist 13.03
+    """
+
+    code = "QA1304"
+    severity = Severity.HIGH
+    checklist = ("13.03",)
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each name."""
+        if any(cell.scope.stars or cell.kind == "unparsable" for cell in notebook.cells):
+            return
+        found: dict[str, list[tuple[Cell, Use]]] = {}
+        for cell in notebook.cells:
+            if cell.scope.dynamic or cell.kind == "sql":
+                continue
+            for name in cell.refs:
+                if notebook.is_bound(name) or (is_private(name) and notebook.private_definers(name)):
+                    continue
+                uses = [use for use in cell.reads(name) if not use.guarded]
+                if uses:
+                    found.setdefault(name, []).append((cell, uses[0]))
+        for name, places in found.items():
+            (_, first), *others = places
+            related = [Related(notebook.place(use), "and here") for _, use in others]
+            outside = notebook.outside_names.get(name)
+            if outside:
+                related.insert(0, Related(notebook.place(outside[0]), "bound here, outside the cells"))
+                message = f"`{name}` is bound only outside the cells, which marimo does not run"
+                help = "Move it into a cell, or into `with app.setup:`."
+            else:
+                message = f"`{name}` is read here and bound in no cell"
+                help = f"Bind or import `{name}` in one cell; the parameters of a cell give it nothing."
+            yield self.finding(notebook.place(first), message, related=related, help=help)
+
+
+class MultipleDefinitions(Rule):
+    """Two cells bind the same public name.
+
+    ## What it does
+
+    Reports a name that more than one cell binds: by assignment, import, `def`, `class`, as a loop
+    variable, or by `+=`. One finding names all places.
+
+    ## Why is this bad?
+
+    marimo cannot know which value the other cells mean, and refuses to run the cells that bind the
+    name. Loop variables (`for i in ...`), `fig, ax`, a second `import numpy as np` and
+    `df = df.dropna()` in a later cell are the usual ones.
+
+    ## Example
+
+    ```python
+    @app.cell
+    def _(load):
+        df = load()
+        return (df,)
+
+
+    @app.cell
+    def _(df):
+        df = df.dropna()
+        return (df,)
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _(load):
+        df = load()
+        return (df,)
+
+
+    @app.cell
+    def _(df):
+        clean = df.dropna()
+        return (clean,)
+    ```
+
+    ## Fix safety
+
+    None: one of the names has to change, or to become private (`_i`, `_fig`).
+
+    ## References
+
+    - `marimo check` MB002
+    - [marimo: multiple definitions](https://docs.marimo.io/guides/understanding_errors/multiple_definitions/)
+    - Beyond the checklist: without it the notebook does not run at all.
+    """
+
+    code = "QA1313"
+    severity = Severity.CRITICAL
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each name, at its second definition."""
+        names = {name for cell in notebook.cells for name in cell.defs}
+        for name in sorted(names):
+            cells = notebook.definers(name)
+            if len(cells) < 2:
+                continue
+            places = [notebook.place(cell.stores(name)[0]) for cell in cells]
+            imported = all(any(found.name == name for found in cell.imports) for cell in cells)
+            yield self.finding(
+                places[1],
+                f"`{name}` is bound in {len(cells)} cells, and marimo runs none of them",
+                related=[
+                    Related(place, "also bound here") for index, place in enumerate(places) if index != 1
+                ],
+                help="Import it once, in one cell or in `with app.setup:`."
+                if imported
+                else f"Give each its own name, or keep it to its cell as `_{name}`.",
+            )
+
+
+class CyclicCells(Rule):
+    """Cells depend on each other in a circle.
+
+    ## What it does
+
+    Reports a group of cells each of which reads what another one of the group binds. One finding
+    names all the reads.
+
+    ## Why is this bad?
+
+    There is no order in which they could run; marimo runs none of them.
+
+    ## Example
+
+    ```python
+    @app.cell
+    def _(b):
+        a = b + 1
+        return (a,)
+
+
+    @app.cell
+    def _(a):
+        b = a + 1
+        return (b,)
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _():
+        a = 1
+        return (a,)
+
+
+    @app.cell
+    def _(a):
+        b = a + 1
+        return (b,)
+    ```
+
+    ## Fix safety
+
+    None.
+
+    ## References
+
+    - `marimo check` MB003
+    - [marimo: cycles](https://docs.marimo.io/guides/understanding_errors/cycles/)
+    - Beyond the checklist: without it the notebook does not run at all.
+    """
+
+    code = "QA1314"
+    severity = Severity.CRITICAL
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each circle."""
+        for group in notebook.cycles():
+            reads: list[tuple[Place, str]] = []
+            for cell in group:
+                for name in sorted(cell.refs):
+                    for definer in notebook.definers(name):
+                        if definer in group and definer is not cell:
+                            reads.append((notebook.place(cell.reads(name)[0]), name))
+            if not reads:
+                continue
+            reads.sort(key=lambda read: read[0].start)
+            (place, name), *others = reads
+            yield self.finding(
+                place,
+                f"the cells of `{name}` depend on each other in a circle, so marimo runs none of them",
+                related=[Related(other, f"which needs `{read}`") for other, read in others],
+                help="Break the circle: compute both in one cell, or keep the changing value in `mo.state`.",
+            )
+
+
+class SetupDependsOnCell(Rule):
+    """The setup cell reads what an ordinary cell binds.
+
+    ## What it does
+
+    Reports a name read in `with app.setup:` that another cell binds.
+
+    ## Why is this bad?
+
+    The setup cell runs before all others. marimo refuses it ("setup cell cannot have dependencies").
+
+    ## Example
+
+    ```python
+    with app.setup:
+        import numpy as np
+        grid = np.linspace(0, 1, steps)
+
+
+    @app.cell
+    def _():
+        steps = 10
+        return (steps,)
+    ```
+
+    ## Use instead
+
+    ```python
+    with app.setup:
+        import numpy as np
+        steps = 10
+        grid = np.linspace(0, 1, steps)
+    ```
+
+    ## Fix safety
+
+    None.
+
+    ## References
+
+    - `marimo check` MB004
+    - [marimo: setup cell](https://docs.marimo.io/guides/understanding_errors/setup/)
+    - Beyond the checklist: without it the notebook does not run at all.
+    """
+
+    code = "QA1315"
+    severity = Severity.CRITICAL
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each name."""
+        for cell in notebook.cells:
+            if cell.kind != "setup":
+                continue
+            for name in sorted(cell.refs):
+                definers = [each for each in notebook.definers(name) if each is not cell]
+                if definers:
+                    yield self.finding(
+                        notebook.place(cell.reads(name)[0]),
+                        f"the setup cell reads `{name}`, which a later cell binds",
+                        related=[
+                            Related(notebook.place(each.stores(name)[0]), "bound here") for each in definers
+                        ],
+                        help=f"Bind `{name}` in the setup cell too, or move this line into an ordinary cell.",
+                    )
+
+
+class StarImport(Rule):
+    """A cell imports everything from a module.
+
+    ## What it does
+
+    Reports `from module import *` in a cell.
+
+    ## Why is this bad?
+
+    marimo has to know which names a cell binds, and rejects the cell
+    (`Importing symbols with import * is not allowed in marimo`). It parses, so that nothing else
+    complains.
+
+    ## Example
+
+    ```python
+    @app.cell
+    def _():
+        from math import *
+        return
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _():
+        import math
+        return (math,)
+    ```
+
+    ## Fix safety
+
+    None: which names are used can only be known with the module at hand.
+
+    ## References
+
+    - `marimo check` MB005
+    - [marimo: import star](https://docs.marimo.io/guides/understanding_errors/import_star/)
+    - Beyond the checklist: without it the cell does not run at all.
+    """
+
+    code = "QA1316"
+    severity = Severity.CRITICAL
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each import."""
+        for cell in notebook.cells:
+            for statement in cell.scope.stars:
+                yield self.finding(
+                    notebook.file.place(statement),
+                    f"`from {statement.module or '.'} import *` is not allowed in a cell: marimo rejects the cell",
+                    help="Import the module, or the names by name.",
+                )
+
+
+class UnparsableCell(Rule):
+    """A cell was saved as unparsable code.
+
+    ## What it does
+
+    Reports `app._unparsable_cell(...)`, and fences marked `unparsable="true"` in Markdown notebooks.
+
+    ## Why is this bad?
+
+    marimo writes this form when a cell has a syntax error. Nothing in it runs.
+
+    ## Example
+
+    ```python
+    app._unparsable_cell(
+        r\"\"\"
+        x = (1 +
+        \"\"\",
+        name="_",
+    )
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _():
+        x = 1
+        return (x,)
+    ```
+
+    ## Fix safety
+
+    None.
+
+    ## References
+
+    - `marimo check` MB001
+    - Beyond the checklist: such a cell does not run.
+    """
+
+    code = "QA1319"
+    severity = Severity.HIGH
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each cell."""
+        for cell in notebook.cells:
+            if cell.kind == "unparsable":
+                place = notebook.file.place(cell.span)
+                end = notebook.source.text.find("\n", place.start)
+                yield self.finding(
+                    place if end < 0 else place._replace(end=end),
+                    "this cell was saved with a syntax error, and nothing in it runs",
+                    help="Open the notebook in `marimo edit` and repair the cell.",
+                )
+
+
+class SelfImport(Rule):
+    """A notebook imports a module that has its own file name.
+
+    ## What it does
+
+    Reports `import name` and `from name import ...` in a file called `name.py`.
+
+    ## Why is this bad?
+
+    Python looks in the notebook's own folder first, and finds the notebook instead of the package:
+    `requests.py` never gets the real `requests`.
+
+    ## Example
+
+    ```python
+    # in a file called torch.py
+    import torch
+    ```
+
+    ## Use instead
+
+    ```python
+    # in a file called torch_basics.py
+    import torch
+    ```
+
+    ## Fix safety
+
+    None: the file has to be renamed.
+
+    ## References
+
+    - `marimo check` MR001, which also compares with installed packages; qalint does not look at the
+      environment.
+    - Beyond the checklist.
+    """
+
+    code = "QA1320"
+    severity = Severity.HIGH
+    oracle = "none: depends on where the notebook is started"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each import."""
+        stem, extension = os.path.splitext(os.path.basename(notebook.source.path))
+        if extension != ".py":
+            return
+        for cell in notebook.cells:
+            for found in cell.imports:
+                statement = found.statement
+                relative = isinstance(statement, ast.ImportFrom) and statement.level
+                module = statement.module or "" if isinstance(statement, ast.ImportFrom) else found.node.name
+                if not relative and module.split(".")[0] == stem:
+                    yield self.finding(
+                        notebook.file.place(statement),
+                        f"`{stem}` is the name of this file: the import finds the notebook, not the package",
+                        help="Rename the notebook.",
+                    )
+                    break
+
+
+class ReusableBeforeDefinition(Rule):
+    """A reusable function or class needs one that is defined further down.
+
+    ## What it does
+
+    Reports an `@app.function` or `@app.class_definition` that, while it is being defined (in a
+    default, a decorator, a base class, an annotation or a class body), reads another reusable
+    definition that follows later in the file.
+
+    ## Why is this bad?
+
+    Reusable definitions are real module code. In the editor marimo sorts the cells by dependency; but
+    `import notebook` and `python notebook.py` run the file from top to bottom and stop with NameError.
+
+    ## Example
+
+    ```python
+    @app.function
+    def shifted(x, by=offset()):
+        return x + by
+
+
+    @app.function
+    def offset():
+        return 1
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.function
+    def offset():
+        return 1
+
+
+    @app.function
+    def shifted(x, by=offset()):
+        return x + by
+    ```
+
+    ## Fix safety
+
+    None.
+
+    ## References
+
+    - `marimo check` MR003
+    - [marimo: reusing functions](https://docs.marimo.io/guides/reusing_functions/)
+    - Beyond the checklist.
+    """
+
+    code = "QA1321"
+    severity = Severity.HIGH
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook) -> Iterator[Finding]:
+        """One finding for each name."""
+        reusable = {cell.name: cell for cell in notebook.cells if cell.kind in ("function", "class")}
+        for cell in reusable.values():
+            statement = cell.body[0]
+            eager = [use for uses in scope_of([statement]).loads.values() for use in uses if not use.deferred]
+            for use in eager:
+                other = reusable.get(use.name)
+                if other is not None and other.number > cell.number:
+                    yield self.finding(
+                        notebook.place(use),
+                        f"`{use.name}` is needed here and defined further down: importing this notebook raises "
+                        "NameError",
+                        related=[Related(notebook.place(other.stores(use.name)[0]), "defined here")],
+                        help=f"Move `{use.name}` above `{cell.name}`.",
+                    )
+
+
+__all__ = [
+    "BUILTINS",
+    "CyclicCells",
+    "MultipleDefinitions",
+    "ReusableBeforeDefinition",
+    "SelfImport",
+    "SetupDependsOnCell",
+    "StarImport",
+    "UndefinedAcrossCells",
+    "UnparsableCell",
+]

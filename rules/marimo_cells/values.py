@@ -1,0 +1,170 @@
+"""Reading an element's value in the cell that creates it: QA1318."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.notebook import Cell, Notebook, Scope, is_private, scope_of
+from qalint.rule import Edit, Finding, Fix, Related, Rule, Severity
+
+from .elements import ValueRead, elements, made_by, value_reads
+
+
+class ValueReadWhereCreated(Rule):
+    """A cell reads the value of an element that it creates itself.
+
+    ## What it does
+
+    Reports `element.value` in the cell that binds `element = mo.ui...(...)`, and `.value` directly on
+    the call that makes an element. Reads inside a function that another cell calls are left alone, and
+    so is `mo.state`.
+
+    ## Why is this bad?
+
+    marimo raises `RuntimeError: Accessing the value of a UIElement in the cell that created it is not
+    allowed`. It could not work: moving the slider would run the cell again, which creates a new slider
+    at its start value. Interaction drives the cells that read the element, never its own.
+
+    ## Example
+
+    ```python
+    @app.cell
+    def _(mo):
+        epochs = mo.ui.slider(1, 10)
+        total = epochs.value * 100
+        return epochs, total
+    ```
+
+    ## Use instead
+
+    ```python
+    @app.cell
+    def _(mo):
+        epochs = mo.ui.slider(1, 10)
+        epochs
+        return (epochs,)
+
+
+    @app.cell
+    def _(epochs):
+        total = epochs.value * 100
+        return (total,)
+    ```
+
+    ## Fix safety
+
+    The fix splits the cell before the first statement that reads the value, and shows the element in
+    the first part if nothing is shown there. It is unsafe because the cells' outputs change. There is
+    none where a private name is used in both parts, or a block holds both.
+
+    ## References
+
+    - [marimo: interactivity](https://docs.marimo.io/guides/interactivity/)
+    - Beyond the checklist: the cell raises.
+    """
+
+    code = "QA1318"
+    severity = Severity.CRITICAL
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, notebook: Notebook, edits: Edits) -> Iterator[Finding]:
+        """One finding for each cell and element, at the first read."""
+        for cell in notebook.cells:
+            if cell.kind not in ("cell", "setup"):
+                continue
+            own = elements(notebook, cell)
+            seen: set[str] = set()
+            for read in value_reads(cell) if own else ():
+                made = own.get(read.name)
+                if made is None or read.deferred or read.name in seen or len(cell.stores(read.name)) != 1:
+                    continue
+                if not _at_cell_level(cell, read):
+                    continue
+                seen.add(read.name)
+                yield self.finding(
+                    notebook.file.place(read.node),
+                    f"`{read.name}.value` is read in the cell that creates `{read.name}`: marimo raises RuntimeError",
+                    related=[Related(notebook.file.place(made.target), "created here")],
+                    fix=_split(notebook, cell, read, edits),
+                    help="Read the value in another cell: only that one runs again when the element changes.",
+                )
+            yield from self.direct(notebook, cell)
+
+    def direct(self, notebook: Notebook, cell: Cell) -> Iterator[Finding]:
+        """`mo.ui.slider(1, 10).value`: an element nobody can move."""
+        stack: list[ast.AST] = list(reversed(cell.body))
+        while stack:
+            node = stack.pop()
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == "value"
+                and isinstance(node.value, ast.Call)
+                and made_by(notebook, cell, node.value)
+            ):
+                yield self.finding(
+                    notebook.file.place(node),
+                    "the value is read where the element is created: marimo raises RuntimeError",
+                    help="Bind the element to a name, and read its value in another cell.",
+                )
+            stack.extend(reversed(list(ast.iter_child_nodes(node))))
+
+
+def _at_cell_level(cell: Cell, read: ValueRead) -> bool:
+    """Whether the name in the read means the cell's own (a comprehension may have another)."""
+    return any(use.node is read.node.value for use in cell.scope.loads.get(read.name, []))
+
+
+def _split(notebook: Notebook, cell: Cell, read: ValueRead, edits: Edits) -> Fix | None:
+    """Begin a new cell at the first statement that reads the value."""
+    if cell.kind != "cell":
+        return None
+    index = next((i for i, each in enumerate(cell.body) if any(n is read.node for n in ast.walk(each))), 0)
+    if index == 0 or not edits.alone(cell.body[index]):
+        return None
+    first, second = cell.body[:index], cell.body[index:]
+    if any(each.name == read.name and each.node not in _nodes(first) for each in cell.stores(read.name)):
+        return None
+    before, after = scope_of(first), scope_of(second)
+    shared = set(after.loads) & set(before.stores)
+    if any(is_private(name) for name in shared) or set(before.stores) & set(after.stores):
+        return None
+    shown: list[str] = []
+    if not any(isinstance(each, ast.Expr) and notebook.display(cell).of(each.value) for each in first):
+        shown = [read.name]
+    elif not isinstance(first[-1], ast.Expr):
+        return None
+    text = _divider(notebook, cell, edits, before, after, shown)
+    start = edits.comments(second[0]).start
+    return edits.unsafe("Read the value in a cell of its own", (Edit(start, start, text),))
+
+
+def _nodes(statements: list[ast.stmt]) -> set[ast.AST]:
+    return {node for statement in statements for node in ast.walk(statement)}
+
+
+def _divider(
+    notebook: Notebook, cell: Cell, edits: Edits, before: Scope, after: Scope, shown: list[str]
+) -> str:
+    """The text that ends one cell and begins the next."""
+    newline = edits.newline
+    indentation = edits.indentation(cell.body[0])
+    lines = [f"{indentation}{name}" for name in shown]
+    if cell.block is not None:
+        lines += ["```", "", f"```{cell.block.info}"]
+        return newline.join([*lines, ""])
+    names = sorted(name for name in before.stores if not is_private(name))
+    listed = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+    wanted = sorted(name for name in after.loads if name in before.stores or notebook.definers(name))
+    keyword = "async def" if cell.is_async else "def"
+    lines += [
+        f"{indentation}return {listed}".rstrip(), "", "",
+        "@app.cell",
+        f"{keyword} _({', '.join(wanted)}):",
+    ]  # fmt: skip
+    return newline.join([*lines, ""])
