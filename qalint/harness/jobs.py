@@ -110,11 +110,12 @@ class Workers:
             "memory": self.limits.memory,
             **more,
         }
-        worker = self.free[kind].get()
+        free = self.free["notebook" if kind == "notebook" else "training"]
+        worker = free.get()
         try:
             return worker.run(job)
         finally:
-            self.free[kind].put(worker)
+            free.put(worker)
 
     def close(self) -> None:
         """End all children."""

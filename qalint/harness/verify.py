@@ -183,6 +183,7 @@ def verify(
     workers: Workers,
     *,
     quick: bool = False,
+    device: str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Iterator[Entry]:
     """The entries of all rules, in order of their codes. `quick`: one faulty fixture a rule, no correct ones."""

@@ -38,6 +38,10 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         from . import notebook_probe
 
         return notebook_probe.run(job["path"], job["root"], job.get("mode", "plain"))
+    if job["kind"] == "trainer":
+        from . import trainer_checks
+
+        return trainer_checks.run(job["root"], job["items"], job["device"])
     raise ValueError(f"unknown kind of job: {job['kind']}")
 
 
