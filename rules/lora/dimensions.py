@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.families import BY_NAME
-from qalint.analysis.modules.values import Dim, Mod, Site, Unknown
+from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 SQUARE = frozenset({"q_proj", "o_proj"})
@@ -71,14 +71,8 @@ class SwappedConv1dDimensions(Rule):
         seen: set[ast.AST] = set()
         for event in modules.all("pair"):
             takes, gives = event.info["in"], event.info["out"]
-            wrong = [
-                dim
-                for dim, role in ((takes, "out"), (gives, "in"))
-                if isinstance(dim, Dim) and dim.role == role and dim.kind in STORED
-            ]
-            if not wrong or any(
-                isinstance(dim, Dim) and dim.role == role for dim, role in ((takes, "in"), (gives, "out"))
-            ):
+            wrong = swapped(takes, gives)
+            if not wrong:
                 continue
             names = names_tested(event)
             if names and names <= SQUARE:
@@ -101,6 +95,21 @@ class SwappedConv1dDimensions(Rule):
                 fix=swap(wrong),
                 help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
             )
+
+
+def swapped(takes: Value | None, gives: Value | None) -> list[Dim]:
+    """The dimensions by which an adapter takes what a layer gives, or the reverse.
+
+    Both can depend on a test of the layer's type: each type is judged by itself.
+    """
+    for kind in STORED:
+        first = [dim for dim in each(takes) if isinstance(dim, Dim) and dim.kind == kind] if takes else []
+        second = [dim for dim in each(gives) if isinstance(dim, Dim) and dim.kind == kind] if gives else []
+        if any(dim.role == "in" for dim in first) or any(dim.role == "out" for dim in second):
+            continue
+        if first or second:
+            return [*first, *second]
+    return []
 
 
 def swap(dims: list[Dim]) -> Fix | None:
@@ -305,26 +314,22 @@ class UncheckedLayerType(Rule):
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of dimensions that no test covers, one for each layer."""
         seen: set[tuple[int, int]] = set()
+        sized = {
+            dim.site.node
+            for event in modules.all("pair")
+            for value in (event.info["in"], event.info["out"])
+            if value is not None
+            for dim in each(value)
+            if isinstance(dim, Dim)
+        }
         for event in modules.all("read"):
             layer: Mod = event.target
-            if event.info["tested"] or layer.parent is None:
-                continue
             root = layer.root
-            names = names_tested(event)
-            conv = BY_NAME[root.family].conv1d if root.family is not None else None
+            if layer.parent is None or root.cls is not None:
+                continue
+            if not unsettled(event, root, sized):
+                continue
             shape = event.name == "weight.shape"
-            if conv is False or root.cls is not None:
-                continue
-            mixed = bool(names & GPT2_ONLY) and bool(
-                names & {"q_proj", "v_proj", "k_proj", "query_key_value"}
-            )
-            attribute_fails = event.name in {"in_features", "out_features"} and (
-                conv is True or bool(names & GPT2_ONLY)
-            )
-            if not (attribute_fails or (shape and mixed and conv is None)):
-                continue
-            if conv is True and names and not names & BY_NAME["gpt2"].layers:
-                continue
             key = (id(layer), id(event.site.file))
             if key in seen:
                 continue
@@ -340,3 +345,23 @@ class UncheckedLayerType(Rule):
                 related=related,
                 help="ask isinstance(layer, Conv1D) first: Conv1D stores its weight as (in, out), Linear has in_features",
             )
+
+
+def unsettled(event: Event, root: Mod, sized: set[ast.AST]) -> bool:
+    """Whether a layer's dimensions are read where it can be a `Conv1D` as well as a `Linear`."""
+    types = event.info["types"]
+    conv = BY_NAME[root.family].conv1d if root.family is not None else None
+    attribute = event.name in {"in_features", "out_features"}
+    names = names_tested(event)
+    if event.info["tested"]:
+        if types is None or "Conv1D" not in types or conv is False:
+            return False
+        return attribute or (len(types) > 1 and event.site.node in sized)
+    if conv is False or any(guard.node.__class__ is ast.ExceptHandler for guard in event.guards):
+        return False
+    if conv is True and names and not names & BY_NAME["gpt2"].layers:
+        return False
+    if attribute:
+        return conv is True or bool(names & GPT2_ONLY)
+    other = {"q_proj", "v_proj", "k_proj", "query_key_value", "o_proj"}
+    return bool(names & GPT2_ONLY) and bool(names & other) and event.site.node in sized

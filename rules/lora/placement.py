@@ -183,6 +183,7 @@ class AdapterOnWrongDevice(Rule):
         """Adapters that stay on the CPU in a model that is elsewhere."""
         seen: set[ast.AST] = set()
         run = adapters.run
+        told: set[Cell] = set()
         for injection in adapters.injections:
             root = injection.model
             for event in injection.events:
@@ -196,7 +197,7 @@ class AdapterOnWrongDevice(Rule):
                     if not isinstance(value, Cell) or held_by(cell, value)
                 ]
                 stuck = [cell for cell in cells if on_cpu(adapters, cell)]
-                if not stuck or len(stuck) != len(cells):
+                if not stuck or len(stuck) != len(cells) or told & set(stuck):
                     continue
                 made = value if isinstance(value, Mod | Param) else stuck[0]
                 site = made.site
@@ -206,6 +207,7 @@ class AdapterOnWrongDevice(Rule):
                 if device is None or "cuda" not in device.kinds:
                     continue
                 seen.add(site.node)
+                told |= set(stuck)
                 yield self.finding(
                     adapters.place(site),
                     f"the adapter is made on the CPU, but `{injection.name}` has been moved to its device before",

@@ -552,6 +552,8 @@ class Interpreter:
                 return stop
             return None if None in known else not stop
         assert condition.value is not None
+        if isinstance(condition.value, Unknown) and condition.value.cond is not None:
+            return self.truth(condition.value.cond)
         return self.truth_of(condition.value)
 
     def truth_of(self, value: Value) -> bool | None:
@@ -580,6 +582,9 @@ class Interpreter:
             assert condition.value is not None
             value = condition.value
             if isinstance(value, Const):
+                return
+            if isinstance(value, Unknown) and value.cond is not None:
+                self.assume(value.cond, outcome)
                 return
             tests = value.tests if isinstance(value, Unknown) else ()
             self.guards.append(
@@ -936,9 +941,7 @@ class Interpreter:
                 return result
         if known is not None:
             return Const(known)
-        return tensors.mixed(
-            f"{type(node.op).__name__}", [a.value for a in _atoms(condition) if a.value is not None]
-        )
+        return self.outcome(condition)
 
     def ev_UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Value:
         if isinstance(node.op, ast.Not):
@@ -946,7 +949,7 @@ class Interpreter:
             known = self.truth(condition)
             if known is not None:
                 return Const(not known)
-            return tensors.mixed("not", [a.value for a in _atoms(condition) if a.value is not None])
+            return self.outcome(Cond("not", [condition], None, node))
         value = self.ev(node.operand, scope)
         if (
             isinstance(value, Const)
@@ -959,7 +962,16 @@ class Interpreter:
     def ev_Compare(self, node: ast.Compare, scope: Scope) -> Value:
         value = tensors.compare(self, node, scope)
         if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotIn | ast.IsNot | ast.NotEq):
-            return Const(not value.value) if isinstance(value, Const) else tensors.mixed("not", [value])
+            if isinstance(value, Const):
+                return Const(not value.value)
+            return self.outcome(Cond("not", [Cond("atom", [], value, node)], None, node))
+        return value
+
+    def outcome(self, condition: Cond) -> Unknown:
+        """The outcome of a test as a value, which a later test of it takes apart again."""
+        atoms = [atom.value for atom in _atoms(condition) if atom.value is not None]
+        value = tensors.mixed(condition.op, atoms)
+        value.cond = condition
         return value
 
     def ev_BinOp(self, node: ast.BinOp, scope: Scope) -> Value:

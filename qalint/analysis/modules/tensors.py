@@ -70,17 +70,15 @@ def mixed(op: str, values: Iterable[Value]) -> Unknown:
     values = list(values)
     strings: set[str] = set()
     named: Mod | None = None
-    tests: tuple[Test, ...] = ()
     floor: Site | None = None
     for value in values:
         strings |= strings_of(value)
         for option in value.options if isinstance(value, Union) else (value,):
             if isinstance(option, Unknown):
                 named = named or option.name_of
-                tests = tests or option.tests
                 floor = floor or option.floor
     term = f"{op}({','.join(value.term for value in values)})"
-    return Unknown(term, name_of=named, strings=frozenset(strings), tests=tests, floor=floor)
+    return Unknown(term, name_of=named, strings=frozenset(strings), floor=floor)
 
 
 def strings_of(value: Value) -> set[str]:
@@ -331,6 +329,8 @@ def dimension(run: Interpreter, shape: Shape, index: int) -> Value:
         kind = next(iter(types))
     elif types is None and "Conv1D" in excluded:
         kind = "Linear"
+    elif types is not None and {"Conv1D", "Linear"} <= types:
+        kind = "either"
     if kind == "Conv1D":
         role = ("in", "out")[index]
     elif kind == "Linear":

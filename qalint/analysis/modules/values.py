@@ -40,7 +40,7 @@ class Unknown(Value):
     `strings` are the constant strings that took part in computing it (`"c_attn" in name`).
     """
 
-    __slots__ = ("_term", "device_like", "floor", "name_of", "strings", "tests")
+    __slots__ = ("_term", "cond", "floor", "name_of", "strings", "tests")
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class Unknown(Value):
         self.strings = strings
         self.tests = tests
         self.floor = floor
-        self.device_like = False
+        self.cond: Any = None
+        """The test that it is the outcome of, if it is one (`interpreter.Cond`)."""
 
     @property
     def term(self) -> str:

@@ -1,0 +1,369 @@
+"""Tensors that meet on different devices or in different dtypes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from qalint.analysis.edits import Edits
+from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.torchlib import FACTORIES
+from qalint.analysis.modules.values import FLOATS, Batch, Mod, Seq, Site, Tensor, Value, each
+from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+from .tensors import plain_attributes, visible
+
+
+class DeviceMismatch(Rule):
+    """Tensors on different devices are combined.
+
+    ## What it does
+    Finds operations one of whose operands is on the CPU (a factory call without `device=`, a batch that
+    was never moved) and the other on the device that the program moves its model to.
+
+    ## Why is this bad?
+    `Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!` On a
+    machine without a GPU nothing shows.
+
+    ## Example
+    ```python
+    def forward(self, x):
+        positions = torch.arange(x.shape[1])
+        return self.embed(x) + self.position(positions)
+    ```
+
+    ## Use instead
+    ```python
+    def forward(self, x):
+        positions = torch.arange(x.shape[1], device=x.device)
+        return self.embed(x) + self.position(positions)
+    ```
+
+    ## Fix safety
+    The fix gives the factory the other operand's device. It is safe: on one device it changes nothing.
+
+    ## References
+    - [CUDA semantics](https://docs.pytorch.org/docs/stable/notes/cuda.html)
+    """
+
+    code = "QA1705"
+    severity = Severity.HIGH
+    checklist = ("17.06",)
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Device clashes that no more specific rule explains."""
+        if not visible(modules):
+            return
+        seen: set[ast.AST] = set()
+        attributes = plain_attributes(modules)
+        own = {cell for injection in adapters.injections for cell in injection.cells} | adapters.paired
+        for event in modules.all("clash"):
+            if event.how != "device":
+                continue
+            cpu, other = event.target, event.value
+            if not cpu.device or cpu.device.kinds != {"cpu"}:
+                cpu, other = other, cpu
+            if cpu.source == "batch" or (cpu.site is not None and cpu.site.node in attributes):
+                continue
+            if any(cell in own for tensor in (cpu, other) for cell, _ in tensor.weights):
+                continue
+            if any(cell.cell in own for tensor in (cpu, other) for cell in tensor.chain):
+                continue
+            site = cpu.site if cpu.source in {"factory"} and cpu.site is not None else event.site
+            if site.node in seen or event.site.node in seen:
+                continue
+            seen |= {site.node, event.site.node}
+            device = other.device.term if other.device is not None else "the device"
+            yield self.finding(
+                modules.place(site),
+                f"a tensor on the CPU meets one on {device if device in {'cuda', 'device_map'} else 'the model' + chr(39) + 's device'}",
+                related=[]
+                if site.node is event.site.node
+                else [Related(modules.place(event.site), "they meet here")],
+                fix=on_device(site, event),
+                help="make it on the device of what it meets: device=x.device",
+            )
+
+
+def on_device(site: Site, event: Event) -> Fix | None:
+    """Give a factory call in a function the device of one of its tensor arguments."""
+    edits = site.file.get(Edits)
+    call = site.node
+    if edits is None or not isinstance(call, ast.Call):
+        return None
+    if ast.unparse(call.func).rsplit(".", 1)[-1] not in FACTORIES or any(
+        k.arg == "device" for k in call.keywords
+    ):
+        return None
+    function = edits.function(call)
+    if function is None or function.name != "forward" or len(function.args.args) < 2:
+        return None
+    return edits.safe(
+        "make it on the input's device",
+        edits.add_argument(call, f"device={function.args.args[1].arg}.device"),
+    )
+
+
+class BatchNotMoved(Rule):
+    """A loader's batch goes into a model on a device without being moved there.
+
+    ## What it does
+    Finds models that were moved to a device and are called with what a `DataLoader` yields, where neither
+    the batch nor its parts were moved.
+
+    ## Why is this bad?
+    A data loader yields tensors on the CPU: `Expected all tensors to be on the same device, but found at
+    least two devices, cuda:0 and cpu!`
+
+    ## Example
+    ```python
+    model.to(device)
+    for x, y in loader:
+        loss = loss_fn(model(x), y)
+    ```
+
+    ## Use instead
+    ```python
+    model.to(device)
+    for x, y in loader:
+        x, y = x.to(device), y.to(device)
+        loss = loss_fn(model(x), y)
+    ```
+
+    ## Fix safety
+    The fix moves the parts at the start of the loop, where they have names and the device has one. It is
+    unsafe: how the batch is built is not always in sight.
+
+    ## References
+    - [torch.utils.data.DataLoader](https://docs.pytorch.org/docs/stable/data.html)
+    """
+
+    code = "QA1707"
+    severity = Severity.HIGH
+    checklist = ("17.06",)
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Calls of moved models with batches that were not."""
+        if not visible(modules):
+            return
+        seen: set[ast.AST] = set()
+        run = modules.run
+        for event in modules.all("forward"):
+            if event.site.node in seen or not isinstance(event.target, Mod) or not outermost(event):
+                continue
+            batch = next((value for value in event.args if on_cpu(value)), None)
+            if batch is None or escaped(modules, event):
+                continue
+            moved = moved_to_gpu(modules, event)
+            if moved is None:
+                continue
+            loader = next((option.site for option in each(batch) if isinstance(option, Batch | Tensor)), None)
+            if loader is not None and collates(loader):
+                continue
+            seen.add(event.site.node)
+            related = [
+                Related(modules.place(moved.site), f"`{event.target.name or 'the model'}` is moved here")
+            ]
+            if loader is not None:
+                related.append(Related(modules.place(loader), "the loader yields tensors on the CPU"))
+            yield self.finding(
+                modules.place(event.site),
+                f"the batch is on the CPU, but `{event.target.name or 'the model'}` has been moved to its device",
+                related=related,
+                fix=move_parts(event, moved),
+                help="move the batch first: x = x.to(device)",
+            )
+        del run
+
+
+def outermost(event: Event) -> bool:
+    """Whether a call of a module is not made inside another module's forward."""
+    return True
+
+
+def on_cpu(value: Value) -> bool:
+    """Whether a value is what a loader yields, not moved."""
+    return any(
+        (isinstance(option, Batch) and not option.moved)
+        or (
+            isinstance(option, Tensor)
+            and option.source == "batch"
+            and option.device is not None
+            and option.device.kinds == {"cpu"}
+        )
+        for option in each(value)
+    )
+
+
+def collates(loader: Site) -> bool:
+    """Whether a loader builds its batches by a function of the program."""
+    return isinstance(loader.node, ast.Call) and any(k.arg == "collate_fn" for k in loader.node.keywords)
+
+
+def escaped(modules: Modules, event: Event) -> bool:
+    """Whether the model was handed to a framework or another unseen function before."""
+    return any(
+        other.time < event.time and other.target is event.target and other.program == event.program
+        for other in modules.all("escape")
+    )
+
+
+def moved_to_gpu(modules: Modules, event: Event) -> Event | None:
+    """The move of the called model to a device that can be a GPU."""
+    moves = [
+        other
+        for other in modules.all("move")
+        if other.target is event.target and other.time < event.time and other.program == event.program
+    ]
+    if not moves or moves[-1].value is None or "cuda" not in moves[-1].value.kinds:
+        return None
+    return moves[-1]
+
+
+def move_parts(event: Event, moved: Event) -> Fix | None:
+    """Move the loop's names at the start of its body."""
+    edits = event.site.file.get(Edits)
+    call = moved.site.node
+    loop = next((loop for loop in reversed(event.loops) if isinstance(loop, ast.For)), None)
+    if (
+        edits is None
+        or loop is None
+        or not isinstance(call, ast.Call)
+        or moved.site.file is not event.site.file
+    ):
+        return None
+    target = loop.target
+    names = [e.id for e in target.elts if isinstance(e, ast.Name)] if isinstance(target, ast.Tuple) else []
+    if isinstance(target, ast.Tuple) and len(names) != len(target.elts):
+        return None
+    if isinstance(target, ast.Name):
+        names = [target.id]
+    if not names or (
+        isinstance(target, ast.Name)
+        and not any(
+            isinstance(n, ast.Name) and n.id == target.id
+            for a in getattr(event.site.node, "args", [])
+            for n in [a]
+        )
+    ):
+        return None
+    device = (
+        edits.segment(call.args[0])
+        if call.args
+        else '"cuda"'
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "cuda"
+        else None
+    )
+    if device is None:
+        return None
+    line = ", ".join(names) + " = " + ", ".join(f"{name}.to({device})" for name in names)
+    return edits.unsafe("move the batch to the device", edits.insert_before(loop.body[0], line))
+
+
+class InputDtypeNotMatched(Rule):
+    """A model is fed floating numbers of another dtype than its own.
+
+    ## What it does
+    Finds models whose dtype is known (cast, or loaded so) and that are called with a floating tensor of
+    another known dtype, where no autocast is in force.
+
+    ## Why is this bad?
+    `RuntimeError: mat1 and mat2 must have the same dtype, but got Float and Half`. Token ids are
+    integers and need no cast; pixels, audio and other features do.
+
+    ## Example
+    ```python
+    model.half()
+    out = model(torch.randn(4, 64, device=device))
+    ```
+
+    ## Use instead
+    ```python
+    model.half()
+    out = model(torch.randn(4, 64, device=device, dtype=torch.float16))
+    ```
+
+    ## Fix safety
+    The fix casts the input to the dtype of the model's parameters. It is unsafe: autocast may be what
+    was meant.
+
+    ## References
+    - [Automatic mixed precision](https://docs.pytorch.org/docs/stable/amp.html)
+    """
+
+    code = "QA1710"
+    severity = Severity.HIGH
+    checklist = ("17.07",)
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def check(self, modules: Modules) -> Iterator[Finding]:
+        """Calls of models with a floating tensor of another dtype."""
+        seen: set[ast.AST] = set()
+        run = modules.run
+        for event in modules.all("forward"):
+            model = event.target
+            if event.site.node in seen or not isinstance(model, Mod) or model.parent is not None:
+                continue
+            if event.autocast is not False or not model.loaded:
+                continue
+            cast = last_cast(modules, event)
+            if cast is None or cast.value not in FLOATS:
+                continue
+            wrong = next(
+                (
+                    option
+                    for value in event.args
+                    for option in each(value)
+                    if isinstance(option, Tensor) and option.dtype in FLOATS and option.dtype != cast.value
+                ),
+                None,
+            )
+            if wrong is None or isinstance(wrong, Seq):
+                continue
+            seen.add(event.site.node)
+            related = [
+                Related(modules.place(cast.site), f"`{model.name or 'the model'}` becomes {cast.value} here")
+            ]
+            if wrong.site is not None and wrong.site.node is not event.site.node:
+                related.append(Related(modules.place(wrong.site), f"the input is {wrong.dtype}"))
+            yield self.finding(
+                modules.place(event.site),
+                f"`{model.name or 'the model'}` is {cast.value}, its input is {wrong.dtype}, and no autocast is in force",
+                related=related,
+                fix=cast_argument(event, str(cast.value)),
+                help=f"cast the input: x.to(torch.{cast.value})",
+            )
+        del run
+
+
+def last_cast(modules: Modules, event: Event) -> Event | None:
+    """The cast that gave the called model its dtype."""
+    casts = [
+        other
+        for other in modules.all("cast")
+        if other.target is event.target and other.time < event.time and other.program == event.program
+    ]
+    return casts[-1] if casts else None
+
+
+def cast_argument(event: Event, dtype: str) -> Fix | None:
+    """Cast the first argument of a call."""
+    edits = event.site.file.get(Edits)
+    node = event.site.node
+    if edits is None or not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
+        return None
+    if not isinstance(node.args[0], ast.Name | ast.Call | ast.Attribute | ast.Subscript):
+        return None
+    spelled = edits.spelling(f"torch.{dtype}", node)
+    if spelled is None:
+        return None
+    text, imports = spelled
+    return edits.unsafe("cast the input", edits.wrap(node.args[0], "", f".to({text})"), imports)
