@@ -1,8 +1,26 @@
-"""Programs: which entries a file has, and how its story is told."""
+"""Programs: which files and entries a program has, and how its story is told.
+
+A script runs from its top, `if __name__ == "__main__":` included; what no one called is then run on
+its own, with unknown arguments. A marimo notebook is one program of its cells in dependency order,
+a Jupyter notebook one of its cells in file order (the file's tree is that already).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import ast
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..project import Project
+from . import models
+from .base import STEPS, Dead, Multi, Out, Split
+from .interpreter import Machine
+from .objects import Frame, Scaler
+from .paths import World
+from .slicing import Module, Program
+from .story import Counts, OptimizerStep, ScalerStep
+from .values import Cls, Const, Fn, Lazy, Lib, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
     from ...file import File
@@ -10,7 +28,411 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="Story")
 
+NEEDLES = (
+    "backward",
+    "GradScaler",
+    "autocast",
+    "optim",
+    "zero_grad",
+    "requires_grad",
+    "require_grad",
+    ".half()",
+    "float16",
+    "Parameter",
+    "lora",
+    "LoRA",
+    "peft",
+    "from_pretrained",
+    ".step(",
+    "unscale",
+    ".cuda(",
+    ".to(",
+)
+"""A file with none of these concerns no rule that reads a story."""
+
+STARTS = ("torch", "peft", "transformers", "accelerate", "lightning")
+FILES = 60
+"""At most so many files of a project are taken into one program."""
+
+
+class Files:
+    """The modules of one program, loaded as their imports are met."""
+
+    def __init__(self, program: Program, project: Project, home: Module) -> None:
+        self.program = program
+        self.project = project
+        self.home = home
+        self.paths: dict[tuple[str, str, int], str | None] = {}
+        self.by_path: dict[str, Module] = {}
+        self.machine: Machine | None = None
+
+    def locate(self, path: str, name: str, level: int) -> str | None:
+        """The path of an imported module of the project."""
+        key = (path, name, level)
+        if key not in self.paths:
+            self.paths[key] = self.project.resolve(path, name, level)
+        return self.paths[key]
+
+    def load_all(self) -> None:
+        """Take in the files that the program imports, directly or not, as far as they may matter."""
+        todo = [self.home]
+        while todo and len(self.by_path) < FILES:
+            module = todo.pop(0)
+            for node in ast.walk(module.file.tree):
+                wanted: list[tuple[str, int]] = []
+                if isinstance(node, ast.Import):
+                    wanted = [(alias.name, 0) for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    base = node.module or ""
+                    wanted = [(base, node.level)] if base or node.level else []
+                    wanted += [
+                        (f"{base}.{alias.name}" if base else alias.name, node.level) for alias in node.names
+                    ]
+                for name, level in wanted:
+                    root = name.partition(".")[0]
+                    if level == 0 and root in OUTSIDE:
+                        continue
+                    path = self.locate(module.path, name, level)
+                    if path is None or path in self.by_path or len(self.by_path) >= FILES:
+                        continue
+                    if os.path.abspath(self.home.path) == path:
+                        continue
+                    file = self.project.file(path)
+                    if file is None:
+                        continue
+                    made = Module(file)
+                    self.by_path[path] = made
+                    self.program.add(made)
+                    todo.append(made)
+
+    def namespace(self, module: Module, name: str, level: int) -> Namespace | None:
+        """The project's module that an import means, or None."""
+        if level == 0 and name.partition(".")[0] in OUTSIDE:
+            return None
+        path = self.locate(module.path, name, level)
+        return Namespace(path) if path is not None and path in self.by_path else None
+
+    def defines(self, path: str, name: str) -> bool:
+        """Whether a module binds a name at its top."""
+        module = self.by_path.get(path)
+        return module is not None and name in module.top.stores
+
+    def names(self, path: str) -> set[str]:
+        """The names that a module binds."""
+        module = self.by_path.get(path)
+        return set() if module is None else module.top.stores
+
+    @staticmethod
+    def frame(path: str) -> Any:
+        """The frame of a module."""
+        return ("module", path)
+
+    def ensure(self, world: World, path: str) -> None:
+        """Run the top of a module once in this world; it comes back as one world."""
+        oid = self.frame(path)
+        if oid in world.heap:
+            return
+        module = self.by_path[path]
+        machine = self.machine
+        assert machine is not None
+        frame = Frame(module, ())
+        world.put(oid, frame)
+        saved = (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.loops)
+        world.frame, world.module, world.auto, world.memo = oid, module, (), {}
+        frame.vars["__name__"] = Const(module.path)
+        out = Out()
+        body = [statement for statement in module.body if not is_main(statement)]
+        unroll, machine.unroll = machine.unroll, ()
+        try:
+            worlds = machine.block(body, [world], out)
+        finally:
+            machine.unroll = unroll
+        if not worlds:
+            worlds = [world]
+        first = worlds[0]
+        joiner = machine.joiner(None, first)
+        for other in worlds[1:]:
+            joiner.merge(first, other)
+        if first is not world:
+            world.become(first)
+        (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.loops) = saved
+
+
+class Teller(Machine):
+    """A machine with its files: imports are read when they are first used."""
+
+    def force(self, world: World, value: Value) -> Value:
+        """Read a name of another module."""
+        assert type(value) is Lazy
+        self.files.ensure(world, value.path)
+        frame = world.heap[self.files.frame(value.path)]
+        assert isinstance(frame, Frame)
+        found = frame.vars.get(value.name)
+        for _ in range(8):
+            if type(found) is not Lazy:
+                break
+            if found == value:
+                return term("global", value.name)
+            self.files.ensure(world, found.path)
+            other = world.heap[self.files.frame(found.path)]
+            assert isinstance(other, Frame)
+            found = other.vars.get(found.name)
+        if found is None:
+            path = self.files.locate(value.path, value.name, 1)
+            if path is not None and path in self.files.by_path:
+                return Namespace(path)
+            return term("lib", value.path, value.name)
+        return found
+
+
+OUTSIDE = frozenset(sys.stdlib_module_names) | frozenset(
+    [
+        "torch",
+        "numpy",
+        "transformers",
+        "peft",
+        "accelerate",
+        "datasets",
+        "tqdm",
+        "wandb",
+        "pandas",
+        "matplotlib",
+        "torchvision",
+        "torchaudio",
+        "PIL",
+        "cv2",
+        "sklearn",
+        "scipy",
+        "marimo",
+        "timm",
+        "einops",
+        "yaml",
+        "lightning",
+        "pytorch_lightning",
+        "deepspeed",
+        "apex",
+    ]
+)
+
+
+def is_main(statement: ast.stmt) -> bool:
+    """Whether a statement is `if __name__ == "__main__":`."""
+    return (
+        isinstance(statement, ast.If)
+        and isinstance(statement.test, ast.Compare)
+        and isinstance(statement.test.left, ast.Name)
+        and statement.test.left.id == "__name__"
+    )
+
+
+def relevant(text: str) -> bool:
+    """Whether a file can have a story at all."""
+    return any(word in text for word in STARTS) and any(needle in text for needle in NEEDLES)
+
 
 def tell(file: File, story: type[S]) -> S | None:
     """The story of `file`'s program, or None when nothing in it concerns training."""
-    return None
+    if not relevant(file.source.text):
+        return None
+    models.load()
+    forget_terms()
+    told = story(file)
+    body = notebook_body(file)
+    home = Module(file, body)
+    program = Program()
+    program.add(home)
+    project = Project.of_file(file)
+    files = Files(program, project, home)
+    files.load_all()
+    program.settle()
+    machine = Teller(program, told, files)
+    machine.missing_scaler = []
+    files.machine = machine
+    entries = run(machine, home)
+    finish(machine)
+    told.counts = Counts(
+        machine.steps,
+        machine.widest,
+        entries,
+        len(told.bounds),
+        sum(1 for event in told.events if isinstance(event, OptimizerStep | ScalerStep)),
+    )
+    return told
+
+
+def notebook_body(file: File) -> list[ast.stmt] | None:
+    """The cells of a marimo notebook in running order, in one scope; None for other files."""
+    if "marimo" not in file.source.text:
+        return None
+    from .cells import body_of
+
+    return body_of(file)
+
+
+def run(machine: Machine, home: Module) -> int:
+    """Run the top of the file, then what nobody called; the number of entries."""
+    world = World()
+    oid = Files.frame(home.path)
+    frame = Frame(home, ())
+    frame.vars["__name__"] = Const("__main__")
+    world.put(oid, frame)
+    world.frame, world.module = oid, home
+    out = Out()
+    worlds = machine.block(home.body, [world], out)
+    ended = worlds + out.every()
+    if not ended:
+        # Every path ended early (an assertion, an exit): the definitions are still wanted.
+        ended = [definitions(machine, home)]
+    base = ended[0]
+    joiner = machine.joiner(None, base)
+    for other in ended[1:]:
+        joiner.merge(base, other)
+    base.frame, base.module, base.stack, base.auto, base.loops = oid, home, (), (), ()
+    base.grad, base.memo, base.ctx = True, {}, 0
+    return 1 + uncalled(machine, home, base)
+
+
+def definitions(machine: Machine, home: Module) -> World:
+    """A world in which only the definitions of a file were run."""
+    world = World()
+    oid = Files.frame(home.path)
+    world.put(oid, Frame(home, ()))
+    world.frame, world.module = oid, home
+    body: list[ast.stmt] = [
+        statement
+        for statement in home.body
+        if isinstance(
+            statement,
+            ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Assign,
+        )
+    ]
+    worlds = machine.block(body, [world], Out())
+    return worlds[0] if worlds else world
+
+
+def uncalled(machine: Machine, home: Module, base: World) -> int:
+    """Run the hot functions that nobody called, callers first."""
+    entries = 0
+    # What the top left behind in its objects is not what these functions are called with.
+    pending = [node for node in home.order if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    called = {name for facts in home.facts.values() for name in facts.calls}
+    pending.sort(key=lambda node: node.name in called)
+    for node in pending:
+        if node in machine.entered or not machine.program.hot(home, node):
+            continue
+        owner = home.parents.get(node)
+        if isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        world = base.fork()
+        world.pc = {}
+        forget_states(machine, world)
+        machine.limit = machine.steps + STEPS // 2
+        try:
+            fn: Any
+            if isinstance(owner, ast.ClassDef):
+                fn, world_ = method_entry(machine, home, owner, node, world)
+                world = world_
+            else:
+                fn = function_of(machine, world, node)
+            if type(fn) is not Fn:
+                continue
+            machine.entered.add(node)
+            receiver = [world.ret] if isinstance(owner, ast.ClassDef) and "static" not in fn.flags else []
+            machine.activate(world, fn, receiver, {}, node, True, entry=True)
+            entries += 1
+        except (Dead, Split, Multi):
+            continue
+    return entries
+
+
+def function_of(machine: Machine, world: World, node: Any) -> Value:
+    """The function that a definition at the top of the file made."""
+    frame = world.heap[world.frame]
+    assert isinstance(frame, Frame)
+    found = frame.vars.get(node.name)
+    if type(found) is Fn and found.node is node:
+        return found
+    world.memo = {}
+    try:
+        made = machine.function(node, world)
+    except (Split, Dead):
+        return None
+    if type(made) is Fn:
+        return made
+    return found
+
+
+def method_entry(
+    machine: Machine, home: Module, owner: ast.ClassDef, node: Any, world: World
+) -> tuple[Value, World]:
+    """A method with a receiver: an instance constructed with unknowns."""
+    frame = world.heap[world.frame]
+    assert isinstance(frame, Frame)
+    cls = frame.vars.get(owner.name)
+    world.memo = {}
+    if type(cls) is not Cls or cls.node is not owner:
+        made = machine.class_(owner, world)
+        assert type(made) is Cls
+        cls = made
+    fn = machine.function(node, world, cls)
+    if type(fn) is not Fn:
+        return None, world
+    if node.name == "__init__":
+        world.ret = machine_instance(machine, world, cls, owner)
+        return fn, world
+    worlds: list[World]
+    try:
+        world.ret = machine.instantiate(world, cls, [], {}, owner, True, entry=True)
+        worlds = [world]
+    except Multi as multi:
+        worlds = multi.worlds
+    first = worlds[0]
+    ref = first.ret
+    joiner = machine.joiner(owner, first)
+    for other in worlds[1:]:
+        joiner.merge(first, other)
+    first.ret = ref
+    forget_states(machine, first)
+    return fn, first
+
+
+def machine_instance(machine: Machine, world: World, cls: Cls, owner: ast.AST) -> Ref:
+    """A bare instance, for running `__init__` itself."""
+    from .objects import Instance, Model
+
+    kind = Model if machine.is_module(cls) else Instance
+    obj = kind(owner, world.module, cls)
+    obj.hidden = machine.hidden_base(cls)
+    return world.put(("new", id(owner), world.ctx, "entry"), obj)
+
+
+def forget_states(machine: Machine, world: World) -> None:
+    """At an entry nothing is known of what was done with scalers and optimizers before."""
+    for ref, obj in world.of_kind(Scaler):
+        if obj.stages or obj.pending:
+            changed = world.edit(ref)
+            changed.stages, changed.pending, changed.left = {}, None, {}
+    for ref, _ in machine.optimizers(world):
+        machine.lose(world, ref)
+
+
+def finish(machine: Machine) -> None:
+    """What only the whole program tells."""
+    story = machine.story
+    if not story.has_scaler and not any(event.kind == "framework" for event in story.events):
+        for world, optimizer, event, at, place, context in machine.missing_scaler:
+            from .story import Backward
+
+            machine.fault(
+                world,
+                "missing-grad-scaler",
+                machine.event_at(world, Backward, at, state="plain"),
+                event,
+                [(context, "the loss is computed in float16 here"), (place, "the step follows")],
+                machine.names_of(world, None, optimizer),
+                "",
+                {"backward": at, "step": place, "with": context},
+            )
+
+
+__all__ = ["Lib", "tell"]

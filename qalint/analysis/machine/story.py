@@ -22,7 +22,8 @@ A third party's order rule walks `story.runs()` instead: the event sequences of 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from ...rule import Confidence, Place, Related
@@ -163,7 +164,7 @@ class ScalerCreated(Event):
 
 
 class OptimizerCreated(Event):
-    """An optimizer is constructed. `things`: the parameters or modules given; `what["cls"]`, `what["empty"]`."""
+    """An optimizer is constructed. `things`: the modules whose parameters it got; `what["made"]`."""
 
     kind = "optimizer-created"
     __slots__ = ()
@@ -244,7 +245,7 @@ class AutocastEnter(Event):
 
 
 class Forward(Event):
-    """A module is called. `things[0]` is it; `what["inputs"]`: what is known of the tensors (dtype, device)."""
+    """A module (`things[0]`) is called; `what["inputs"]`: what is known of the tensors (dtype, device)."""
 
     kind = "forward"
     __slots__ = ()
@@ -261,7 +262,7 @@ class Freeze(Event):
 
 
 class Cast(Event):
-    """A module, parameter or tensor changes dtype. `what["dtype"]`; `what["after"]`: creation events before it."""
+    """A module, parameter or tensor changes dtype: `what["dtype"]`."""
 
     kind = "cast"
     __slots__ = ()
@@ -275,8 +276,10 @@ class Move(Event):
 
 
 class Inject(Event):
-    """A module is put into another: `things = (owner, child)`. `what["how"]`: `setattr`, `add_module`,
-    `assign`, `attribute` (kept beside, forward untouched), `forward` (patched), `hook`, `peft`; `what["name"]`.
+    """A module is put into another: `things = (owner, child)`, `what["name"]`.
+
+    `what["how"]`: `setattr`, `add_module`, `assign`, `attribute` (kept beside, forward untouched),
+    `forward` (patched), `hook`, `peft`.
     """
 
     kind = "inject"
@@ -363,7 +366,7 @@ class Fault(NamedTuple):
     names: dict[str, str]
     variant: str = ""
     confidence: Confidence = Confidence.HIGH
-    data: dict[str, tuple[ast.AST, File]] = {}
+    data: Mapping[str, tuple[ast.AST, File]] = MappingProxyType({})
     guards: tuple[Guard, ...] = ()
 
     @property

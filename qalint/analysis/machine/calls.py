@@ -1,0 +1,1054 @@
+"""Calls: functions, methods, classes, library models, and what becomes of objects given to the unseen."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from . import models
+from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
+from .expressions import Expressions
+from .objects import DictObj, Frame, Instance, Iter, ListObj, Model, Optimizer, Scaler
+from .paths import World
+from .slicing import dotted
+from .story import Event
+from .values import (
+    DEPTH as TERM_DEPTH,
+)
+from .values import (
+    NONE,
+    NOTHING,
+    TRUE,
+    Auto,
+    Bound,
+    Cells,
+    Cls,
+    Const,
+    Flow,
+    Fn,
+    Lib,
+    Method,
+    Mode,
+    Partial,
+    Ref,
+    Super,
+    Term,
+    Tup,
+    Value,
+    flow_of,
+    mix,
+    term,
+)
+
+if TYPE_CHECKING:
+    from .interpreter import Machine
+
+SMALL = 14
+"""A cold function of at most so many statements and no loop is entered for its value."""
+
+
+class Call:
+    """One call as a model sees it.
+
+    `args` and `keywords` are values; `receiver` is the object of a method call (a `Ref`, `Cells`, a
+    term, ...); `wild` means that `*args` or `**kwargs` of unknown content were passed.
+    """
+
+    __slots__ = ("args", "callee", "keywords", "machine", "name", "node", "receiver", "wild", "world")
+
+    def __init__(
+        self,
+        machine: Machine,
+        world: World,
+        node: ast.AST,
+        callee: Value,
+        args: list[Value],
+        keywords: dict[str, Value],
+        wild: bool,
+        receiver: Value = None,
+        name: str = "",
+    ) -> None:
+        self.machine = machine
+        self.world = world
+        self.node = node
+        self.callee = callee
+        self.args = args
+        self.keywords = keywords
+        self.wild = wild
+        self.receiver = receiver
+        self.name = name
+
+    def arg(self, index: int | None, name: str | None = None) -> Value | None:
+        """An argument by position or keyword; None when it was not given."""
+        if name is not None and name in self.keywords:
+            return self.keywords[name]
+        if index is not None and index < len(self.args):
+            return self.args[index]
+        return None
+
+    def const(self, index: int | None, name: str | None = None, default: Any = None) -> Any:
+        """The Python constant of an argument: `default` if not given, NotImplemented if not known."""
+        value = self.arg(index, name)
+        if value is None:
+            return NotImplemented if self.wild else default
+        value = self.world.resolve(value)
+        return value.value if type(value) is Const else NotImplemented
+
+    def arg_node(self, index: int | None, name: str | None = None) -> ast.expr | None:
+        """The expression of an argument."""
+        if isinstance(self.node, ast.Call):
+            for keyword in self.node.keywords:
+                if name is not None and keyword.arg == name:
+                    return keyword.value
+            if index is not None and index < len(self.node.args):
+                return self.node.args[index]
+        return None
+
+    def arg_name(self, index: int | None, name: str | None = None) -> str:
+        """The user's text of an argument, if it is a dotted name."""
+        node = self.arg_node(index, name)
+        return "" if node is None else dotted(node)
+
+    @property
+    def values(self) -> list[Value]:
+        """All arguments."""
+        return [*self.args, *self.keywords.values()]
+
+    @property
+    def receiver_node(self) -> ast.expr | None:
+        """The expression of the receiver."""
+        if isinstance(self.node, ast.Call) and isinstance(self.node.func, ast.Attribute):
+            return self.node.func.value
+        return None
+
+    @property
+    def receiver_name(self) -> str:
+        """The user's text of the receiver."""
+        node = self.receiver_node
+        return "" if node is None else name_of(node)
+
+    @property
+    def place(self) -> tuple[ast.AST, Any]:
+        """The place of the call."""
+        return (self.node, self.world.module)
+
+    def tell(self, cls: type[Event], **facts: Any) -> Event:
+        """Tell an event at the call."""
+        return self.machine.tell(self.world, cls, self.node, **facts)
+
+    def fresh(self, flow: Flow | None = None) -> Value:
+        """An unknown result, with a flow."""
+        return self.machine.fresh(self.world, self.node, flow)
+
+
+class Calls(Expressions):
+    """Calls of every kind of value."""
+
+    # -- definitions --
+
+    def function(self, node: Any, world: World, cls: Cls | None = None) -> Value:
+        """The value of a `def` or `lambda`, decorators applied."""
+        arguments: ast.arguments = node.args
+        defaults = tuple(self._default(default, world, cls) for default in arguments.defaults)
+        kw_defaults = tuple(
+            None if default is None else self._default(default, world, cls)
+            for default in arguments.kw_defaults
+        )
+        module = world.module if cls is None else cls.module
+        scope = world.frame if cls is None else cls.scope
+        flags: set[str] = set()
+        autos: list[Value] = []
+        others: list[ast.expr] = []
+        if not isinstance(node, ast.Lambda):
+            facts = module.facts.get(node)
+            if facts is not None and facts.yields:
+                flags.add("generator")
+            for decorator in reversed(node.decorator_list):
+                text = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+                last = text.rpartition(".")[2]
+                if last == "property" or last == "cached_property" or last == "setter":
+                    flags.add("property")
+                elif last == "staticmethod":
+                    flags.add("static")
+                elif last == "classmethod":
+                    flags.add("class")
+                elif last in ("contextmanager", "asynccontextmanager"):
+                    flags.add("context")
+                elif last in ("no_grad", "inference_mode"):
+                    flags.add("nograd")
+                elif last in HARMLESS_DECORATORS:
+                    continue
+                else:
+                    others.append(decorator)
+        fn: Value = Fn(node, module, scope, defaults, kw_defaults, cls, tuple(autos), frozenset(flags))
+        for decorator in others:
+            fn = self._decorate(decorator, fn, world, cls)
+        return fn
+
+    def _default(self, node: ast.expr, world: World, cls: Cls | None) -> Value:
+        if cls is not None:
+            return self.class_value(world, cls, node)
+        return self.evaluate(node, world)
+
+    def _decorate(self, decorator: ast.expr, fn: Fn, world: World, cls: Cls | None) -> Value:
+        try:
+            value = self._default(decorator, world, cls)
+        except (Split, Dead):
+            return fn
+        value = world.resolve(value)
+        if type(value) is Auto:
+            return fn._replace(autos=(*fn.autos, value))
+        if type(value) is Term and value.op == "ite":
+            # Chosen by a test: the context is kept and decided when the function is called.
+            return fn._replace(autos=(*fn.autos, value))
+        if type(value) is Mode and value.kind == "nograd":
+            return fn._replace(flags=fn.flags | {"nograd"})
+        if type(value) is Lib and value.name.rpartition(".")[2] in ("autocast", "custom_fwd"):
+            made = self.call_value(world, value, [], {}, decorator)
+            return fn._replace(autos=(*fn.autos, made)) if type(made) is Auto else fn
+        if type(value) is Fn and value.node not in [step[2] for step in world.stack]:
+            try:
+                made = self.call_value(world, value, [fn], {}, decorator)
+            except (Split, Multi, Dead):
+                return fn
+            return made if type(made) in (Fn, Bound, Partial) else fn
+        return fn._replace(flags=fn.flags | {"decorated"})
+
+    def class_(self, node: ast.ClassDef, world: World) -> Value:
+        """The value of a class statement."""
+        bases = tuple(world.resolve(self.evaluate(base, world)) for base in node.bases)
+        flags = set()
+        for decorator in node.decorator_list:
+            text = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+            if text.rpartition(".")[2] == "dataclass":
+                flags.add("dataclass")
+        for base in bases:
+            if type(base) is Cls and "dataclass" in base.flags:
+                flags.add("dataclass")
+            name = base.name if type(base) is Lib else ""
+            if name in ("typing.NamedTuple", "pydantic.BaseModel", "pydantic_settings.BaseSettings"):
+                flags.add("dataclass")
+        return Cls(node, world.module, world.frame, bases, frozenset(flags))
+
+    def is_module(self, cls: Value) -> bool:
+        """Whether a class is a neural-network module."""
+        if type(cls) is Lib:
+            last = cls.name.rpartition(".")[2]
+            return cls.name.startswith("torch.nn.") or last in MODULE_BASES
+        if type(cls) is Cls:
+            return any(self.is_module(base) for base in cls.bases)
+        return False
+
+    def hidden_base(self, cls: Cls) -> bool:
+        """Whether part of a class is defined out of sight."""
+        for base in cls.bases:
+            if type(base) is Cls:
+                if self.hidden_base(base):
+                    return True
+            elif not (
+                type(base) is Lib
+                and (
+                    base.name in ("builtins.object", "torch.nn.Module", "abc.ABC", "typing.Generic")
+                    or base.name.startswith(("torch.nn.", "builtins.", "enum.", "torch.utils.data."))
+                )
+            ):
+                return True
+        return False
+
+    # -- calling --
+
+    def call_value(
+        self,
+        world: World,
+        callee: Value,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool = False,
+    ) -> Value:
+        """Call any value."""
+        callee = self.as_ref(world, callee)
+        if type(callee) is Term and callee.op == "ite":
+            callee = self.as_ref(world, self.decide(world, callee))
+        kind = type(callee)
+        if kind is Lib:
+            return self.call_library(world, callee, args, keywords, node, wild)
+        if kind is Method:
+            return self.call_method(world, callee.receiver, callee.name, args, keywords, node, wild)
+        if kind is Fn:
+            return self.enter(world, callee, args, keywords, node, wild)
+        if kind is Bound:
+            if type(callee.fn) is Fn:
+                return self.enter(world, callee.fn, [callee.receiver, *args], keywords, node, wild)
+            return self.call_value(world, callee.fn, [callee.receiver, *args], keywords, node, wild)
+        if kind is Cls:
+            return self.instantiate(world, callee, args, keywords, node, wild)
+        if kind is Partial:
+            merged = {**dict(callee.keywords), **keywords}
+            return self.call_value(world, callee.fn, [*callee.args, *args], merged, node, wild)
+        if kind is Ref:
+            obj = world.heap.get(callee.oid)
+            if isinstance(obj, Model):
+                return self.forward(world, callee, obj, args, keywords, node, wild)
+            if isinstance(obj, Instance):
+                if type(obj.cls) is Cls:
+                    method = self.member(world, obj.cls, "__call__")
+                    if type(method) is Fn:
+                        return self.enter(world, method, [callee, *args], keywords, node, wild)
+                return self.opaque(world, callee, args, keywords, node)
+            return self.call_method(world, callee, "__call__", args, keywords, node, wild)
+        if kind is Const:
+            if callee.value is None:
+                raise Dead
+            return self.fresh(world, node)
+        if kind is Auto:
+            # A context used as a decorator.
+            inner = world.resolve(args[0]) if args else NONE
+            return inner._replace(autos=(*inner.autos, callee)) if type(inner) is Fn else inner
+        if kind is Super:
+            return self.fresh(world, node)
+        return self.opaque(world, callee, args, keywords, node)
+
+    def call_library(
+        self,
+        world: World,
+        callee: Lib,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+    ) -> Value:
+        """Call something from outside the project."""
+        model = models.lookup(callee.name)
+        if model is not None:
+            value = model(Call(self, world, node, callee, args, keywords, wild))  # type: ignore[arg-type]
+            return self.fresh(world, node) if value is None else value
+        return self.opaque(world, callee, args, keywords, node)
+
+    def call_method(
+        self,
+        world: World,
+        receiver: Value,
+        name: str,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+    ) -> Value:
+        """Call a method of an object that the models know, or of an unknown."""
+        receiver = self.as_ref(world, receiver)
+        kind = type(receiver)
+        if kind is Ref:
+            obj = world.heap.get(receiver.oid)
+            group = obj.kind if obj is not None else "*"
+            if isinstance(obj, Instance):
+                value = self.get_attribute(world, receiver, name, node)
+                if type(value) is not Method and not (type(value) is Term and value.op == "attr"):
+                    return self.call_value(world, value, args, keywords, node, wild)
+        elif kind is Cells:
+            group = receiver.what
+        elif kind is Const:
+            if receiver.value is None:
+                raise Dead
+            group = type(receiver.value).__name__
+        elif kind is Tup:
+            group = "tuple"
+        elif kind is Auto or kind is Mode:
+            group = "context"
+        else:
+            group = "*"
+        model = models.METHODS.get((group, name)) or models.METHODS.get((group, "*"))
+        if model is None and group != "*":
+            model = (
+                models.METHODS.get(("*", name))
+                if kind is not Ref or group in ("instance", "module")
+                else None
+            )
+        if model is not None:
+            callee = Method(receiver, name)
+            value = model(
+                Call(self, world, node, callee, args, keywords, wild, receiver, name)  # type: ignore[arg-type]
+            )
+            if value is not NotImplemented:
+                return self.fresh(world, node) if value is None else value
+        return self.opaque(world, Method(receiver, name), args, keywords, node)
+
+    def forward(
+        self,
+        world: World,
+        ref: Ref,
+        obj: Model,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+    ) -> Value:
+        """Call a module; see `protocol`."""
+        raise NotImplementedError
+
+    # -- entering --
+
+    def enter(
+        self,
+        world: World,
+        fn: Fn,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool = False,
+    ) -> Value:
+        """Run a function of the project, or stand for it where it is cold, recursive or too deep."""
+        body_node = fn.node
+        program = self.program
+        facts = fn.module.facts.get(body_node)
+        hot = isinstance(body_node, ast.Lambda) or program.hot(fn.module, body_node) or bool(fn.autos)
+        if "generator" in fn.flags and "context" not in fn.flags:
+            if hot:
+                self.entered.discard(body_node)
+            return self._stand_in(world, fn, args, keywords, node)
+        recursive = any(step[2] is body_node for step in world.stack)
+        if recursive or len(world.stack) >= DEPTH:
+            self.why(world, node, "this call is recursive or nested too deeply and was not entered")
+            return self._stand_in(world, fn, args, keywords, node)
+        if not hot and (facts is None or facts.size > SMALL or facts.loops):
+            return self._stand_in(world, fn, args, keywords, node)
+        if not isinstance(body_node, ast.Lambda) and hot:
+            self.entered.add(body_node)
+        worlds = self.activate(world, fn, args, keywords, node, wild)
+        if len(worlds) == 1:
+            only = worlds[0]
+            value = only.ret
+            if only is not world:
+                world.become(only)
+            return value
+        if not worlds:
+            raise Dead
+        raise Multi(worlds)
+
+    def _stand_in(
+        self, world: World, fn: Fn, args: list[Value], keywords: dict[str, Value], node: ast.AST
+    ) -> Value:
+        """The result of a function that is not entered: a mix of its tensor arguments."""
+        flow = None
+        for value in (*args, *keywords.values()):
+            flow = mix(flow, flow_of(value))
+        name = getattr(fn.node, "name", "")
+        if flow is None and name.startswith(PURE_PREFIXES) and not world.loops:
+            return term("call", Lib(f"project.{name}"), *args, *keywords.values())
+        if name.startswith(PURE_PREFIXES) and not args and not keywords:
+            return term("call", Lib(f"project.{name}"))
+        if flow is None and name.startswith(("is_", "has_")):
+            return term("call", Lib(f"project.{name}"), *args, *keywords.values())
+        return self.fresh(world, node, flow)
+
+    def activate(
+        self,
+        world: World,
+        fn: Fn,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+        entry: bool = False,
+        capture: Out | None = None,
+    ) -> list[World]:
+        """Run a function body: the worlds that come back, each with its result in `ret`."""
+        saved = (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.grad)
+        unroll, self.unroll = self.unroll, ()
+        limit = self.limit
+        ctx = self.context(world.ctx, (node, unroll))
+        frame = Frame(fn.module, fn.scope)
+        frame.node = fn.node
+        oid = ("call", id(fn.node), ctx)
+        # Bound while the caller's frame is current: defaults are values already.
+        world.put(oid, frame)
+        self.bind_arguments(world, fn, frame.vars, args, keywords, wild, entry)
+        caller = world.module
+        world.frame, world.module, world.ctx = oid, fn.module, ctx
+        world.stack = (*world.stack, (node, caller, fn.node))
+        world.memo = {}
+        for auto in fn.autos:
+            world.auto = (*world.auto, (world.resolve(auto), oid))
+        if "nograd" in fn.flags:
+            world.grad = False
+        out = Out()
+        self.limit = min(limit, self.steps + ACTIVATION) if not entry else limit
+        try:
+            if isinstance(fn.node, ast.Lambda):
+                normal = self.run_lambda(fn.node, world)
+            else:
+                self.refine_parameters(world, fn)
+                normal = self.block(fn.node.body, [world], out)
+                for each in normal:
+                    each.ret = NONE
+        finally:
+            self.limit = limit
+            self.unroll = unroll
+        results = normal + out.returns
+        facts = fn.module.facts.get(fn.node)
+        keep = facts is None or facts.defines
+        if capture is not None:
+            capture.yields = out.yields
+            capture.raises = out.raises
+            return results
+        for each in results:
+            self.leave(each, saved, oid, keep)
+        for each in out.raises:
+            self.leave(each, saved, oid, keep)
+        self.raised(out.raises)
+        if len(results) > 1:
+            results = self.joiner(node, world).join(results)
+        return results
+
+    def raised(self, worlds: list[World]) -> None:
+        """Worlds that an exception leaves a function in; see `interpreter`."""
+
+    def leave(self, world: World, saved: tuple[Any, ...], oid: Any, keep: bool) -> None:
+        """Go back to the caller's frame."""
+        world.frame, world.module, world.ctx, world.stack, memo, world.auto, world.grad = saved
+        world.memo = dict(memo)
+        if not keep:
+            world.heap.pop(oid, None)
+            world.owned.discard(oid)
+
+    def run_lambda(self, node: ast.Lambda, world: World) -> list[World]:
+        """The worlds after a lambda's expression."""
+        done = []
+        todo = [world]
+        while todo:
+            each = todo.pop()
+            try:
+                each.ret = self.evaluate(node.body, each)
+                done.append(each)
+            except Split as split:
+                todo += split.worlds
+            except Dead:
+                continue
+        return done
+
+    def bind_arguments(
+        self,
+        world: World,
+        fn: Fn,
+        names: dict[str, Value],
+        args: list[Value],
+        keywords: dict[str, Value],
+        wild: bool,
+        entry: bool,
+    ) -> None:
+        """Bind parameters. A default is a value only where the call is seen whole."""
+        arguments = fn.node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        left = dict(keywords)
+        left.pop("**", None)
+        offset = len(positional) - len(fn.defaults)
+        for index, parameter in enumerate(positional):
+            name = parameter.arg
+            if index < len(args):
+                names[name] = args[index]
+            elif name in left:
+                names[name] = left.pop(name)
+            elif index >= offset and not wild and not entry:
+                names[name] = fn.defaults[index - offset]
+            else:
+                names[name] = self.parameter(world, fn, parameter, entry)
+        for parameter, default in zip(arguments.kwonlyargs, fn.kw_defaults, strict=False):
+            name = parameter.arg
+            if name in left:
+                names[name] = left.pop(name)
+            elif default is not None and not wild and not entry:
+                names[name] = default
+            else:
+                names[name] = self.parameter(world, fn, parameter, entry)
+        if arguments.vararg is not None:
+            name = arguments.vararg.arg
+            extra = args[len(positional) :]
+            if entry or wild:
+                names[name] = term("param", name, id(fn.node), world.ctx)
+            else:
+                names[name] = Tup(tuple(extra))
+        if arguments.kwarg is not None:
+            name = arguments.kwarg.arg
+            oid = ("kwargs", id(fn.node), world.ctx)
+            items: dict[Any, Value] = dict(left)
+            names[name] = world.put(oid, DictObj(fn.node, fn.module, items, wild or entry))
+
+    def parameter(self, world: World, fn: Fn, parameter: ast.arg, entry: bool) -> Value:
+        """The value of a parameter of which nothing is known but its annotation."""
+        return term("param", parameter.arg, id(fn.node), 0 if entry else world.ctx)
+
+    def refine_parameters(self, world: World, fn: Fn) -> None:
+        """On entry: every dotted path that this function uses as a scaler or optimizer is one."""
+        facts = fn.module.facts.get(fn.node)
+        if facts is None or isinstance(fn.node, ast.Lambda):
+            return
+        names = world.heap[world.frame]
+        assert isinstance(names, Frame)
+        arguments = fn.node.args
+        for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            if parameter.annotation is not None:
+                role = self.annotation_role(parameter.annotation)
+                if role is not None:
+                    value = world.resolve(names.vars[parameter.arg])
+                    if type(value) is Term:
+                        self.refine(world, value, role, parameter, parameter.arg)
+        for path, methods in facts.paths.items():
+            role = self.program.role(path, methods)
+            if role is None:
+                continue
+            first, *rest = path.split(".")
+            if first in facts.stores and first not in names.vars:
+                continue
+            try:
+                value = self.read_name(first, world, fn.node)
+                for part in rest:
+                    value = self.get_attribute(world, value, part, fn.node)
+            except (Dead, Split, Multi):
+                continue
+            value = world.resolve(value)
+            if type(value) is Term and value.op not in ("ite",):
+                self.refine(world, value, role, fn.node, path)
+
+    @staticmethod
+    def annotation_role(node: ast.expr) -> str | None:
+        """The role that an annotation gives: `scaler`, `optimizer`, or None."""
+        for inner in ast.walk(node):
+            text = ""
+            if isinstance(inner, ast.Attribute):
+                text = inner.attr
+            elif isinstance(inner, ast.Name):
+                text = inner.id
+            elif isinstance(inner, ast.Constant) and type(inner.value) is str:
+                text = inner.value.rpartition(".")[2].strip("]) ")
+            if text in ("GradScaler", "ShardedGradScaler"):
+                return "scaler"
+            if text == "Optimizer":
+                return "optimizer"
+        return None
+
+    # -- classes --
+
+    def instantiate(
+        self,
+        world: World,
+        cls: Cls,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+        entry: bool = False,
+    ) -> Value:
+        """A new instance of a class of the project."""
+        module = self.is_module(cls)
+        obj: Instance = (Model if module else Instance)(node, world.module, cls)
+        obj.hidden = self.hidden_base(cls)
+        base = self.library_base(cls)
+        if base is not None:
+            made = self.subclass_of_library(world, cls, base, args, keywords, node, wild)
+            if made is not None:
+                return made
+        ref = world.put(self.oid(world, "new", node), obj)
+        init = self.member(world, cls, "__init__")
+        if type(init) is Fn:
+            facts = init.module.facts.get(init.node)
+            light = facts is not None and facts.size <= 60
+            if entry or not module or light or self.program.hot(init.module, init.node):
+                self.entered.add(init.node)
+                worlds = self.activate(world, init, [ref, *args], keywords, node, wild or entry, entry)
+                if not worlds:
+                    raise Dead
+                for each in worlds:
+                    each.ret = ref
+                if len(worlds) == 1:
+                    if worlds[0] is not world:
+                        world.become(worlds[0])
+                    return ref
+                raise Multi(worlds)
+            self.why(world, node, "the constructor holds nothing of the protocol and was not entered")
+            world.edit(ref).hidden = True
+        elif "dataclass" in cls.flags:
+            self.fill_dataclass(world, ref, cls, args, keywords, wild or entry)
+        elif obj.hidden:
+            self.escape(world, [*args, *keywords.values()], node, "an unseen constructor")
+        return ref
+
+    def library_base(self, cls: Cls) -> Lib | None:
+        """The first base class from outside the project."""
+        for base in cls.bases:
+            if type(base) is Lib:
+                return base
+            if type(base) is Cls:
+                found = self.library_base(base)
+                if found is not None:
+                    return found
+        return None
+
+    def subclass_of_library(
+        self,
+        world: World,
+        cls: Cls,
+        base: Lib,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+    ) -> Value | None:
+        """A subclass of GradScaler or of an optimizer is one, if it overrides nothing of the protocol."""
+        own = {s.name for s in cls.node.body if isinstance(s, ast.FunctionDef)}
+        last = base.name.rpartition(".")[2]
+        if last in ("GradScaler", "ShardedGradScaler") and not own & {"scale", "step", "update", "unscale_"}:
+            return self.call_library(world, base, args, keywords, node, wild)
+        if base.name.startswith("torch.optim.") and "lr_scheduler" not in base.name:
+            if last != "Optimizer" or "step" in own:
+                return self.call_library(world, Lib("torch.optim.Optimizer"), args, keywords, node, wild)
+        return None
+
+    def fill_dataclass(
+        self,
+        world: World,
+        ref: Ref,
+        cls: Cls,
+        args: list[Value],
+        keywords: dict[str, Value],
+        wild: bool,
+    ) -> None:
+        """Set the fields of a dataclass instance."""
+        fields: list[tuple[str, ast.expr | None, Cls]] = []
+        chain: list[Cls] = [cls]
+        while chain:
+            each = chain.pop(0)
+            chain += [base for base in each.bases if type(base) is Cls]
+            own = [
+                (statement.target.id, statement.value, each)
+                for statement in each.node.body
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+            ]
+            fields = own + [] if each is cls and not fields else own + fields
+        obj = world.edit(ref)
+        for index, (name, default, owner) in enumerate(fields):
+            if index < len(args):
+                value = args[index]
+            elif name in keywords:
+                value = keywords[name]
+            elif wild or default is None:
+                value = term("attr", ref, name)
+            elif isinstance(default, ast.Call) and dotted(default.func).rpartition(".")[2] in (
+                "field",
+                "Field",
+            ):
+                inner = next((k.value for k in default.keywords if k.arg == "default"), None)
+                if inner is None and default.args:
+                    inner = default.args[0]
+                value = term("attr", ref, name) if inner is None else self.class_value(world, owner, inner)
+            else:
+                value = self.class_value(world, owner, default)
+            obj.attrs[name] = value
+        post = self.member(world, cls, "__post_init__")
+        if type(post) is Fn:
+            try:
+                self.call_value(world, Bound(post, ref), [], {}, cls.node)
+            except (Split, Multi):
+                return
+
+    # -- the unseen --
+
+    def opaque(
+        self, world: World, callee: Value, args: list[Value], keywords: dict[str, Value], node: ast.AST
+    ) -> Value:
+        """A call that is not seen: its arguments escape, its result is a symbol they flow into."""
+        values = [*args, *keywords.values()]
+        receiver = callee.receiver if type(callee) is Method else None
+        name = callee.name if type(callee) in (Method, Lib) else ""
+        if not self.harmless(callee):
+            self.escape(world, values, node, name or "a function that is not seen")
+            if type(receiver) is Ref and isinstance(world.heap.get(receiver.oid), Instance):
+                # A method that an unseen base class defines receives `self`.
+                self.escape(world, [receiver], node, name)
+        flow = None
+        feeding = False
+        for value in values:
+            own = flow_of(value)
+            if own is not None:
+                flow = mix(flow, own, (node, world.module))
+                feeding = True
+        target = callee
+        if type(callee) is Method:
+            target = receiver
+            if type(receiver) is Term and receiver.flow is not None:
+                flow = mix(receiver.flow, flow, (node, world.module))
+                feeding = True
+        if type(callee) is Lib and self.is_query(callee, values):
+            return term("call", callee, *values)
+        if type(callee) is Method and callee.name in QUERIES:
+            return term("call", callee, *values)
+        if (
+            type(target) is Term
+            and target.op in ("param", "global", "attr", "item", "fresh")
+            and (target.flow is None)
+        ):
+            # Perhaps a module: what comes out of it was fed by its parameters.
+            precision = frozenset({("maybe", TRUE)}) if not world.auto else frozenset({self.precision(world)})
+            made = Flow(frozenset({target}), False, precision=precision, grad=world.grad)
+            flow = made if flow is None else mix(flow, made, (node, world.module))
+        elif type(callee) in (Lib, Method) and flow is None and not feeding:
+            pass
+        if flow is not None and not world.grad:
+            flow = flow._replace(grad=False)
+        return self.fresh(world, node, flow)
+
+    def is_query(self, callee: Lib, values: list[Value]) -> bool:
+        """Whether a library function answers alike when asked alike."""
+        last = callee.name.rpartition(".")[2]
+        return callee.name in PURE or last.startswith(("is_", "has_")) or last in PURE_LAST
+
+    def harmless(self, callee: Value) -> bool:
+        """Whether a callee that is not seen leaves the states of what it gets alone."""
+        if type(callee) is Lib:
+            name = callee.name
+            return name.startswith(HARMLESS) or name.rpartition(".")[2] in HARMLESS_LAST
+        if type(callee) is Method:
+            return callee.name in HARMLESS_METHODS
+        return False
+
+    def escape(self, world: World, values: list[Value], node: ast.AST, to: str) -> None:
+        """Objects reach code that is not seen: their states are unknown until an event shows them again."""
+        seen: set[Any] = set()
+        todo = list(values)
+        while todo:
+            value = self.as_ref(world, todo.pop())
+            kind = type(value)
+            if kind is Tup:
+                todo += value.items
+            elif kind is Bound or kind is Method:
+                todo.append(value.receiver)
+            elif kind is Term and value.op == "ite":
+                todo += value.args[1:]
+            elif kind is Ref and value.oid not in seen:
+                seen.add(value.oid)
+                obj = world.heap.get(value.oid)
+                if isinstance(obj, Scaler):
+                    if obj.stages or obj.pending:
+                        changed = world.edit(value)
+                        changed.stages, changed.pending = {}, None
+                        self.why(
+                            world, node, f"`{obj.name or 'scaler'}` is given to {to}: its state is unknown"
+                        )
+                elif isinstance(obj, Optimizer):
+                    if obj.grads != "unknown" or obj.pending or obj.stale:
+                        self.lose(world, value)
+                        self.why(
+                            world, node, f"`{obj.name or 'optimizer'}` is given to {to}: its state is unknown"
+                        )
+                elif isinstance(obj, Iter) or isinstance(obj, Model):
+                    continue
+                elif isinstance(obj, Instance):
+                    todo += obj.attrs.values()
+                elif isinstance(obj, ListObj):
+                    todo += obj.items
+                elif isinstance(obj, DictObj):
+                    todo += obj.items.values()
+
+    def lose(self, world: World, ref: Ref) -> None:
+        """Nothing is known any more of an optimizer's gradients."""
+        obj = world.edit(ref)
+        obj.grads, obj.by, obj.sure, obj.fresh, obj.stale = "unknown", None, False, False, None
+        obj.pending = {}
+        obj.flow = None
+
+
+MODULE_BASES = frozenset(
+    [
+        "Module",
+        "PreTrainedModel",
+        "LightningModule",
+        "ModelMixin",
+        "GenerationMixin",
+        "BaseModel_",
+        "ScriptModule",
+        "ModuleUtilsMixin",
+        "GraphModule",
+    ]
+)
+HARMLESS_DECORATORS = frozenset(
+    [
+        "wraps",
+        "lru_cache",
+        "cache",
+        "override",
+        "overload",
+        "abstractmethod",
+        "final",
+        "jit",
+        "script",
+        "compile",
+        "export",
+        "torch_jit",
+        "record",
+        "main",
+        "command",
+        "hydra_main",
+        "rank_zero_only",
+        "typechecked",
+        "beartype",
+        "dataclass",
+        "total_ordering",
+    ]
+)
+PURE_PREFIXES = ("is_", "has_", "get_rank", "get_world_size", "should_", "use_", "on_")
+PURE = frozenset(
+    [
+        "torch.cuda.is_available",
+        "torch.backends.mps.is_available",
+        "torch.cuda.device_count",
+        "torch.cuda.is_bf16_supported",
+        "builtins.isinstance",
+        "builtins.hasattr",
+        "builtins.len",
+        "builtins.issubclass",
+        "builtins.callable",
+        "builtins.bool",
+        "builtins.int",
+        "builtins.float",
+        "builtins.str",
+        "builtins.abs",
+        "builtins.max",
+        "builtins.min",
+        "builtins.round",
+        "os.environ.get",
+        "os.getenv",
+        "os.path.exists",
+        "os.path.isfile",
+        "os.path.isdir",
+        "os.path.join",
+        "torch.distributed.get_rank",
+        "torch.distributed.get_world_size",
+        "torch.distributed.is_initialized",
+        "torch.distributed.is_available",
+        "sys.platform.startswith",
+        "math.isfinite",
+        "math.isnan",
+        "torch.isfinite",
+        "torch.isnan",
+        "torch.isinf",
+        "numpy.isfinite",
+        "builtins.type",
+        "builtins.id",
+        "builtins.sorted",
+        "builtins.sum",
+    ]
+)
+PURE_LAST = frozenset(["get_rank", "get_world_size", "get_local_rank"])
+QUERIES = frozenset(
+    [
+        "startswith",
+        "endswith",
+        "lower",
+        "upper",
+        "strip",
+        "is_enabled",
+        "get_scale",
+        "is_set",
+        "exists",
+        "is_file",
+        "is_floating_point",
+        "is_initialized",
+        "is_available",
+        "is_dir",
+        "isnumeric",
+        "isdigit",
+        "split",
+    ]
+)
+HARMLESS = (
+    "builtins.",
+    "torch.",
+    "numpy.",
+    "logging.",
+    "wandb.",
+    "tqdm.",
+    "os.",
+    "sys.",
+    "time.",
+    "json.",
+    "math.",
+    "copy.",
+    "random.",
+    "itertools.",
+    "functools.",
+    "collections.",
+    "warnings.",
+    "datetime.",
+    "pathlib.",
+    "typing.",
+    "argparse.",
+    "contextlib.",
+    "matplotlib.",
+    "pandas.",
+    "sklearn.",
+    "rich.",
+    "marimo.",
+    "tensorboardX.",
+    "mlflow.",
+    "torchvision.",
+    "torchaudio.",
+    "torchinfo.",
+    "torchsummary.",
+    "transformers.get_",
+    "transformers.optimization.get_",
+    "transformers.set_seed",
+    "diffusers.optimization.get_",
+    "diffusers.get_",
+    "loguru.",
+    "gc.",
+    "re.",
+    "pickle.",
+    "shutil.",
+    "subprocess.",
+    "types.",
+    "yaml.",
+    "omegaconf.",
+    "einops.",
+    "PIL.",
+    "cv2.",
+    "scipy.",
+)
+HARMLESS_LAST = frozenset(
+    ["print", "log", "info", "debug", "warning", "SummaryWriter", "count_parameters", "set_seed", "tqdm"]
+)
+HARMLESS_METHODS = frozenset(
+    [
+        "log",
+        "info",
+        "debug",
+        "warning",
+        "error",
+        "exception",
+        "watch",
+        "add_scalar",
+        "add_graph",
+        "set_postfix",
+        "write",
+        "print",
+        "format",
+        "save",
+        "save_checkpoint",
+        "store",
+        "append",
+        "extend",
+        "add",
+        "insert",
+        "items",
+        "keys",
+        "values",
+        "get",
+        "put",
+        "update_lr",
+        "get_last_lr",
+        "__enter__",
+        "__exit__",
+        "set_description",
+        "writerow",
+    ]
+)
+
+__all__ = ["NOTHING", "TERM_DEPTH", "Call", "Calls"]

@@ -1,0 +1,1060 @@
+"""Statements: run in all worlds at once, breadth first, so that worlds of equal typestate can join."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from .base import ROUNDS, Dead, Multi, Out, Split
+from .modules import Modules
+from .objects import DictObj, Frame, Instance, ListObj, Model, Scaler
+from .paths import HARD, World
+from .slicing import Facts, dotted
+from .values import (
+    FALSE,
+    NONE,
+    NOTHING,
+    TRUE,
+    UNBOUND,
+    Auto,
+    Bound,
+    Cells,
+    Cls,
+    Const,
+    Fn,
+    Lazy,
+    Lib,
+    Mode,
+    Namespace,
+    Partial,
+    Ref,
+    Term,
+    Tup,
+    Value,
+    disjunction,
+    equal,
+    flow_of,
+    is_none,
+    negate,
+    term,
+    test_of,
+)
+
+UNROLL = 5
+MUTATORS = frozenset(
+    ["append", "extend", "add", "insert", "update", "setdefault", "pop", "remove", "clear", "add_param_group"]
+)
+EXITS = frozenset(("exit", "quit", "_exit", "abort"))
+
+
+class Machine(Modules):
+    """The whole machine: statements over expressions, calls and the protocol."""
+
+    def block(self, body: list[ast.stmt], worlds: list[World], out: Out) -> list[World]:
+        """Run statements one after the other."""
+        for statement in body:
+            if not worlds:
+                break
+            count = len(worlds)
+            self.steps += count
+            kind = type(statement)
+            simple = SIMPLE.get(kind)
+            if simple is not None and kind is ast.Expr and type(statement.value) is ast.Yield:  # type: ignore[attr-defined]
+                frame = worlds[0].heap[worlds[0].frame]
+                if frame.node in self.running:
+                    return self.yielded(statement, worlds, out)  # type: ignore[arg-type]
+            if simple is not None:
+                if kind is ast.Expr and self.skips(statement, worlds[0]):
+                    continue
+                worlds = self.each(statement, worlds, simple)
+            else:
+                handler = COMPOUND.get(kind)
+                if handler is None:
+                    continue
+                worlds = handler(self, statement, worlds, out)
+            if len(worlds) > 1 and (len(worlds) != count or simple is None):
+                worlds = self.join(statement, worlds)
+        return worlds
+
+    def each(
+        self, node: ast.AST, worlds: list[World], action: Callable[[Any, Any, World], None]
+    ) -> list[World]:
+        """Run an action on each world, restarting it where it splits."""
+        done: list[World] = []
+        todo = worlds[::-1]
+        for world in todo:
+            world.memo = {}
+        splits = 0
+        while todo:
+            world = todo.pop()
+            try:
+                action(self, node, world)
+            except Split as split:
+                splits += 1
+                self.steps += 1
+                if splits > HARD:
+                    self.bound(world, node, "too many paths through one statement: some were not followed")
+                    todo += split.worlds[:1]
+                else:
+                    todo += split.worlds[::-1]
+            except Dead:
+                continue
+            else:
+                done.append(world)
+        return done
+
+    def join(self, node: ast.AST, worlds: list[World]) -> list[World]:
+        """Join worlds of equal typestate; note the widest set and bounds."""
+        if len(worlds) > self.widest:
+            self.widest = len(worlds)
+        joined = self.joiner(node, worlds[0]).join(worlds)
+        if len(joined) >= HARD:
+            self.bound(joined[0], node, f"more than {HARD} different states meet here: some were dropped")
+        if self.steps > self.limit and len(joined) > 4:
+            self.bound(
+                joined[0],
+                node,
+                "the budget of this function is spent: only a few states are followed further",
+            )
+            joined = joined[:4]
+        return joined
+
+    def skips(self, node: ast.stmt, world: World) -> bool:
+        """Whether an expression statement can have no effect that matters."""
+        value = node.value  # type: ignore[attr-defined]
+        kind = type(value)
+        if kind is ast.Constant:
+            return True
+        if kind is not ast.Call:
+            return False
+        function = value.func
+        name = function.attr if type(function) is ast.Attribute else getattr(function, "id", "")
+        if name in MUTATORS or name in EXITS:
+            return False
+        return not self.program.hot(world.module, node)
+
+    def cold(self, node: ast.stmt, world: World) -> Facts | None:
+        """The facts of a statement that holds nothing of the protocol, else None."""
+        if self.program.hot(world.module, node):
+            return None
+        return world.module.facts.get(node)
+
+    def blur(self, node: ast.AST, facts: Facts, world: World) -> None:
+        """A cold statement was not run: what it binds is unknown now."""
+        for name in facts.stores:
+            self.store_name(name, self.fresh(world, node, what=name), world)
+        for target in facts.targets:
+            try:
+                base = self.evaluate(target.value, world)
+            except (Dead, Split, Multi):
+                continue
+            self.set_attribute(world, base, target.attr, self.fresh(world, target, what=target.attr), target)
+        for path, methods in facts.paths.items():
+            if not methods.isdisjoint(TOUCHES):
+                self.blur_container(path, world, node)
+
+    def blur_container(self, path: str, world: World, node: ast.AST) -> None:
+        """A list or dict was changed by code that was not run."""
+        first, *rest = path.split(".")
+        try:
+            value = self.read_name(first, world, node)
+            for part in rest:
+                value = self.get_attribute(world, value, part, node)
+        except (Dead, Split, Multi):
+            return
+        value = self.as_ref(world, value)
+        if type(value) is Ref and isinstance(world.heap.get(value.oid), ListObj | DictObj):
+            world.edit(value).open = True
+
+    # -- simple statements --
+
+    def expression(self, node: ast.Expr, world: World) -> None:
+        """An expression whose value is thrown away."""
+        value = node.value
+        if isinstance(value, ast.Yield | ast.YieldFrom):
+            return
+        if isinstance(value, ast.Await):
+            value = value.value
+        if isinstance(value, ast.Call):
+            function = value.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name in EXITS:
+                root = dotted(function).partition(".")[0]
+                if root in ("sys", "os", "exit", "quit"):
+                    raise Dead
+        result = self.evaluate(value, world)
+        self.discarded(world, value, result)
+
+    def assignment(self, node: ast.Assign, world: World) -> None:
+        """`target = value`."""
+        value = self.evaluate(node.value, world)
+        for target in node.targets:
+            self.assign(target, value, world)
+
+    def annotated(self, node: ast.AnnAssign, world: World) -> None:
+        """`target: type = value`."""
+        if node.value is not None:
+            value = self.evaluate(node.value, world)
+            role = self.annotation_role(node.annotation)
+            if role is not None and type(value) is Term:
+                self.refine(world, value, role, node, dotted(node.target))
+            self.assign(node.target, value, world)
+
+    def augmented(self, node: ast.AugAssign, world: World) -> None:
+        """`target += value`."""
+        target = node.target
+        if isinstance(target, ast.Name):
+            before = self.read_name(target.id, world, target)
+        elif isinstance(target, ast.Attribute):
+            before = self.get_attribute(world, self.evaluate(target.value, world), target.attr, target)
+        else:
+            before = self.get_item(
+                world,
+                self.evaluate(target.value, world),
+                Const("slice") if isinstance(target.slice, ast.Slice) else self.evaluate(target.slice, world),
+                target,
+            )
+        value = self.evaluate(node.value, world)
+        before = self.as_ref(world, before)
+        if type(before) is Ref:
+            obj = world.heap.get(before.oid)
+            if isinstance(obj, ListObj):
+                items = self.known_items(world, value)
+                changed = world.edit(before)
+                if items is None:
+                    changed.open = True
+                    changed.items.append(value)
+                else:
+                    changed.items += items
+                return
+        if type(before) is Cells:
+            if before.what == "grad":
+                self.grad_changed(world, before, type(node.op).__name__, value, node)
+            return
+        result = self.arithmetic(world, type(node.op), before, value, node)
+        if isinstance(target, ast.Name):
+            self.store_name(target.id, result, world)
+        else:
+            self.assign(target, result, world)
+
+    def delete(self, node: ast.Delete, world: World) -> None:
+        """`del name`."""
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.store_name(target.id, UNBOUND, world)
+            elif isinstance(target, ast.Attribute):
+                base = self.as_ref(world, self.evaluate(target.value, world))
+                if type(base) is Ref and isinstance(world.heap.get(base.oid), Instance):
+                    world.edit(base).attrs.pop(target.attr, None)
+            elif isinstance(target, ast.Subscript):
+                base = self.as_ref(world, self.evaluate(target.value, world))
+                if type(base) is Ref and isinstance(world.heap.get(base.oid), DictObj | ListObj):
+                    world.edit(base).open = True
+
+    def assertion(self, node: ast.Assert, world: World) -> None:
+        """A failed assert ends the path."""
+        test = test_of(self.evaluate(node.test, world))
+        if not world.assume(test, True):
+            raise Dead
+
+    def define(self, node: Any, world: World) -> None:
+        """`def`."""
+        self.store_name(node.name, self.function(node, world), world)
+
+    def define_class(self, node: ast.ClassDef, world: World) -> None:
+        """`class`."""
+        self.store_name(node.name, self.class_(node, world), world)
+
+    def import_(self, node: ast.Import, world: World) -> None:
+        """`import a.b as c`."""
+        for alias in node.names:
+            value = self.files.namespace(world.module, alias.name, 0)
+            if alias.asname is not None:
+                self.store_name(alias.asname, Lib(alias.name) if value is None else value, world)
+            else:
+                first = alias.name.partition(".")[0]
+                top = value if "." not in alias.name else self.files.namespace(world.module, first, 0)
+                self.store_name(first, Lib(first) if top is None else top, world)
+
+    def import_from(self, node: ast.ImportFrom, world: World) -> None:
+        """`from a import b as c`."""
+        base = node.module or ""
+        space = self.files.namespace(world.module, base, node.level)
+        for alias in node.names:
+            name = alias.asname or alias.name
+            if alias.name == "*":
+                if space is not None:
+                    self.star(world, space)
+                continue
+            inner = self.files.namespace(
+                world.module, f"{base}.{alias.name}" if base else alias.name, node.level
+            )
+            if space is not None and not self.files.defines(space.path, alias.name) and inner is not None:
+                self.store_name(name, inner, world)
+            elif space is not None:
+                self.store_name(name, Lazy(space.path, alias.name), world)
+            elif inner is not None:
+                self.store_name(name, inner, world)
+            else:
+                self.store_name(name, Lib("." * node.level + f"{base}.{alias.name}".strip(".")), world)
+
+    def star(self, world: World, space: Namespace) -> None:
+        """`from project import *`."""
+        for name in self.files.names(space.path):
+            if not name.startswith("_"):
+                self.store_name(name, Lazy(space.path, name), world)
+
+    # -- compound statements --
+
+    def if_(self, node: ast.If, worlds: list[World], out: Out) -> list[World]:
+        """`if`: forks where the test is not decided; both arms may then join again."""
+        first = worlds[0]
+        facts = self.cold(node, first)
+        if facts is not None and not facts.stores and not facts.targets and not facts.jumps:
+            if not self._mutates(facts):
+                return worlds
+        yes: list[World] = []
+        no: list[World] = []
+
+        def action(machine: Machine, statement: Any, world: World) -> None:
+            test = test_of(machine.evaluate(statement.test, world))
+            known = world.truth(test)
+            if known is None:
+                other = world.fork()
+                if world.assume(test, True):
+                    yes.append(world)
+                if other.assume(test, False):
+                    no.append(other)
+            elif known:
+                yes.append(world)
+            else:
+                no.append(world)
+
+        self.each(node, worlds, action)
+        yes = self.block(node.body, yes, out) if yes else yes
+        if node.orelse and no:
+            no = self.block(node.orelse, no, out)
+        return yes + no
+
+    @staticmethod
+    def _mutates(facts: Facts) -> bool:
+        return not facts.calls.isdisjoint(MUTATORS) or not facts.calls.isdisjoint(EXITS)
+
+    def for_(self, node: Any, worlds: list[World], out: Out) -> list[World]:
+        """`for`."""
+        facts = self.cold(node, worlds[0])
+        if facts is not None and not self._returns(node):
+            for world in worlds:
+                self.blur(node, facts, world)
+            return worlds
+        after: list[World] = []
+        unknown: list[World] = []
+        literal: list[tuple[World, list[Value]]] = []
+        sources: dict[int, Value] = {}
+
+        def action(machine: Machine, statement: Any, world: World) -> None:
+            source = machine.evaluate(statement.iter, world)
+            source = machine.decide(world, source) if type(source) is Term and source.op == "ite" else source
+            items = machine.known_items(world, source)
+            if items is None:
+                items = machine.zipped(world, source)
+            if items is not None and not items:
+                after.append(world)
+            elif items is not None and len(items) <= UNROLL:
+                literal.append((world, items))
+            else:
+                sources[id(world)] = source
+                unknown.append(world)
+
+        self.each(node, worlds, action)
+        done: list[World] = []
+        for world, items in literal:
+            done += self.unrolled(node, world, items, out)
+        if unknown:
+            done += self.rounds(node, unknown, sources, out)
+        if after:
+            done += self.block(node.orelse, after, out) if node.orelse else after
+        return done
+
+    def zipped(self, world: World, source: Value) -> list[Value] | None:
+        """The elements of a `zip` or `enumerate` of known sequences."""
+        source = world.resolve(source)
+        if type(source) is Term and source.op in ("zip", "enumerate"):
+            parts = [self.known_items(world, part) for part in source.args]
+            known = [part for part in parts if part is not None]
+            if len(known) == len(parts) and known:
+                if source.op == "enumerate":
+                    return [Tup((Const(i), item)) for i, item in enumerate(known[0])]
+                return [Tup(tuple(items)) for items in zip(*known, strict=False)]
+        if type(source) is Term and source.op == "passed":
+            return self.known_items(world, source.args[0])
+        return None
+
+    def unrolled(self, node: Any, world: World, items: list[Value], out: Out) -> list[World]:
+        """A literal sequence: one pass for each element, with its own identities."""
+        current = [world]
+        exits: list[World] = []
+        unroll = self.unroll
+        for index, item in enumerate(items):
+            inner = Out()
+            self.unroll = (*unroll, index)
+            try:
+                for each in current:
+                    each.memo = {}
+                current = self.each(
+                    node, current, lambda machine, n, w, item=item: machine.assign(n.target, item, w)
+                )
+                current = self.block(node.body, current, inner)
+            finally:
+                self.unroll = unroll
+            self._pass_on(inner, out)
+            exits += inner.breaks
+            current = self.join(node, current + inner.continues) if inner.continues else current
+            if not current:
+                break
+        if node.orelse and current:
+            current = self.block(node.orelse, current, out)
+        return current + exits
+
+    @staticmethod
+    def _pass_on(inner: Out, out: Out) -> None:
+        out.returns += inner.returns
+        out.raises += inner.raises
+        out.yields += inner.yields
+
+    def rounds(self, node: Any, worlds: list[World], sources: dict[int, Value], out: Out) -> list[World]:
+        """A loop of unknown length: at least once, until no new typestate comes to its head."""
+        facts = worlds[0].module.facts[node]
+        loops = worlds[0].loops
+        source = sources[id(worlds[0])]
+        entry = self.snapshot(node, facts, worlds[0])
+        seen: set[Any] = set()
+        heads = worlds
+        exits: list[World] = []
+        breaks: list[World] = []
+        limit = 1 if self.steps > self.limit else ROUNDS
+        for turn in range(limit):
+            fresh_heads = []
+            for world in heads:
+                key = self.head_key(world, facts)
+                if key not in seen:
+                    seen.add(key)
+                    fresh_heads.append(world)
+            if not fresh_heads:
+                break
+            for world in fresh_heads:
+                world.loops = (*loops, node)
+                if turn:
+                    self.widen(node, facts, world, entry)
+
+            def bind(machine: Machine, statement: Any, world: World, source: Value = source) -> None:
+                own = sources.get(id(world), source)
+                machine.assign(statement.target, machine.element(world, own, statement.target), world)
+
+            heads = self.each(node, fresh_heads, bind)
+            inner = Out()
+            heads = self.block(node.body, heads, inner)
+            self._pass_on(inner, out)
+            breaks += inner.breaks
+            heads = self.join(node, heads + inner.continues) if inner.continues else heads
+            for world in heads:
+                leaving = world.fork()
+                leaving.loops = loops
+                exits.append(leaving)
+        for world in breaks:
+            world.loops = loops
+        exits = self.join(node, exits)
+        if node.orelse and exits:
+            exits = self.block(node.orelse, exits, out)
+        return exits + breaks
+
+    def while_(self, node: ast.While, worlds: list[World], out: Out) -> list[World]:
+        """`while`."""
+        facts = self.cold(node, worlds[0])
+        if facts is not None and not self._returns(node):
+            for world in worlds:
+                self.blur(node, facts, world)
+            return worlds
+        facts = worlds[0].module.facts[node]
+        loops = worlds[0].loops
+        entry = self.snapshot(node, facts, worlds[0])
+        seen: set[Any] = set()
+        heads = worlds
+        exits: list[World] = []
+        breaks: list[World] = []
+        limit = 1 if self.steps > self.limit else ROUNDS
+        for turn in range(limit + 1):
+            if turn:
+                for world in heads:
+                    self.widen(node, facts, world, entry)
+            inside: list[World] = []
+
+            def action(
+                machine: Machine,
+                statement: Any,
+                world: World,
+                turn: int = turn,
+                inside: list[World] = inside,
+            ) -> None:
+                test = test_of(machine.evaluate(statement.test, world))
+                known = world.truth(test)
+                if known is False:
+                    exits.append(world)
+                elif known or turn == 0:
+                    # Entered at least once: a loop that is never run teaches nothing.
+                    if world.assume(test, True):
+                        inside.append(world)
+                else:
+                    other = world.fork()
+                    if other.assume(test, False):
+                        exits.append(other)
+                    if world.assume(test, True):
+                        inside.append(world)
+
+            self.each(node, heads, action)
+            if turn == limit:
+                break
+            heads = []
+            for world in inside:
+                key = self.head_key(world, facts)
+                if key not in seen:
+                    seen.add(key)
+                    world.loops = (*loops, node)
+                    heads.append(world)
+            if not heads:
+                break
+            inner = Out()
+            heads = self.block(node.body, heads, inner)
+            self._pass_on(inner, out)
+            breaks += inner.breaks
+            heads = self.join(node, heads + inner.continues) if inner.continues else heads
+        for world in exits + breaks:
+            world.loops = loops
+        exits = self.join(node, exits)
+        if node.orelse and exits:
+            exits = self.block(node.orelse, exits, out)
+        return exits + breaks
+
+    @staticmethod
+    def _returns(node: ast.AST) -> bool:
+        return any(isinstance(inner, ast.Return) for inner in ast.walk(node))
+
+    def snapshot(self, node: ast.AST, facts: Facts, world: World) -> dict[str, Value]:
+        """The loop's variables when it is entered."""
+        frame = world.heap[world.frame]
+        assert isinstance(frame, Frame)
+        return {name: frame.vars[name] for name in facts.stores if name in frame.vars}
+
+    def widen(self, node: ast.AST, facts: Facts, world: World, entry: dict[str, Value]) -> None:
+        """Counters that moved since the loop was entered are any number now."""
+        frame = world.heap[world.frame]
+        assert isinstance(frame, Frame)
+        changed: dict[str, Value] = {}
+        for name, before in entry.items():
+            now = frame.vars.get(name)
+            if now is before or now == before or now is None:
+                continue
+            number = type(now) is Const and type(now.value) in (int, float)
+            grown = type(now) is Term and now.op in ("bin", "join", "ite") and now.flow is None
+            if number or (grown and not self._holds_object(now)):
+                changed[name] = self.fresh(world, node, what=name)
+        if changed:
+            world.frame_vars().update(changed)
+        for target in facts.targets:
+            try:
+                base = self.as_ref(world, self.evaluate(target.value, world))
+            except (Dead, Split, Multi):
+                continue
+            if type(base) is Ref:
+                obj = world.heap.get(base.oid)
+                if isinstance(obj, Instance):
+                    now = obj.attrs.get(target.attr)
+                    if (type(now) is Const and type(now.value) in (int, float)) or (
+                        type(now) is Term and now.op == "bin" and now.flow is None
+                    ):
+                        symbol = self.fresh(world, target, what=target.attr)
+                        world.edit(base).attrs[target.attr] = symbol
+
+    def _holds_object(self, value: Value) -> bool:
+        if type(value) is Term:
+            return value.op == "ite" and any(self._holds_object(arm) for arm in value.args[1:])
+        return type(value) in (Ref, Fn, Bound, Cls, Cells, Auto, Partial, Tup) or value is NONE
+
+    def head_key(self, world: World, facts: Facts) -> Any:
+        """What makes a loop head new: typestate, and the flags that the loop sets."""
+        frame = world.heap[world.frame]
+        assert isinstance(frame, Frame)
+        flags = []
+        for name in facts.stores:
+            value = frame.vars.get(name)
+            if value is not None and (
+                (type(value) is Const and type(value.value) in (bool, str, type(None)))
+                or (type(value) is Term and value.op == "ite" and self._holds_object(value))
+            ):
+                flags.append((name, value))
+        return (world.key(), frozenset(flags))
+
+    def try_(self, node: Any, worlds: list[World], out: Out) -> list[World]:
+        """`try`: handlers start from the state before, and from explicit raises."""
+        handlers = [
+            handler for handler in node.handlers if not (self._import_error(handler) and self._imports(node))
+        ]
+        mark = self.fresh(worlds[0], node, what="raised")
+        befores = []
+        if handlers and any(not self._only_raises(handler.body) for handler in handlers):
+            for world in worlds:
+                before = world.fork()
+                before.forget(mark)
+                if before.assume(mark, True):
+                    befores.append(before)
+                world.forget(mark)
+                world.assume(mark, False)
+        inner = Out()
+        home = worlds[0]
+        home_state = (home.frame, home.module, home.ctx, home.stack, home.auto, home.grad, home.loops)
+        thrown: list[World] = []
+        self.catching.append(thrown)
+        try:
+            normal = self.block(node.body, worlds, inner)
+        finally:
+            self.catching.pop()
+        inner.raises += thrown
+        for world in inner.raises:
+            (world.frame, world.module, world.ctx, world.stack, world.auto, world.grad, world.loops) = (
+                home_state
+            )
+        if node.orelse and normal:
+            normal = self.block(node.orelse, normal, inner)
+        caught: list[World] = []
+        sources = befores + (inner.raises if handlers else [])
+        if handlers and sources:
+            inner.raises = []
+            for index, handler in enumerate(handlers):
+                copies = sources if index == len(handlers) - 1 else [world.fork() for world in sources]
+                for world in copies:
+                    world.memo = {}
+                    if handler.name:
+                        self.store_name(handler.name, self.fresh(world, handler), world)
+                caught += self.block(handler.body, copies, inner)
+        result = normal + caught
+        if node.finalbody:
+            for group in (inner.breaks, inner.continues, inner.returns, inner.raises):
+                if group:
+                    rets = {id(world): world.ret for world in group}
+                    group[:] = self.block(node.finalbody, group, out)
+                    for world in group:
+                        world.ret = rets.get(id(world), world.ret)
+            if result:
+                result = self.block(node.finalbody, self.join(node, result), out)
+        out.breaks += inner.breaks
+        out.continues += inner.continues
+        self._pass_on(inner, out)
+        return result
+
+    @staticmethod
+    def _import_error(handler: ast.ExceptHandler) -> bool:
+        names = [] if handler.type is None else [dotted(n) for n in ast.walk(handler.type)]
+        return any(name in ("ImportError", "ModuleNotFoundError") for name in names)
+
+    @staticmethod
+    def _imports(node: Any) -> bool:
+        return any(isinstance(statement, ast.Import | ast.ImportFrom) for statement in node.body)
+
+    @staticmethod
+    def _only_raises(body: list[ast.stmt]) -> bool:
+        last = body[-1]
+        return isinstance(last, ast.Raise) or (
+            isinstance(last, ast.Expr)
+            and isinstance(last.value, ast.Call)
+            and dotted(last.value.func) in ("sys.exit", "exit", "os._exit", "quit")
+        )
+
+    def with_(self, node: Any, worlds: list[World], out: Out) -> list[World]:
+        """`with`: contexts are pushed, the body is run, the contexts are popped on every way out."""
+        depth = {id(world): (world.auto, world.grad) for world in worlds}
+        saved = worlds[0].auto, worlds[0].grad
+        current = worlds
+        for item in node.items:
+            current = self.enter_context(node, item, current, out)
+        del depth
+        inner = Out()
+        normal = self.block(node.body, current, inner)
+        for world in normal + inner.every():
+            world.auto, world.grad = saved
+        out.breaks += inner.breaks
+        out.continues += inner.continues
+        self._pass_on(inner, out)
+        return normal
+
+    def enter_context(self, node: Any, item: ast.withitem, worlds: list[World], out: Out) -> list[World]:
+        """Enter one context manager."""
+        extra: list[World] = []
+
+        def action(machine: Machine, statement: Any, world: World) -> None:
+            expression = item.context_expr
+            value: Value
+            if isinstance(expression, ast.Call):
+                callee = machine.as_ref(world, machine.callee(expression.func, world))
+                fn = callee.fn if type(callee) is Bound else callee
+                if type(fn) is Fn and "context" in fn.flags:
+                    extra.extend(machine.run_context(statement, item, callee, expression, world, out))
+                    raise Dead
+            value = machine.evaluate(expression, world)
+            value = machine.decide(world, value) if type(value) is Term and value.op == "ite" else value
+            machine.push_context(world, value, item, expression)
+
+        return self.each(node, worlds, action) + extra
+
+    def push_context(self, world: World, value: Value, item: ast.withitem, node: ast.AST) -> None:
+        """Enter a context manager that is a value."""
+        value = world.resolve(value)
+        bound: Value = value
+        if type(value) is Auto:
+            world.auto = (*world.auto, (value, world.frame))
+            self.entered_autocast(world, value, node)
+        elif type(value) is Mode:
+            bound = value.value
+            if value.kind == "nograd":
+                world.grad = False
+            elif value.kind == "grad":
+                world.grad = True
+            elif value.kind == "framework":
+                world.tags = world.tags | {"framework"}
+        else:
+            ref = self.as_ref(world, value)
+            obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+            if isinstance(obj, Instance) and not isinstance(obj, Model):
+                if type(obj.cls) is Cls:
+                    method = self.member(world, obj.cls, "__enter__")
+                    if type(method) is Fn and self.program.hot(method.module, method.node):
+                        bound = self.call_value(world, Bound(method, ref), [], {}, node)
+        if item.optional_vars is not None:
+            self.assign(item.optional_vars, bound, world)
+
+    def run_context(
+        self, node: Any, item: ast.withitem, callee: Value, call: ast.Call, world: World, out: Out
+    ) -> list[World]:
+        """Run a `@contextmanager` function to its yield, and keep what it entered there."""
+        receiver = [callee.receiver] if type(callee) is Bound else []
+        fn: Fn = callee.fn if type(callee) is Bound else callee
+        args = [
+            self.evaluate(argument.value if isinstance(argument, ast.Starred) else argument, world)
+            for argument in call.args
+        ]
+        keywords = {k.arg: self.evaluate(k.value, world) for k in call.keywords if k.arg is not None}
+        saved = (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.grad)
+        if any(step[2] is fn.node for step in world.stack):
+            return [world]
+        self.entered.add(fn.node)
+        captured = Out()
+        wild = any(k.arg is None for k in call.keywords)
+        self.running.add(fn.node)
+        try:
+            self.activate(world, fn, receiver + args, keywords, call, wild, capture=captured)
+        finally:
+            self.running.discard(fn.node)
+        results = self.join(node, captured.yields) if len(captured.yields) > 1 else captured.yields
+        for each in results:
+            auto, grad, value = each.auto, each.grad, each.ret
+            self.leave(each, saved, ("call", id(fn.node), self.context(saved[2], (call, self.unroll))), True)
+            # What the generator entered stays entered while the body runs.
+            each.auto, each.grad = auto, grad
+            if item.optional_vars is not None:
+                self.assign(item.optional_vars, value, each)
+        return results
+
+    def yielded(self, node: ast.Expr, worlds: list[World], out: Out) -> list[World]:
+        """`yield` as a statement: where a context manager hands over."""
+
+        def action(machine: Machine, statement: Any, world: World) -> None:
+            inner = statement.value
+            value = inner.value if isinstance(inner, ast.Yield) else None
+            world.ret = machine.optional(value, world)
+
+        done = self.each(node, worlds, action)
+        out.yields += done
+        return []
+
+    def match(self, node: ast.Match, worlds: list[World], out: Out) -> list[World]:
+        """`match`."""
+        done: list[World] = []
+        subjects: dict[int, Value] = {}
+
+        def subject(machine: Machine, statement: Any, world: World) -> None:
+            value = machine.evaluate(statement.subject, world)
+            subjects[id(world)] = value
+            world.ret = value
+
+        rest = self.each(node, worlds, subject)
+        for case in node.cases:
+            inside: list[World] = []
+            outside: list[World] = []
+
+            def action(
+                machine: Machine,
+                statement: Any,
+                world: World,
+                case: ast.match_case = case,
+                inside: list[World] = inside,
+                outside: list[World] = outside,
+            ) -> None:
+                test = machine.pattern(case.pattern, world.ret, world)
+                known = world.truth(test)
+                other = world.fork() if known is None else None
+                if known is not False and world.assume(test, True):
+                    if case.guard is None:
+                        inside.append(world)
+                    else:
+                        guard = test_of(machine.evaluate(case.guard, world))
+                        beside = world.fork()
+                        if world.assume(guard, True):
+                            inside.append(world)
+                        if beside.assume(guard, False):
+                            outside.append(beside)
+                elif known is False:
+                    outside.append(world)
+                if other is not None and other.assume(test, False):
+                    outside.append(other)
+
+            self.each(node, rest, action)
+            done += self.block(case.body, inside, out) if inside else []
+            rest = outside
+            if not rest:
+                break
+        return done + rest
+
+    def pattern(self, pattern: ast.pattern, value: Value, world: World) -> Value:
+        """The test that a pattern makes, its names bound."""
+        if isinstance(pattern, ast.MatchValue):
+            return equal(value, self.evaluate(pattern.value, world))
+        if isinstance(pattern, ast.MatchSingleton):
+            return is_none(value) if pattern.value is None else equal(value, Const(pattern.value))
+        if isinstance(pattern, ast.MatchOr):
+            test: Value = FALSE
+            for each in pattern.patterns:
+                test = disjunction(test, self.pattern(each, value, world))
+            return test
+        if isinstance(pattern, ast.MatchAs):
+            test = TRUE if pattern.pattern is None else self.pattern(pattern.pattern, value, world)
+            if pattern.name is not None:
+                self.store_name(pattern.name, value, world)
+            return test
+        for inner in ast.walk(pattern):
+            name = getattr(inner, "name", None)
+            if type(name) is str:
+                self.store_name(name, self.fresh(world, inner, what=name), world)
+        return term("call", Lib("matches"), value, Const(ast.dump(pattern)))
+
+    # -- leaving --
+
+    def return_(self, node: ast.Return, worlds: list[World], out: Out) -> list[World]:
+        """`return`."""
+
+        def action(machine: Machine, statement: Any, world: World) -> None:
+            world.ret = machine.optional(statement.value, world)
+
+        out.returns += self.each(node, worlds, action)
+        return []
+
+    def raise_(self, node: ast.Raise, worlds: list[World], out: Out) -> list[World]:
+        """`raise`."""
+        out.raises += worlds
+        return []
+
+    def break_(self, node: ast.Break, worlds: list[World], out: Out) -> list[World]:
+        """`break`."""
+        out.breaks += worlds
+        return []
+
+    def continue_(self, node: ast.Continue, worlds: list[World], out: Out) -> list[World]:
+        """`continue`: optimizers whose round is not over are noted, for the message that follows."""
+        for world in worlds:
+            for ref, obj in world.of_kind(Scaler):
+                if obj.stages:
+                    world.edit(ref).left = dict.fromkeys(obj.stages, (node, world.module))
+        out.continues += worlds
+        return []
+
+    def raised(self, worlds: list[World]) -> None:
+        """An exception leaves a function: without a handler in sight the path ends."""
+        if self.catching and worlds:
+            self.catching[-1] += worlds
+
+    # -- binding --
+
+    def assign(self, target: ast.expr, value: Value, world: World) -> None:
+        """Bind a target to a value."""
+        kind = type(target)
+        if kind is ast.Name:
+            name = target.id  # type: ignore[attr-defined]
+            self.name_object(world, value, name, target)
+            self.store_name(name, value, world)
+        elif kind is ast.Attribute:
+            base = self.evaluate(target.value, world)  # type: ignore[attr-defined]
+            self.name_object(world, value, dotted(target), target)
+            self.set_attribute(world, base, target.attr, value, target)  # type: ignore[attr-defined]
+        elif kind is ast.Subscript:
+            self.set_item(target, value, world)  # type: ignore[arg-type]
+        elif kind is ast.Tuple or kind is ast.List:
+            self.unpack(target.elts, value, world)  # type: ignore[attr-defined]
+        elif kind is ast.Starred:
+            self.assign(target.value, value, world)  # type: ignore[attr-defined]
+
+    def name_object(self, world: World, value: Value, name: str, node: ast.AST) -> None:
+        """An object takes the name of the first variable that holds it."""
+        if type(value) is Term:
+            if name:
+                self.refine_by_name(world, value, name, node)
+            return
+        if type(value) is Ref and name:
+            obj = world.heap.get(value.oid)
+            if obj is not None and not obj.name and obj.kind in ("scaler", "optimizer", "module", "iterator"):
+                world.edit(value).name = name
+
+    def store_name(self, name: str, value: Value, world: World) -> None:
+        """Bind a name in the scope that Python gives it."""
+        frame = world.heap[world.frame]
+        assert isinstance(frame, Frame)
+        oid = world.frame
+        if frame.node is not None:
+            facts = frame.module.facts.get(frame.node)
+            if facts is not None and name in facts.globals:
+                parent = frame.parent
+                while parent:
+                    outer = world.heap[parent]
+                    assert isinstance(outer, Frame)
+                    if name in outer.vars or not outer.parent:
+                        oid = parent
+                        break
+                    parent = outer.parent
+        world.frame_vars(oid)[name] = value
+
+    def unpack(self, targets: list[ast.expr], value: Value, world: World) -> None:
+        """Bind a list of targets."""
+        value = world.resolve(value)
+        if type(value) is Term and value.op == "ite" and any(type(arm) is Tup for arm in value.args[1:]):
+            value = self.decide(world, value)
+        items = self.known_items(world, value)
+        star = next((i for i, t in enumerate(targets) if isinstance(t, ast.Starred)), None)
+        if items is not None and star is None and len(items) == len(targets):
+            for target, item in zip(targets, items, strict=True):
+                self.assign(target, item, world)
+            return
+        if items is not None and star is not None and len(items) >= len(targets) - 1:
+            after = len(targets) - star - 1
+            middle = items[star : len(items) - after]
+            parts = [*items[:star], Tup(tuple(middle)), *items[len(items) - after :]]
+            for target, item in zip(targets, parts, strict=True):
+                self.assign(target, item, world)
+            return
+        if type(value) is Const and value.value is None:
+            raise Dead
+        for index, target in enumerate(targets):
+            self.assign(target, term("item", value, Const(index), flow=flow_of(value)), world)
+
+    def set_attribute(self, world: World, base: Value, name: str, value: Value, node: ast.AST) -> None:
+        """`base.name = value`."""
+        base = world.resolve(base)
+        if type(base) is Term and base.op == "ite":
+            base = self.decide(world, base)
+        base = self.as_ref(world, base)
+        if type(base) is Const and base.value is None:
+            raise Dead
+        if self.special_store(world, base, name, value, node):
+            return
+        if type(base) is Ref:
+            obj = world.heap.get(base.oid)
+            if isinstance(obj, Instance):
+                world.edit(base).attrs[name] = value
+            return
+        if type(base) is Namespace:
+            frame = self.files.frame(base.path)
+            if frame in world.heap:
+                world.frame_vars(frame)[name] = value
+            return
+        if type(base) is Term:
+            world.attrs[(base, name)] = value
+
+    def set_item(self, target: ast.Subscript, value: Value, world: World) -> None:
+        """`base[key] = value`."""
+        base = self.as_ref(world, self.evaluate(target.value, world))
+        if isinstance(target.slice, ast.Slice):
+            key: Value = Const("slice")
+        else:
+            key = world.resolve(self.evaluate(target.slice, world))
+        if type(base) is Const and base.value is None:
+            raise Dead
+        if type(base) is Ref:
+            obj = world.heap.get(base.oid)
+            if isinstance(obj, DictObj):
+                if type(key) is Const:
+                    world.edit(base).items[key.value] = value
+                else:
+                    changed = world.edit(base)
+                    changed.open = True
+                    changed.items[("?", id(target))] = value
+            elif isinstance(obj, ListObj):
+                changed = world.edit(base)
+                if (
+                    type(key) is Const
+                    and type(key.value) is int
+                    and -len(obj.items) <= key.value < len(obj.items)
+                ):
+                    changed.items[key.value] = value
+                else:
+                    changed.open = True
+                    changed.items.append(value)
+        elif type(base) is Term and type(key) is Const and type(value) in (Ref, Const, Cells):
+            world.attrs[(base, f"[{key!r}]")] = value
+
+    def refine_scope(self, world: World, paths: dict[str, set[str]]) -> None:
+        """At module level: names that are used as scalers and optimizers, once bound, are so by their stores."""
+
+
+TOUCHES = frozenset(
+    [
+        "append/1",
+        "extend/1",
+        "add/1",
+        "insert/1",
+        "update/1",
+        "setdefault/1",
+        "pop",
+        "pop/1",
+        "remove/1",
+        "clear",
+    ]
+)
+
+M = Machine
+SIMPLE: dict[type[ast.AST], Callable[[Any, Any, World], None]] = {
+    ast.Expr: M.expression,
+    ast.Assign: M.assignment,
+    ast.AnnAssign: M.annotated,
+    ast.AugAssign: M.augmented,
+    ast.Delete: M.delete,
+    ast.Assert: M.assertion,
+    ast.FunctionDef: M.define,
+    ast.AsyncFunctionDef: M.define,
+    ast.ClassDef: M.define_class,
+    ast.Import: M.import_,
+    ast.ImportFrom: M.import_from,
+}
+COMPOUND: dict[type[ast.AST], Callable[[Any, Any, list[World], Out], list[World]]] = {
+    ast.If: M.if_,
+    ast.For: M.for_,
+    ast.AsyncFor: M.for_,
+    ast.While: M.while_,
+    ast.Try: M.try_,
+    ast.TryStar: M.try_,
+    ast.With: M.with_,
+    ast.AsyncWith: M.with_,
+    ast.Match: M.match,
+    ast.Return: M.return_,
+    ast.Raise: M.raise_,
+    ast.Break: M.break_,
+    ast.Continue: M.continue_,
+}
+
+__all__ = ["NOTHING", "Machine", "Mode", "negate"]

@@ -1,0 +1,247 @@
+"""`torch.amp`: scalers, autocast, and contexts that go with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..calls import Call
+from ..objects import Optimizer, Scaler
+from ..story import LibraryCall, Load, ScalerCreated
+from ..values import NONE, TRUE, Auto, Const, Method, Mode, Ref, Term, Value, term
+from . import attribute, library, method
+
+UNSEEN = "an argument that is not seen"
+
+
+def _enabled(call: Call, index: int) -> Value:
+    given = call.arg(index, "enabled")
+    if given is None and call.wild:
+        return term("attr", term("fresh", "**", id(call.node), 0, ()), "enabled")
+    return given
+
+
+@library(
+    "torch.amp.GradScaler",
+    "torch.GradScaler",
+    "torch.amp.grad_scaler.GradScaler",
+    "torch.cpu.amp.GradScaler",
+    "torch.cpu.amp.grad_scaler.GradScaler",
+    "torch.cuda.amp.GradScaler",
+    "torch.cuda.amp.grad_scaler.GradScaler",
+    "torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler",
+    "torch.distributed.fsdp.ShardedGradScaler",
+    "fairscale.optim.grad_scaler.ShardedGradScaler",
+    "torch_xla.amp.GradScaler",
+    "deepspeed.GradScaler",
+)
+def grad_scaler(call: Call) -> Value:
+    """A scaler; the position of `enabled` depends on the spelling."""
+    name = call.callee.name
+    old = name.startswith(("torch.cuda.", "torch.cpu.", "torch_xla", "fairscale"))
+    enabled = _enabled(call, 4 if old else 5)
+    world = call.world
+    obj = Scaler(call.node, world.module, "", enabled)
+    ref = world.put(call.machine.oid(world, "scaler", call.node), obj)
+    # The place replaces what it made before; no optimizer remembers the old one's scale.
+    for other, optimizer in world.of_kind(Optimizer):
+        if optimizer.by == ref:
+            world.edit(other).by = None
+    call.tell(ScalerCreated, scaler=ref, enabled=call.machine.enabled(world, enabled), api=name)
+    return ref
+
+
+@library(
+    "torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast", "torch.autocast_mode.autocast"
+)
+def autocast(call: Call) -> Value:
+    """`torch.autocast(device_type, dtype, enabled)`."""
+    device = call.arg(0, "device_type")
+    dtype = call.arg(1, "dtype")
+    if dtype is None and call.wild:
+        dtype = term("attr", term("fresh", "**", id(call.node), 0, ()), "dtype")
+    return Auto(device, dtype, _enabled(call, 2), call.node, call.world.module)
+
+
+@library(
+    "torch.cuda.amp.autocast",
+    "torch.cuda.amp.autocast_mode.autocast",
+    "torch.npu.amp.autocast",
+    "torch_xla.amp.autocast",
+)
+def cuda_autocast(call: Call) -> Value:
+    """`torch.cuda.amp.autocast(enabled, dtype)`."""
+    dtype = call.arg(1, "dtype")
+    if dtype is None and call.wild:
+        dtype = term("attr", term("fresh", "**", id(call.node), 0, ()), "dtype")
+    return Auto(Const("cuda"), dtype, _enabled(call, 0), call.node, call.world.module, True)
+
+
+@library("torch.cpu.amp.autocast", "torch.cpu.amp.autocast_mode.autocast")
+def cpu_autocast(call: Call) -> Value:
+    """`torch.cpu.amp.autocast(enabled, dtype)`."""
+    return Auto(Const("cpu"), call.arg(1, "dtype"), _enabled(call, 0), call.node, call.world.module)
+
+
+@library("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode")
+def no_grad(call: Call) -> Value:
+    """No graph is built inside."""
+    if call.args and type(call.args[0]).__name__ == "Fn":
+        return call.args[0]._replace(flags=call.args[0].flags | {"nograd"})
+    return Mode("nograd")
+
+
+@library("torch.enable_grad")
+def enable_grad(call: Call) -> Value:
+    """A graph is built inside."""
+    return Mode("grad")
+
+
+@library("torch.set_grad_enabled", "torch.autograd.set_grad_enabled")
+def set_grad_enabled(call: Call) -> Value:
+    """Either of the two."""
+    value = call.world.truth(call.arg(0, "mode"))
+    return Mode("other" if value is None else ("grad" if value else "nograd"))
+
+
+@library("contextlib.nullcontext", "contextlib.suppress", "contextlib.ExitStack", "contextlib.closing")
+def nullcontext(call: Call) -> Value:
+    """A context that changes nothing."""
+    return Mode("null", call.args[0] if call.args and call.callee.name.endswith("nullcontext") else NONE)
+
+
+@method("scaler", "scale")
+def scale(call: Call) -> Value:
+    """`scaler.scale(loss)`."""
+    return call.machine.scale(call, call.receiver)
+
+
+@method("scaler", "__call__")
+def scaler_call(call: Call) -> Value:
+    """A scaler refined by name that is called is a wrapper that is not seen."""
+    return call.machine.opaque(call.world, call.callee, call.args, call.keywords, call.node)
+
+
+def _optimizer(call: Call) -> Ref | None:
+    value = call.arg(0, "optimizer")
+    if value is None:
+        return None
+    value = call.machine.decide(call.world, value)
+    value = call.machine.as_ref(call.world, value)
+    if type(value) is Ref:
+        obj = call.world.heap.get(value.oid)
+        if not isinstance(obj, Optimizer):
+            return None
+        name = call.arg_name(0, "optimizer")
+        if name and obj.name != name:
+            call.world.edit(value).name = name
+        return value
+    if type(value) is Term:
+        return call.machine.refine(call.world, value, "optimizer", call.node, call.arg_name(0, "optimizer"))
+    return None
+
+
+@method("scaler", "unscale_")
+def unscale(call: Call) -> Value:
+    """`scaler.unscale_(optimizer)`."""
+    optimizer = _optimizer(call)
+    if optimizer is not None:
+        call.machine.unscale(call, call.receiver, optimizer)
+    return NONE
+
+
+@method("scaler", "step")
+def step(call: Call) -> Value:
+    """`scaler.step(optimizer)`."""
+    optimizer = _optimizer(call)
+    if optimizer is not None:
+        call.machine.scaler_step(call, call.receiver, optimizer)
+    return call.fresh()
+
+
+@method("scaler", "update")
+def update(call: Call) -> Value:
+    """`scaler.update()`."""
+    call.machine.update(call, call.receiver)
+    return NONE
+
+
+@method("scaler", "is_enabled")
+def is_enabled(call: Call) -> Value:
+    """What `enabled=` was."""
+    obj: Any = call.world.get(call.receiver)
+    return TRUE if obj.enabled is None else obj.enabled
+
+
+@method("scaler", "get_scale")
+def get_scale(call: Call) -> Value:
+    """The scale: arithmetic with it is understood."""
+    return term("call", Method(call.receiver, "get_scale"))
+
+
+@method("scaler", "state_dict")
+def state_dict(call: Call) -> Value:
+    """The state of a scaler."""
+    call.tell(LibraryCall, name="state_dict", of="scaler", things=(call.receiver,))
+    return term("state_dict", "scaler", call.receiver.oid)
+
+
+@method("scaler", "load_state_dict")
+def load_state_dict(call: Call) -> Value:
+    """A scaler is restored."""
+    call.tell(Load, of="scaler", things=(call.receiver,))
+    return NONE
+
+
+@method("scaler", "*")
+def scaler_other(call: Call) -> Value:
+    """Other methods of a scaler leave its state alone."""
+    return call.fresh()
+
+
+@attribute("scaler", "_enabled")
+def enabled_attribute(machine: Any, world: Any, value: Ref, node: Any) -> Value:
+    """What `enabled=` was."""
+    obj = world.get(value)
+    return TRUE if obj.enabled is None else obj.enabled
+
+
+@attribute("scaler", "_scale")
+def scale_attribute(machine: Any, world: Any, value: Ref, node: Any) -> Value:
+    """The scale itself."""
+    return term("call", Method(value, "get_scale"))
+
+
+@method("*", "unscale_")
+def unknown_unscale(call: Call) -> Value:
+    """Only a scaler has `unscale_`: refined by use."""
+    scaler = call.machine.refine(call.world, call.receiver, "scaler", call.node, call.receiver_name)
+    if scaler is None or not isinstance(call.world.heap.get(scaler.oid), Scaler):
+        return call.machine.opaque(call.world, call.callee, call.args, call.keywords, call.node)
+    call.receiver = scaler
+    return unscale(call)
+
+
+@method("*", "scale")
+def unknown_scale(call: Call) -> Value:
+    """`X.scale(loss)` of something that no use shows to be a scaler."""
+    value = call.arg(0)
+    if value is None:
+        return call.fresh()
+    flow = call.machine.flow(value)
+    call.world.tags = call.world.tags | {"scaler"}
+    return call.fresh(flow._replace(scaling="unknown", scaler=None))
+
+
+@method("context", "__enter__")
+def enter(call: Call) -> Value:
+    """A context entered by hand stays entered."""
+    if type(call.receiver) is Auto:
+        call.world.auto = (*call.world.auto, (call.receiver, ()))
+    return call.receiver
+
+
+@method("context", "__exit__")
+def leave(call: Call) -> Value:
+    """A context left by hand."""
+    call.world.auto = tuple(pair for pair in call.world.auto if pair[0] != call.receiver)
+    return NONE

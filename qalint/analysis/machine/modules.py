@@ -1,0 +1,365 @@
+"""Modules and their parameters: casts, freezes, moves, injection, and what a step says of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from .objects import Frame, Instance, ListObj, Model, Optimizer
+from .paths import World
+from .protocol import Protocol
+from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
+from .values import (
+    FALSE,
+    NONE,
+    TRUE,
+    Bound,
+    Cells,
+    Cls,
+    Const,
+    Flow,
+    Fn,
+    Lib,
+    Place,
+    Ref,
+    Term,
+    Tup,
+    Value,
+    flow_of,
+    mix,
+    term,
+)
+
+HALF = ("float16",)
+
+
+class Modules(Protocol):
+    """Trees of parameter cells."""
+
+    # -- trees --
+
+    def tree(self, world: World, ref: Ref) -> Iterator[tuple[Ref, Model]]:
+        """A module and the modules below it that are known apart."""
+        seen: set[Any] = set()
+        todo: list[Value] = [ref]
+        while todo:
+            value = self.as_ref(world, todo.pop())
+            if type(value) is Tup:
+                todo += value.items
+                continue
+            if type(value) is not Ref or value.oid in seen:
+                continue
+            seen.add(value.oid)
+            obj = world.heap.get(value.oid)
+            if isinstance(obj, Model):
+                yield value, obj
+                todo += obj.attrs.values()
+            elif isinstance(obj, ListObj):
+                todo += obj.items
+            elif obj is not None and obj.kind == "dict":
+                todo += obj.items.values()  # type: ignore[attr-defined]
+
+    def as_module(self, world: World, value: Value, node: ast.AST, name: str = "") -> Ref | None:
+        """The module that a value is; an unknown that is used as one becomes one."""
+        value = self.as_ref(world, value)
+        if type(value) is Ref:
+            return value if isinstance(world.heap.get(value.oid), Model) else None
+        if type(value) is not Term:
+            return None
+        ref = self.refine(world, value, "module", node, name)
+        if ref is None or not isinstance(world.heap.get(ref.oid), Model):
+            return None
+        if value.op in ("attr", "item"):
+            owner = self.as_ref(world, value.args[0])
+            parent = world.heap.get(owner.oid) if type(owner) is Ref else None
+            if isinstance(parent, Model):
+                child = world.edit(ref)
+                child.owner, child.dtype, child.trainable = owner, parent.dtype, parent.trainable
+                child.cast, child.clock = parent.cast, dict(parent.clock)
+                child.made, child.frozen = parent.made, parent.frozen
+                if value.op == "attr":
+                    world.edit(owner).attrs.setdefault(value.args[1], ref)
+        return ref
+
+    def looks_like_module(self, name: str) -> bool:
+        """Whether the program uses a name as a module."""
+        used = self.program.uses.get(name.rpartition(".")[2], set())
+        return bool(used & MODULE_USES)
+
+    # -- casts, moves, freezes --
+
+    def cast(self, world: World, ref: Ref, dtype: str, node: ast.AST) -> None:
+        """`model.half()`, `model.to(dtype)`."""
+        place = (node, world.module)
+        now = world.tick()
+        self.tell(world, Cast, node, things=(ref,), dtype=dtype)
+        for each, _ in list(self.tree(world, ref)):
+            changed: Model = world.edit(each)
+            changed.dtype, changed.cast = dtype, place
+            changed.clock["cast"] = now
+
+    def move(self, world: World, ref: Ref, device: Value, node: ast.AST) -> None:
+        """`model.to(device)`."""
+        self.tell(world, Move, node, things=(ref,), device=self.device_name(world, device))
+        now = world.tick()
+        for each, _ in list(self.tree(world, ref)):
+            changed: Model = world.edit(each)
+            changed.device, changed.moved = device, (node, world.module)
+            changed.clock["move"] = now
+
+    def freeze(
+        self, world: World, roots: Any, value: bool | None, node: ast.AST, partial: bool = False
+    ) -> None:
+        """`requires_grad` of everything below some modules."""
+        self.tell(world, Freeze, node, things=tuple(sorted(roots, key=repr)), value=value, partial=partial)
+        now = world.tick()
+        for root in roots:
+            ref = self.as_module(world, root, node)
+            if ref is None:
+                continue
+            for each, _ in list(self.tree(world, ref)):
+                changed: Model = world.edit(each)
+                changed.trainable = None if partial else value
+                changed.frozen = (node, world.module)
+                changed.clock["freeze" if value is False else "thaw"] = now
+
+    def tested(self, world: World, cells: Cells) -> bool:
+        """Whether this path knows something about the very parameter that a loop is at."""
+        symbol = world.attrs.get((cells, "#"))
+        if type(symbol) is not Term:
+            return False
+        site = symbol.args[1:]
+        for test in world.pc:
+            if any(dep.args[1:] == site for dep in test.deps if dep.op == "fresh"):
+                return True
+        return False
+
+    # -- stores --
+
+    def special_store(self, world: World, base: Value, name: str, value: Value, node: ast.AST) -> bool:
+        """`p.requires_grad = ...`, `p.grad = ...`, a module put into a module."""
+        if type(base) is Cells:
+            if name == "requires_grad":
+                known = world.truth(value)
+                partial = cells_partial(base) or self.tested(world, base)
+                self.freeze(world, base.roots, known, node, partial)
+            elif name == "grad":
+                if value == NONE:
+                    self.grad_cleared(world, base, node)
+                else:
+                    self.tell(world, GradEdit, node, linear=False, cleared=False)
+                    if self._derived(value):
+                        self.clip_at(world, node, base, "edit", False)
+            elif name == "data" and base.what == "element":
+                dtype = getattr(flow_of(value), "dtype", None)
+                if type(value) is Cells:
+                    dtype = value.what.partition(":")[2] or None
+                if dtype in ("float16", "float32", "bfloat16"):
+                    for root in base.roots:
+                        ref = self.as_module(world, root, node)
+                        if ref is not None and not self.tested(world, base):
+                            self.cast(world, ref, dtype, node)
+            return True
+        if type(base) is Ref:
+            obj = world.heap.get(base.oid)
+            if isinstance(obj, Model):
+                inner = self.as_ref(world, value)
+                child = world.heap.get(inner.oid) if type(inner) is Ref else None
+                if isinstance(child, Model):
+                    if child.owner is None and inner != base:
+                        world.edit(inner).owner = base
+                    if not self._constructing(world, base):
+                        self.inject(world, base, inner, name, "assign", node)
+        return False
+
+    def _derived(self, value: Value) -> bool:
+        return type(value) is Term and value.op in ("clamped", "grad-derived")
+
+    def _constructing(self, world: World, ref: Ref) -> bool:
+        """Whether a module's own constructor is running."""
+        frame = world.heap.get(world.frame)
+        node = frame.node if isinstance(frame, Frame) else None
+        return isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__post_init__", "setup")
+
+    def inject(self, world: World, owner: Value, child: Value, name: str, how: str, node: ast.AST) -> None:
+        """A module is put into another after it was made."""
+        self.tell(world, Inject, node, things=(owner, child), how=how, name=name)
+        ref = self.as_module(world, owner, node)
+        if ref is not None:
+            now = world.tick()
+            changed: Model = world.edit(ref)
+            place = (node, world.module)
+            if place not in changed.injected:
+                changed.injected = (*changed.injected, place)
+            changed.clock["inject"] = now
+
+    # -- forward --
+
+    def forward(
+        self,
+        world: World,
+        ref: Ref,
+        obj: Model,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+    ) -> Value:
+        """Call a module: its result is fed by its parameters, at the precision in force."""
+        values = [*args, *keywords.values()]
+        flow: Flow | None = None
+        for value in values:
+            flow = mix(flow, flow_of(value), (node, world.module))
+        if isinstance(obj.cls, Lib) and obj.cls.name.rpartition(".")[2].endswith("Loss"):
+            self.tell(world, Forward, node, things=(ref,), loss=True)
+            made = flow if flow is not None else Flow(wide=True, grad=world.grad)
+            return self.fresh(world, node, made)
+        self.tell(world, Forward, node, things=(ref,), loss=False, inputs=self.inputs(world, values))
+        self.forward_faults(world, ref, obj, values, node)
+        result: Value = None
+        if type(obj.cls) is Cls:
+            method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
+            if type(method) is Fn and (self.program.hot(method.module, method.node) or method.autos):
+                result = self.enter(world, method, [ref, *args], keywords, node, wild)
+        inner = flow_of(result)
+        dtype, enabled = self.precision(world)
+        if inner is not None and inner.precision:
+            precision = inner.precision
+        elif dtype == "none" and (obj.assumed or obj.hidden or obj.extra.get("autocast")):
+            precision = frozenset({("maybe", TRUE)})
+        else:
+            precision = frozenset({(dtype, enabled)})
+        own = Flow(
+            frozenset({ref}),
+            precision=precision,
+            grad=world.grad,
+            dtype=obj.dtype if dtype == "none" else None,
+        )
+        total = mix(mix(flow, inner, (node, world.module)), own, (node, world.module))
+        if total is not None and not world.grad:
+            total = total._replace(grad=False)
+        if type(result) is Tup:
+            return Tup(
+                tuple(
+                    term("item", self.fresh(world, node, total), Const(index), flow=total)
+                    for index in range(len(result.items))
+                )
+            )
+        return self.fresh(world, node, total)
+
+    def inputs(self, world: World, values: list[Value]) -> str:
+        """The dtypes of tensor arguments, as far as they are known."""
+        return ",".join(str(getattr(flow_of(value), "dtype", None)) for value in values)
+
+    def forward_faults(self, world: World, ref: Ref, obj: Model, values: list[Value], node: ast.AST) -> None:
+        """A floating input of another dtype than the module's, outside autocast."""
+        if obj.dtype not in ("float16", "float32") or self.precision(world)[0] != "none":
+            return
+        for value in values:
+            flow = flow_of(value)
+            if flow is None or flow.dtype not in ("float16", "float32") or flow.dtype == obj.dtype:
+                continue
+            event = self.tell(world, Forward, node, things=(ref,), loss=False, mismatch=True)
+            self.fault(
+                world,
+                "dtype-mismatch",
+                event,
+                event,
+                [(obj.cast, f"the model becomes {obj.dtype} here")],
+                {"model": obj.name},
+                f"{flow.dtype}->{obj.dtype}",
+                {"cast": obj.cast},
+            )
+
+    # -- what a step says of the parameters --
+
+    def step_faults(
+        self, world: World, scaler: Ref | None, optimizer: Ref, event: Event, place: Place
+    ) -> None:
+        """FP16 parameters that a step would train."""
+        o: Optimizer = world.get(optimizer)  # type: ignore[assignment]
+        names = self.names_of(world, scaler, optimizer)
+        for root in sorted(o.cells.roots, key=repr):
+            ref = self.as_ref(world, root)
+            obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+            if not isinstance(obj, Model):
+                continue
+            for each, model in self.tree(world, ref):
+                if model.dtype not in HALF or model.trainable is False or model.cast is None:
+                    continue
+                if o.cells.filtered == "partial" and each == ref:
+                    continue
+                if model.trainable is None and o.cells.filtered is not None:
+                    continue
+                self._half_fault(world, model, o, event, place, names, scaler)
+                return
+
+    def _half_fault(
+        self,
+        world: World,
+        model: Model,
+        o: Optimizer,
+        event: Event,
+        place: Place,
+        names: dict[str, str],
+        scaler: Ref | None,
+    ) -> None:
+        cast = model.cast
+        assert cast is not None
+        made = None if o.node is None or o.assumed else (o.node, o.module)
+        late_optimizer = made is not None and model.clock.get("cast", 0) > o.born
+        injected = model.injected
+        late_injection = bool(injected) and model.clock.get("cast", 0) > model.clock.get("inject", 0)
+        if late_optimizer or late_injection:
+            kind = "late-half-cast"
+            since = (
+                (made, "the optimizer is built here, before the cast")
+                if late_optimizer
+                else (
+                    injected[0],
+                    "adapters are injected here, before the cast",
+                )
+            )
+            steps = [since, (place, "the parameters are trained here")]
+        else:
+            kind = "fp16-trainable-parameters"
+            steps = [(made, "the optimizer takes them"), (place, "and steps them here")]
+        self.fault(
+            world,
+            kind,
+            self.event_at(world, Cast, cast, dtype="float16"),
+            event,
+            steps,
+            {**names, "model": model.name},
+            "scaler" if scaler is not None else "plain",
+            {"cast": cast, "optimizer": made, "step": place},
+        )
+
+
+def cells_partial(cells: Cells) -> bool:
+    """Whether a loop's parameter is one of a chosen few."""
+    return cells.filtered == "partial"
+
+
+MODULE_USES = frozenset(
+    [
+        "parameters",
+        "named_parameters",
+        "train",
+        "eval",
+        "state_dict",
+        "named_modules",
+        "modules",
+        "requires_grad_",
+        "half",
+        "load_state_dict/1",
+        "train/1",
+        "zero_grad",
+        "bfloat16",
+        "named_children",
+        "children",
+    ]
+)
+
+__all__ = ["FALSE", "Bound", "Instance", "Modules"]

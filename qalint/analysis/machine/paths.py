@@ -1,0 +1,532 @@
+"""Worlds: environment, heap and path condition; how they fork and join.
+
+A world is one set of paths that agree in typestate. It forks where a test is not decided and joins
+again as soon as the typestates agree: values that then differ become `ite` terms under the test that
+told the two apart, so a join forgets nothing that a later test could ask for.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from .objects import DictObj, Frame, Instance, Iter, ListObj, Model, Obj, Optimizer, Scaler
+from .values import (
+    FALSE,
+    NONE,
+    NOTHING,
+    TRUE,
+    UNBOUND,
+    Auto,
+    Const,
+    Oid,
+    Ref,
+    Term,
+    Tup,
+    Value,
+    disjunction,
+    flow_of,
+    is_none,
+    ite,
+    join_flows,
+    negate,
+    term,
+    test_of,
+)
+
+SOFT = 8
+HARD = 40
+CONDITION = 60
+"""A path condition longer than this drops its oldest entries."""
+
+
+class World:
+    """See the module docstring. `frame` names the current frame, `stack` the calls that led here."""
+
+    __slots__ = (
+        "attrs",
+        "auto",
+        "bind",
+        "clock",
+        "ctx",
+        "dead",
+        "frame",
+        "grad",
+        "heap",
+        "loops",
+        "memo",
+        "module",
+        "owned",
+        "pc",
+        "ret",
+        "stack",
+        "tags",
+    )
+
+    def __init__(self) -> None:
+        self.heap: dict[Oid, Obj] = {}
+        self.owned: set[Oid] = set()
+        self.pc: dict[Term, bool] = {}
+        self.attrs: dict[tuple[Value, str], Value] = {}
+        """Attributes set on unknown objects."""
+        self.bind: dict[Term, Value] = {}
+        """What unknown terms turned out to be."""
+        self.auto: tuple[tuple[Any, Any], ...] = ()
+        """Entered contexts, innermost last: (Auto or Mode, frame in which it was entered)."""
+        self.loops: tuple[ast.AST, ...] = ()
+        self.frame: Oid = ()
+        self.module: Any = None
+        self.ctx = 0
+        self.memo: dict[Any, Value] = {}
+        self.stack: tuple[Any, ...] = ()
+        self.grad = True
+        self.ret: Value = NONE
+        self.clock = 0
+        self.dead = False
+        self.tags: frozenset[str] = NOTHING
+        """What happened on this path that is no object's state (a framework was met, ...)."""
+
+    def fork(self) -> World:
+        """A copy that shares every object until one of the two changes it."""
+        other = World.__new__(World)
+        other.heap = dict(self.heap)
+        other.owned = set()
+        self.owned = set()
+        other.pc = dict(self.pc)
+        other.attrs = dict(self.attrs)
+        other.bind = dict(self.bind)
+        other.auto = self.auto
+        other.loops = self.loops
+        other.frame = self.frame
+        other.module = self.module
+        other.ctx = self.ctx
+        other.memo = dict(self.memo)
+        other.stack = self.stack
+        other.grad = self.grad
+        other.ret = self.ret
+        other.clock = self.clock
+        other.dead = self.dead
+        other.tags = self.tags
+        return other
+
+    def become(self, other: World) -> None:
+        """Take over everything of `other`, which is given up."""
+        for slot in World.__slots__:
+            setattr(self, slot, getattr(other, slot))
+
+    # -- heap --
+
+    def get(self, ref: Ref) -> Obj:
+        """The object, for reading."""
+        return self.heap[ref.oid]
+
+    def edit(self, ref: Ref) -> Any:
+        """The object, for changing: this world's own copy."""
+        oid = ref.oid
+        found = self.heap[oid]
+        if oid not in self.owned:
+            found = found.copy()
+            self.heap[oid] = found
+            self.owned.add(oid)
+        found.touch()
+        return found
+
+    def put(self, oid: Oid, obj: Obj) -> Ref:
+        """A new object under its name; one that had the name is replaced."""
+        obj.loops = self.loops
+        self.heap[oid] = obj
+        self.owned.add(oid)
+        return Ref(oid)
+
+    def frame_vars(self, oid: Oid | None = None) -> dict[str, Value]:
+        """The names of a frame, for changing."""
+        name = self.frame if oid is None else oid
+        found = self.heap[name]
+        if name not in self.owned:
+            found = found.copy()
+            self.heap[name] = found
+            self.owned.add(name)
+        assert isinstance(found, Frame)
+        return found.vars
+
+    def tick(self) -> int:
+        """The next number of this path's clock."""
+        self.clock += 1
+        return self.clock
+
+    def of_kind(self, kind: type[Any]) -> list[tuple[Ref, Any]]:
+        """The objects of one class in the heap, in the order of creation."""
+        return [(Ref(oid), obj) for oid, obj in self.heap.items() if type(obj) is kind]
+
+    # -- path condition --
+
+    def truth(self, value: Value) -> bool | None:
+        """The outcome of a test as far as this path decides it."""
+        kind = type(value)
+        if kind is Const:
+            return None if value.value is NotImplemented else bool(value.value)
+        if kind is Tup:
+            return bool(value.items)
+        if kind is Ref:
+            obj = self.heap.get(value.oid)
+            if isinstance(obj, ListObj | DictObj):
+                if obj.items:
+                    return True
+                return None if obj.open else False
+            return True
+        if kind is not Term:
+            return True
+        known = self.pc.get(value)
+        if known is not None:
+            return known
+        op, args = value.op, value.args
+        if op == "not":
+            inner = self.truth(args[0])
+            return None if inner is None else not inner
+        if op == "and":
+            left = self.truth(args[0])
+            if left is False:
+                return False
+            right = self.truth(args[1])
+            if right is False:
+                return False
+            return True if left and right else None
+        if op == "or":
+            left = self.truth(args[0])
+            if left:
+                return True
+            right = self.truth(args[1])
+            if right:
+                return True
+            return False if left is False and right is False else None
+        if op == "ite":
+            chosen = self.truth(args[0])
+            if chosen is not None:
+                return self.truth(args[1] if chosen else args[2])
+            yes = self.truth(args[1])
+            if yes is not None and yes == self.truth(args[2]):
+                return yes
+            return None
+        if op == "is":
+            subject = self.resolve(args[0])
+            if subject is not args[0]:
+                return self.truth(is_none(subject)) if args[1] is NONE else None
+            if args[1] is NONE and self.pc.get(args[0]):
+                return False
+            return None
+        if op == "eq":
+            left, right = self.resolve(args[0]), args[1]
+            if type(left) is Const and type(right) is Const:
+                return bool(left.value == right.value)
+            for known_term, outcome in self.pc.items():
+                if outcome and known_term.op == "eq" and known_term.args[0] is left:
+                    other = known_term.args[1]
+                    if type(other) is Const and type(right) is Const:
+                        return bool(other.value == right.value)
+            if type(right) is Const and right.value and self.pc.get(left) is False:
+                return False
+            return None
+        bound = self.bind.get(value)
+        if bound is not None:
+            # A refined object: it is there unless this path found it to be None.
+            absent = self.pc.get(term("is", value, NONE))
+            return None if absent is None else not absent
+        for known_term, outcome in self.pc.items():
+            if outcome and known_term.op == "eq" and known_term.args[0] is value:
+                other = known_term.args[1]
+                if type(other) is Const:
+                    return bool(other.value)
+        return None
+
+    def resolve(self, value: Value) -> Value:
+        """The value with every decided choice made."""
+        while type(value) is Term:
+            if value.op == "ite":
+                chosen = self.truth(value.args[0])
+                if chosen is None:
+                    return value
+                value = value.args[1] if chosen else value.args[2]
+            else:
+                return value
+        return value
+
+    def assume(self, value: Value, outcome: bool) -> bool:
+        """Add a test's outcome; False if this path contradicts it."""
+        value = test_of(value)
+        while type(value) is Term and value.op == "not":
+            value, outcome = value.args[0], not outcome
+        known = self.truth(value)
+        if known is not None:
+            return known == outcome
+        if type(value) is not Term:
+            return True
+        self.pc[value] = outcome
+        op, args = value.op, value.args
+        if op == "and" and outcome:
+            if not (self.assume(args[0], True) and self.assume(args[1], True)):
+                return False
+        elif op == "or" and not outcome:
+            if not (self.assume(args[0], False) and self.assume(args[1], False)):
+                return False
+        elif op == "is" and args[1] is NONE and outcome and type(args[0]) is Term:
+            self.pc[args[0]] = False
+        elif op == "ite":
+            yes, no = self.truth(args[1]), self.truth(args[2])
+            if yes is not None and yes != outcome:
+                if not self.assume(args[0], False):
+                    return False
+            elif no is not None and no != outcome and not self.assume(args[0], True):
+                return False
+        elif op not in ("is", "eq", "lt", "and", "or", "in") and not outcome and value in self.bind:
+            self.pc[term("is", value, NONE)] = True
+        if len(self.pc) > 1 and not self._propagate():
+            return False
+        while len(self.pc) > CONDITION:
+            del self.pc[next(iter(self.pc))]
+        return True
+
+    def _propagate(self) -> bool:
+        """Draw what follows from the composite tests of the path condition."""
+        for test, outcome in list(self.pc.items()):
+            op = test.op
+            if op == "and" and not outcome:
+                one, two = self.truth(test.args[0]), self.truth(test.args[1])
+                if one and two:
+                    return False
+                if one and two is None and not self.assume(test.args[1], False):
+                    return False
+                if two and one is None and not self.assume(test.args[0], False):
+                    return False
+            elif op == "or" and outcome:
+                one, two = self.truth(test.args[0]), self.truth(test.args[1])
+                if one is False and two is False:
+                    return False
+                if one is False and two is None and not self.assume(test.args[1], True):
+                    return False
+                if two is False and one is None and not self.assume(test.args[0], True):
+                    return False
+        return True
+
+    def forget(self, symbol: Term) -> None:
+        """The symbol's program point is evaluated again: drop every fact about the old value."""
+        gone = [test for test in self.pc if symbol in test.deps]
+        for test in gone:
+            del self.pc[test]
+        if self.bind and symbol in self.bind:
+            del self.bind[symbol]
+
+    # -- comparing --
+
+    def key(self) -> Any:
+        """What must agree for worlds to join."""
+        states = []
+        for oid, obj in self.heap.items():
+            kind = type(obj)
+            if kind is Optimizer or kind is Scaler or kind is Model or kind is Iter:
+                state = obj.state()
+                if state is not None:
+                    states.append((oid, state))
+        return (frozenset(states), self.auto, self.tags)
+
+
+def distinguish(one: World, two: World) -> Term | None:
+    """The first test of `one` that `two` decided the other way."""
+    other = two.pc
+    for test, outcome in one.pc.items():
+        opposite = other.get(test)
+        if opposite is not None and opposite != outcome:
+            return test
+    return None
+
+
+class Joiner:
+    """Joins worlds at one program point."""
+
+    def __init__(self, node: ast.AST | None, ctx: int) -> None:
+        self.node = node
+        self.ctx = ctx
+
+    def join(self, worlds: list[World], coarse: bool = False) -> list[World]:
+        """Worlds of equal typestate become one."""
+        if len(worlds) < 2:
+            return worlds
+        groups: dict[Any, World] = {}
+        for world in worlds:
+            key = world.key()
+            found = groups.get(key)
+            if found is None:
+                groups[key] = world
+            else:
+                self.merge(found, world)
+        result = list(groups.values())
+        if len(result) > HARD:
+            result = result[:HARD]
+        return result
+
+    def merge(self, one: World, two: World) -> None:
+        """Make `one` stand for both."""
+        atom = distinguish(one, two)
+        outcome = one.pc[atom] if atom is not None else True
+
+        def choose(name: str, left: Value, right: Value) -> Value:
+            return self.choose(atom, outcome, name, left, right)
+
+        heap, other = one.heap, two.heap
+        for oid, obj in other.items():
+            mine = heap.get(oid)
+            if mine is None:
+                heap[oid] = obj
+            elif mine is not obj:
+                self._merge_object(one, oid, mine, obj, choose)
+        for key, value in two.attrs.items():
+            before = one.attrs.get(key)
+            if before is None:
+                before = term("attr", key[0], key[1])
+            if before is not value:
+                one.attrs[key] = choose(key[1], before, value)
+        for key in one.attrs:
+            if key not in two.attrs:
+                one.attrs[key] = choose(key[1], one.attrs[key], term("attr", key[0], key[1]))
+        for symbol, bound in two.bind.items():
+            one.bind.setdefault(symbol, bound)
+        if one.ret is not two.ret:
+            one.ret = choose("return", one.ret, two.ret)
+        self._merge_conditions(one, two, atom, outcome)
+        one.clock = max(one.clock, two.clock)
+        one.owned = set()
+
+    def _merge_conditions(self, one: World, two: World, atom: Term | None, outcome: bool) -> None:
+        mine, other = one.pc, two.pc
+        same: dict[Term, bool] = {}
+        only_one: list[tuple[Term, bool]] = []
+        for test, result in mine.items():
+            if other.get(test) is result:
+                same[test] = result
+            elif test is not atom:
+                only_one.append((test, result))
+        only_two = [(test, result) for test, result in other.items() if test not in same and test is not atom]
+        one.pc = same
+        if atom is not None:
+            # Under the test that told them apart, each side's own facts still hold.
+            for test, result in only_one[:3]:
+                self._imply(same, atom, outcome, test, result)
+            for test, result in only_two[:3]:
+                self._imply(same, atom, not outcome, test, result)
+
+    @staticmethod
+    def _imply(pc: dict[Term, bool], atom: Term, when: bool, test: Term, result: bool) -> None:
+        fact = disjunction(negate(atom) if when else atom, test if result else negate(test))
+        if type(fact) is Term and fact.depth < 10 and len(pc) < CONDITION // 2:
+            pc[fact] = True
+
+    def choose(self, atom: Term | None, outcome: bool, name: str, left: Value, right: Value) -> Value:
+        """One of two values."""
+        if left is right or left == right:
+            return left
+        if atom is not None:
+            return ite(atom, left, right) if outcome else ite(atom, right, left)
+        if left is UNBOUND or right is UNBOUND:
+            return right if left is UNBOUND else left
+        flow = join_flows(flow_of(left), flow_of(right))
+        return term("join", name, id(self.node), self.ctx, flow=flow)
+
+    def _merge_object(self, world: World, oid: Oid, mine: Obj, other: Obj, choose: Any) -> None:
+        kind = type(mine)
+        if kind is not type(other):
+            return
+        if kind is Frame:
+            left, right = mine.vars, other.vars  # type: ignore[attr-defined]
+            if left == right:
+                return
+            result = mine.copy()
+            new: dict[str, Value] = result.vars  # type: ignore[attr-defined]
+            for name, value in right.items():
+                before = left.get(name, UNBOUND)
+                if before is not value and before != value:
+                    new[name] = choose(name, before, value)
+            for name, value in left.items():
+                if name not in right:
+                    new[name] = choose(name, value, UNBOUND)
+            world.heap[oid] = result
+        elif kind is Instance or kind is Model:
+            left, right = mine.attrs, other.attrs  # type: ignore[attr-defined]
+            result = mine
+            if left != right:
+                result = mine.copy()
+                attrs: dict[str, Value] = result.attrs  # type: ignore[attr-defined]
+                for name, value in right.items():
+                    before = left.get(name, UNBOUND)
+                    if before is not value and before != value:
+                        attrs[name] = choose(name, before, value)
+                for name, value in left.items():
+                    if name not in right:
+                        attrs[name] = choose(name, value, UNBOUND)
+            if kind is Model:
+                result = self._merge_model(result, other)
+            world.heap[oid] = result
+        elif kind is ListObj:
+            assert isinstance(mine, ListObj) and isinstance(other, ListObj)
+            if mine.items != other.items or mine.open != other.open:
+                items = list(mine.items)
+                if len(items) == len(other.items):
+                    items = [choose("item", a, b) for a, b in zip(items, other.items, strict=True)]
+                    open_ = mine.open or other.open
+                else:
+                    items += [item for item in other.items if item not in items]
+                    open_ = True
+                made = mine.copy()
+                made.items, made.open = items, open_
+                world.heap[oid] = made
+        elif kind is DictObj:
+            assert isinstance(mine, DictObj) and isinstance(other, DictObj)
+            if mine.items != other.items or mine.open != other.open:
+                merged = mine.copy()
+                for key, value in other.items.items():
+                    before = mine.items.get(key)
+                    merged.items[key] = value if before is None else choose(str(key), before, value)
+                merged.open = mine.open or other.open or mine.items.keys() != other.items.keys()
+                world.heap[oid] = merged
+        elif kind is Optimizer:
+            assert isinstance(mine, Optimizer) and isinstance(other, Optimizer)
+            if mine.grads != other.grads:
+                changed = mine.copy()
+                changed.grads = "unknown" if "unknown" in (mine.grads, other.grads) else "none"
+                world.heap[oid] = changed
+        elif kind is Scaler:
+            assert isinstance(mine, Scaler) and isinstance(other, Scaler)
+            if mine.enabled != other.enabled:
+                joined = mine.copy()
+                joined.enabled = choose("enabled", mine.enabled, other.enabled)
+                world.heap[oid] = joined
+
+    @staticmethod
+    def _merge_model(mine: Obj, other: Obj) -> Obj:
+        assert isinstance(mine, Model) and isinstance(other, Model)
+        if mine.trainable is other.trainable and mine.device == other.device and mine.extra == other.extra:
+            return mine
+        result = mine.copy()
+        if mine.trainable is not other.trainable:
+            result.trainable = None
+        if mine.device != other.device:
+            result.device = None
+        for key in set(mine.extra) | set(other.extra):
+            if mine.extra.get(key) != other.extra.get(key):
+                result.extra.pop(key, None)
+        return result
+
+
+def autocast_stack(world: World) -> list[Auto]:
+    """The autocast contexts in force, innermost last."""
+    return [context for context, _ in world.auto if type(context) is Auto]
+
+
+__all__ = [
+    "FALSE",
+    "HARD",
+    "SOFT",
+    "TRUE",
+    "Joiner",
+    "World",
+    "autocast_stack",
+    "distinguish",
+]

@@ -1,0 +1,552 @@
+"""What can matter, before anything is interpreted.
+
+One walk over each file notes, for every statement and function, whether it holds a word of the
+training protocol, what it calls, what it binds, and whether it jumps. A function is *hot* when it
+holds such a word or calls, by simple name, one that does. Cold functions are not entered, cold
+statements not run: what they bind becomes symbols. The same walk collects which dotted paths are
+used as scalers and optimizers, from which unknown parameters and attributes are refined.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...file import File
+
+OPTIMIZERS = frozenset(
+    [
+        "Adam",
+        "AdamW",
+        "SGD",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "ASGD",
+        "LBFGS",
+        "Rprop",
+        "SparseAdam",
+        "Adafactor",
+        "Lion",
+        "AdamW8bit",
+        "Adam8bit",
+        "PagedAdamW8bit",
+        "PagedAdamW",
+        "FusedAdam",
+        "FusedLAMB",
+        "LAMB",
+        "Lamb",
+        "DAdaptAdam",
+        "Prodigy",
+        "RAdam",
+        "AdaBelief",
+        "Ranger",
+        "Shampoo",
+        "CPUAdam",
+        "DeepSpeedCPUAdam",
+        "Muon",
+        "LARS",
+        "AdamP",
+        "AdaBound",
+        "LionW",
+    ]
+)
+
+STRONG = (
+    frozenset(
+        [
+            "backward",
+            "unscale_",
+            "zero_grad",
+            "GradScaler",
+            "ShardedGradScaler",
+            "autocast",
+            "clip_grad_norm_",
+            "clip_grad_value_",
+            "clip_grad_norm",
+            "clip_grads_with_norm_",
+            "clip_grad",
+            "dispatch_clip_grad",
+            "clip_gradients",
+            "requires_grad",
+            "require_grad",
+            "requires_grad_",
+            "half",
+            "bfloat16",
+            "float16",
+            "grad",
+            "add_param_group",
+            "param_groups",
+            "get_peft_model",
+            "register_forward_hook",
+            "register_forward_pre_hook",
+            "register_full_backward_hook",
+            "prepare",
+            "Parameter",
+            "ParameterList",
+            "ParameterDict",
+            "register_parameter",
+            "register_buffer",
+            "register_module",
+            "add_module",
+            "state_dict",
+            "load_state_dict",
+            "optim",
+            "from_pretrained",
+            "scale_loss",
+            "gradient_checkpointing_enable",
+            "enable_input_require_grads",
+            "checkpoint",
+            "named_modules",
+            "named_children",
+            "named_parameters",
+            "parameters",
+            "Accelerator",
+            "Trainer",
+            "fit",
+            "scale",
+            "step",
+            "configure_optimizers",
+            "inject_adapter_in_model",
+            "prepare_model_for_kbit_training",
+            "torch_dtype",
+            "unscale_gradients",
+            "DataParallel",
+            "DistributedDataParallel",
+            "FullyShardedDataParallel",
+            "setattr",
+            "__setattr__",
+            "LoraConfig",
+            "new_zeros",
+            "new_empty",
+            "new_tensor",
+            "optimizer_step",
+            "manual_backward",
+            "set_epoch_optimizer",
+        ]
+    )
+    | OPTIMIZERS
+)
+"""Words that make a statement hot wherever they stand."""
+
+CALLED = frozenset(
+    [
+        "step",
+        "scale",
+        "prepare",
+        "fit",
+        "half",
+        "checkpoint",
+        "parameters",
+        "named_parameters",
+        "named_modules",
+        "named_children",
+        "setattr",
+        "grad",
+        "state_dict",
+        "load_state_dict",
+        "from_pretrained",
+        "backward",
+    ]
+)
+"""Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
+
+WARM = frozenset(
+    [
+        "to",
+        "cuda",
+        "float",
+        "cpu",
+        "double",
+        "type",
+        "synchronize",
+        "perf_counter",
+        "time",
+        "Event",
+        "elapsed_time",
+    ]
+)
+"""Words that make a function or an `if` worth running, but not a loop: loops of these move data."""
+
+JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom)
+
+
+class Facts:
+    """What one statement or function holds (nested functions apart)."""
+
+    __slots__ = (
+        "calls",
+        "defines",
+        "globals",
+        "hot",
+        "jumps",
+        "loops",
+        "paths",
+        "size",
+        "stores",
+        "strong",
+        "targets",
+        "warm",
+        "yields",
+    )
+
+    def __init__(self) -> None:
+        self.strong = False
+        self.warm = False
+        self.calls: set[str] = set()
+        self.stores: set[str] = set()
+        """Names bound."""
+        self.targets: list[ast.Attribute] = []
+        """Attributes assigned."""
+        self.globals: set[str] = set()
+        self.paths: dict[str, set[str]] = {}
+        """Dotted receivers, each with the methods called on it (`step/1`: called with an argument)."""
+        self.jumps = False
+        self.yields = False
+        self.loops = False
+        self.defines = False
+        self.size = 0
+        self.hot: bool | None = None
+
+    def add(self, other: Facts) -> None:
+        """Take in what an inner statement holds."""
+        self.strong = self.strong or other.strong
+        self.warm = self.warm or other.warm
+        self.calls |= other.calls
+        self.stores |= other.stores
+        if other.targets:
+            self.targets += other.targets
+        if other.globals:
+            self.globals |= other.globals
+        for path, methods in other.paths.items():
+            if path in self.paths:
+                self.paths[path] |= methods
+            else:
+                self.paths[path] = set(methods)
+        self.jumps = self.jumps or other.jumps
+        self.yields = self.yields or other.yields
+        self.loops = self.loops or other.loops
+        self.defines = self.defines or other.defines
+        self.size += other.size
+
+
+EMPTY = Facts()
+
+
+def dotted(node: ast.AST) -> str:
+    """The text of a chain of names and attributes, or ""."""
+    if type(node) is ast.Name:
+        return node.id
+    if type(node) is ast.Attribute:
+        base = dotted(node.value)
+        return f"{base}.{node.attr}" if base else ""
+    return ""
+
+
+class Module:
+    """One file as the machine sees it: its statements and the facts about them."""
+
+    def __init__(self, file: File, body: list[ast.stmt] | None = None) -> None:
+        self.file = file
+        self.body = file.tree.body if body is None else body
+        self.path = file.path
+        self.facts: dict[ast.AST, Facts] = {}
+        self.functions: dict[str, list[ast.AST]] = {}
+        """Functions and classes by simple name."""
+        self.parents: dict[ast.AST, ast.AST | None] = {}
+        """The class or function in which a function or class is defined."""
+        self.order: list[ast.AST] = []
+        """Function nodes in the order of the text."""
+        self._outer: ast.AST | None = None
+        self.top = self._block(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Module {self.path}>"
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Module) and other.path == self.path
+
+    # -- the walk --
+
+    def _block(self, body: list[ast.stmt]) -> Facts:
+        total = Facts()
+        for statement in body:
+            total.add(self._statement(statement))
+        return total
+
+    def _statement(self, node: ast.stmt) -> Facts:
+        facts = Facts()
+        facts.size = 1
+        kind = type(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            facts.stores.add(node.name)
+            facts.defines = True
+            self.functions.setdefault(node.name, []).append(node)
+            for decorator in node.decorator_list:
+                self._scan(decorator, facts)
+            for default in (*node.args.defaults, *node.args.kw_defaults):
+                if default is not None:
+                    self._scan(default, facts)
+            self._function(node, node.body)
+            return facts
+        elif isinstance(node, ast.ClassDef):
+            facts.stores.add(node.name)
+            facts.defines = True
+            self.functions.setdefault(node.name, []).append(node)
+            self.parents[node] = self._outer
+            outer, self._outer = self._outer, node
+            inner = Facts()
+            for statement in node.body:
+                inner.add(self._statement(statement))
+            for base in node.bases:
+                self._scan(base, inner)
+            self._outer = outer
+            self.facts[node] = inner
+            return facts
+        elif isinstance(
+            node, ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
+        ):
+            self._fields(node, facts)
+            if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+                facts.loops = True
+        elif kind is ast.Return or kind is ast.Raise:
+            facts.jumps = True
+            self._fields(node, facts)
+        elif kind is ast.Break or kind is ast.Continue:
+            facts.jumps = True
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                facts.stores.add(alias.asname or alias.name.split(".")[0])
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            facts.globals.update(node.names)
+        else:
+            self._fields(node, facts)
+        self.facts[node] = facts
+        return facts
+
+    def _function(self, node: ast.AST, body: list[ast.stmt]) -> None:
+        self.parents[node] = self._outer
+        self.order.append(node)
+        outer, self._outer = self._outer, node
+        facts = self._block(body)
+        facts.stores -= facts.globals
+        arguments: ast.arguments = node.args  # type: ignore[attr-defined]
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            facts.stores.add(argument.arg)
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                facts.stores.add(extra.arg)
+        self._outer = outer
+        self.facts[node] = facts
+
+    def _fields(self, node: ast.AST, facts: Facts) -> None:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if type(value) is list:
+                for item in value:
+                    if isinstance(item, ast.stmt):
+                        facts.add(self._statement(item))
+                    elif isinstance(item, ast.AST):
+                        self._scan(item, facts)
+            elif isinstance(value, ast.AST):
+                self._scan(value, facts)
+
+    def _scan(self, node: ast.AST, facts: Facts) -> None:
+        kind = type(node)
+        if kind is ast.Name:
+            if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
+                facts.stores.add(node.id)  # type: ignore[attr-defined]
+            elif node.id in STRONG and node.id not in CALLED:  # type: ignore[attr-defined]
+                facts.strong = True
+            return
+        if kind is ast.Constant:
+            return
+        if kind is ast.Call:
+            function = node.func  # type: ignore[attr-defined]
+            if type(function) is ast.Name:
+                facts.calls.add(function.id)
+                if function.id in STRONG:
+                    facts.strong = True
+            elif type(function) is ast.Attribute:
+                name = function.attr
+                facts.calls.add(name)
+                if name in STRONG:
+                    facts.strong = True
+                base = function.value
+                path = dotted(base)
+                if path:
+                    arguments = node.args or node.keywords  # type: ignore[attr-defined]
+                    methods = facts.paths.setdefault(path, set())
+                    methods.add(f"{name}/1" if arguments else name)
+                    if name in ("step", "unscale_") and node.args:  # type: ignore[attr-defined]
+                        other = dotted(node.args[0])  # type: ignore[attr-defined]
+                        if other:
+                            facts.paths.setdefault(other, set()).add(f"@{name}:{path}")
+                elif name == "backward" and type(base) is ast.Call and type(base.func) is ast.Attribute:
+                    if base.func.attr == "scale":
+                        inner = dotted(base.func.value)
+                        if inner:
+                            facts.paths.setdefault(inner, set()).add("scale.backward")
+        elif kind is ast.Attribute:
+            name = node.attr  # type: ignore[attr-defined]
+            if name in STRONG and (name not in CALLED or name == "grad"):
+                facts.strong = True
+                if name == "param_groups":
+                    path = dotted(node.value)  # type: ignore[attr-defined]
+                    if path:
+                        facts.paths.setdefault(path, set()).add("param_groups")
+            elif name in WARM:
+                facts.warm = True
+            if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
+                facts.targets.append(node)  # type: ignore[arg-type]
+            self._scan(node.value, facts)  # type: ignore[attr-defined]
+            return
+        elif kind is ast.Lambda:
+            self._function(node, [])
+            held = Facts()
+            self._scan(node.body, held)  # type: ignore[attr-defined]
+            self.facts[node].add(held)
+            facts.strong = facts.strong or held.strong
+            facts.calls |= held.calls
+            facts.defines = True
+            return
+        elif kind is ast.ExceptHandler:
+            if node.name:  # type: ignore[attr-defined]
+                facts.stores.add(node.name)  # type: ignore[attr-defined]
+            self._fields(node, facts)
+            return
+        elif kind is ast.Yield or kind is ast.YieldFrom:
+            facts.yields = True
+        elif isinstance(node, ast.match_case | ast.withitem):
+            self._fields(node, facts)
+            return
+        elif kind is ast.MatchAs or kind is ast.MatchStar:
+            if node.name:  # type: ignore[attr-defined]
+                facts.stores.add(node.name)  # type: ignore[attr-defined]
+        elif kind is ast.keyword:
+            if node.arg in ("torch_dtype", "enabled"):  # type: ignore[attr-defined]
+                facts.strong = True
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if type(value) is list:
+                for item in value:
+                    if isinstance(item, ast.AST):
+                        self._scan(item, facts)
+            elif isinstance(value, ast.AST):
+                self._scan(value, facts)
+
+
+class Program:
+    """The files that a story is told from, with what is hot in them and how their names are used."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, Module] = {}
+        self.hot_names: set[str] = set()
+        self.uses: dict[str, set[str]] = {}
+        """The last part of every dotted receiver, with the methods called on it anywhere."""
+        self.class_names: set[str] = set()
+
+    def add(self, module: Module) -> None:
+        """Take in a file; `settle` must follow."""
+        self.modules[module.path] = module
+
+    def settle(self) -> None:
+        """Work out what is hot, by closure over simple names."""
+        every = [
+            (name, node, module)
+            for module in self.modules.values()
+            for name, nodes in module.functions.items()
+            for node in nodes
+        ]
+        pending: list[tuple[str, Facts]] = []
+        for name, node, module in every:
+            facts = module.facts[node]
+            if isinstance(node, ast.ClassDef):
+                self.class_names.add(name)
+                for statement in node.body:
+                    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                        inner = module.facts[statement]
+                        if inner.strong or inner.warm:
+                            facts.strong = True
+                        facts.calls |= inner.calls
+                if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
+                    facts.strong = True
+            if facts.strong or facts.warm:
+                self.hot_names.add(name)
+            else:
+                pending.append((name, facts))
+        changed = True
+        while changed:
+            changed = False
+            rest = []
+            for name, facts in pending:
+                if not facts.calls.isdisjoint(self.hot_names):
+                    if name not in self.hot_names:
+                        self.hot_names.add(name)
+                        changed = True
+                else:
+                    rest.append((name, facts))
+            pending = rest
+        for module in self.modules.values():
+            for owner in (module.top, *module.facts.values()):
+                if owner is module.top or owner.paths:
+                    for path, methods in owner.paths.items():
+                        self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+
+    def hot(self, module: Module, node: ast.AST) -> bool:
+        """Whether a statement or function holds, or calls what holds, a word of the protocol."""
+        facts = module.facts.get(node)
+        if facts is None:
+            return True
+        if facts.hot is None:
+            loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
+            facts.hot = (
+                facts.strong
+                or (facts.warm and not loop)
+                or (loop and self._hot_body(module, node))
+                or not facts.calls.isdisjoint(self.hot_names)
+            )
+        return facts.hot
+
+    def _hot_body(self, module: Module, node: ast.AST) -> bool:
+        return False
+
+    def role(self, path: str, methods: set[str]) -> str | None:
+        """`scaler` or `optimizer`, if the use of this dotted path shows one."""
+        last = path.rpartition(".")[2]
+        used = methods | self.uses.get(last, set())
+        if is_scaler(used):
+            return "scaler"
+        for use in methods:
+            if use.startswith("@"):
+                base = use.partition(":")[2].rpartition(".")[2]
+                if is_scaler(self.uses.get(base, set())):
+                    return "optimizer"
+        if is_optimizer(used):
+            return "optimizer"
+        return None
+
+
+def is_scaler(used: set[str]) -> bool:
+    """Whether the methods called on a name are a gradient scaler's: the trio, or `unscale_`."""
+    if "unscale_/1" in used or "scale.backward" in used:
+        return "step/1" in used or "update" in used or "unscale_/1" in used
+    return "scale/1" in used and "step/1" in used and ("update" in used or "update/1" in used)
+
+
+def is_optimizer(used: set[str]) -> bool:
+    """Whether the methods called on a name are an optimizer's."""
+    if "backward/1" in used or "scale/1" in used or "eval" in used or "train" in used:
+        return False
+    if "param_groups" in used and ("step" in used or "zero_grad" in used or "zero_grad/1" in used):
+        return True
+    return ("zero_grad" in used or "zero_grad/1" in used) and (
+        "step" in used or "step/1" in used or any(use.startswith("@") for use in used)
+    )

@@ -1,0 +1,147 @@
+"""The other files of the project, found from their imports and read when they are needed.
+
+Nothing is executed, and nothing outside of the roots is read: a module is looked for below the
+importing file's package root and below the directories that are linted. `consulted` has every path
+that was asked for, whether it exists or not: a cache must know them all.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable
+
+from ..file import File
+from ..source import Source
+
+LIMIT = 1_500_000
+"""Bytes: larger files are data."""
+
+
+class Project:
+    """First-party files by import."""
+
+    def __init__(self, roots: Iterable[str] = ()) -> None:
+        self.roots = tuple(os.path.abspath(root) for root in roots)
+        self.consulted: set[str] = set()
+        self._files: dict[str, File | None] = {}
+        self._dirs: dict[str, frozenset[str]] = {}
+
+    @classmethod
+    def of_file(cls, file: File) -> Project:
+        """The project of a file: the one that the linter gave it, else one of its own directory."""
+        found = file.project
+        return found if isinstance(found, Project) else cls()
+
+    def add(self, file: File) -> None:
+        """Use an already parsed file for its path."""
+        self._files[os.path.abspath(file.path)] = file
+
+    def _listing(self, directory: str) -> frozenset[str]:
+        found = self._dirs.get(directory)
+        if found is None:
+            try:
+                found = frozenset(os.listdir(directory))
+            except OSError:
+                found = frozenset()
+            self._dirs[directory] = found
+        return found
+
+    def _is_file(self, path: str) -> bool:
+        self.consulted.add(path)
+        head, tail = os.path.split(path)
+        return tail in self._listing(head) and os.path.isfile(path)
+
+    def package_root(self, path: str) -> str:
+        """The first directory above a file that is no package."""
+        directory = os.path.dirname(path)
+        while "__init__.py" in self._listing(directory):
+            parent = os.path.dirname(directory)
+            if parent == directory:
+                break
+            directory = parent
+        return directory
+
+    def search(self, path: str) -> list[str]:
+        """The directories below which absolute imports of a file are looked for."""
+        path = os.path.abspath(path)
+        directory = os.path.dirname(path)
+        package = self.package_root(path)
+        found = [package]
+        if directory not in found:
+            found.append(directory)
+        inside = [root for root in self.roots if path.startswith(root + os.sep)]
+        for root in inside:
+            # Scripts are run from the top of a project, or from any directory on the way to it.
+            above = directory
+            while len(above) > len(root):
+                above = os.path.dirname(above)
+                if above not in found:
+                    found.append(above)
+            for source in (root, os.path.join(root, "src")):
+                if source not in found:
+                    found.append(source)
+        return found
+
+    def resolve(self, path: str, module: str, level: int) -> str | None:
+        """The path of the file that `import module` (or `from ..module`) in `path` means, or None."""
+        if not os.path.isabs(path) and not os.path.exists(path):
+            return None
+        path = os.path.abspath(path)
+        parts = module.split(".") if module else []
+        if level:
+            base = os.path.dirname(path)
+            for _ in range(level - 1):
+                base = os.path.dirname(base)
+            return self._module(base, parts)
+        if not parts:
+            return None
+        for directory in self.search(path):
+            found = self._module(directory, parts)
+            if found is not None and found != path:
+                return found
+        return None
+
+    def _module(self, base: str, parts: list[str]) -> str | None:
+        for part in parts[:-1]:
+            if part not in self._listing(base):
+                return None
+            base = os.path.join(base, part)
+        if not parts:
+            init = os.path.join(base, "__init__.py")
+            return init if self._is_file(init) else None
+        names = self._listing(base)
+        last = parts[-1]
+        if last in names:
+            init = os.path.join(base, last, "__init__.py")
+            if self._is_file(init):
+                return init
+        file = os.path.join(base, last + ".py")
+        if self._is_file(file):
+            return file
+        return None
+
+    def file(self, path: str) -> File | None:
+        """The parsed file at a path; None if it cannot be read or parsed."""
+        path = os.path.abspath(path)
+        if path in self._files:
+            return self._files[path]
+        self.consulted.add(path)
+        made: File | None = None
+        try:
+            with open(path, "rb") as handle:
+                raw = handle.read(LIMIT + 1)
+            if len(raw) <= LIMIT:
+                made = self._parse(path, raw)
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            made = None
+        self._files[path] = made
+        return made
+
+    def _parse(self, path: str, raw: bytes) -> File:
+        bom = raw.startswith(b"\xef\xbb\xbf")
+        text = raw.decode("utf-8-sig")
+        shown = os.path.relpath(path)
+        if shown.startswith(".."):
+            shown = path
+        return File(Source(shown, text, raw=raw, bom=bom), ast.parse(text), self)
