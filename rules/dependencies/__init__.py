@@ -4,4 +4,29 @@ from __future__ import annotations
 
 from qalint.rule import Section
 
-section = Section("15", "Installing dependencies", ())
+from .rules import (
+    IncompatibleUpgrade,
+    InstallWithoutTimeout,
+    SilentInstall,
+    UnconditionalInstall,
+    UndeclaredDependency,
+    UnhandledInstallFailure,
+    WrongInterpreterPip,
+)
+from .stale import StaleImport
+
+section = Section(
+    "15",
+    "Installing dependencies",
+    (
+        UnconditionalInstall,
+        IncompatibleUpgrade,
+        SilentInstall,
+        UnhandledInstallFailure,
+        StaleImport,
+        InstallWithoutTimeout,
+        WrongInterpreterPip,
+        UndeclaredDependency,
+    ),
+    needles=((b"marimo",), (b"install",)),
+)

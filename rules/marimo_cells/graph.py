@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from qalint.analysis.notebook import BUILTINS, Cell, Notebook, Use, is_private, scope_of
-from qalint.rule import Finding, Place, Related, Rule, Severity
+from qalint.rule import Confidence, Finding, Place, Related, Rule, Severity
 
 
 class UndefinedAcrossCells(Rule):
@@ -20,7 +20,8 @@ class UndefinedAcrossCells(Rule):
     missing: marimo runs the cells only.
 
     It stays silent in notebooks with star imports, in cells that use `globals()` or `exec`, and for
-    reads inside `try ... except NameError`.
+    reads inside `try ... except NameError`. A name in an annotation only has lower confidence: from
+    Python 3.14 on, annotations are not evaluated.
 
     ## Why is this bad?
 
@@ -79,8 +80,10 @@ class UndefinedAcrossCells(Rule):
                     continue
                 uses = [use for use in cell.reads(name) if not use.guarded]
                 if uses:
+                    uses.sort(key=lambda use: use.annotation)
                     found.setdefault(name, []).append((cell, uses[0]))
         for name, places in found.items():
+            places.sort(key=lambda place: place[1].annotation)
             (_, first), *others = places
             related = [Related(notebook.place(use), "and here") for _, use in others]
             outside = notebook.outside_names.get(name)
@@ -91,7 +94,13 @@ class UndefinedAcrossCells(Rule):
             else:
                 message = f"`{name}` is read here and bound in no cell"
                 help = f"Bind or import `{name}` in one cell; the parameters of a cell give it nothing."
-            yield self.finding(notebook.place(first), message, related=related, help=help)
+            yield self.finding(
+                notebook.place(first),
+                message,
+                related=related,
+                help=help,
+                confidence=Confidence.MEDIUM if first.annotation else Confidence.HIGH,
+            )
 
 
 class MultipleDefinitions(Rule):

@@ -270,7 +270,10 @@ class Display:
             return None
         if isinstance(value, ast.Call):
             qualified = self.notebook.resolve(self.cell, value.func) or ""
-            if qualified.startswith(("matplotlib.pyplot.", "duckdb.", "seaborn.")) or qualified == "marimo.sql":
+            if (
+                qualified.startswith(("matplotlib.pyplot.", "duckdb.", "seaborn."))
+                or qualified == "marimo.sql"
+            ):
                 return None
             if shown.kind == "frame" and re.search(r"\.(read|scan)_\w+$", qualified):
                 return None

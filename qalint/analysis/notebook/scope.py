@@ -26,7 +26,7 @@ class Use(NamedTuple):
     `node` is the `Name`, the `alias`, the definition or the pattern that holds the name; `order`
     grows in the order of evaluation; `deferred`: inside a function or lambda, so it runs when that
     is called; `guarded`: inside a `try` that catches NameError; `loops`: the loops of the cell
-    around it.
+    around it; `annotation`: in an annotation, which Python 3.14 evaluates only on demand.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Use(NamedTuple):
     guarded: bool = False
     augmented: bool = False
     loops: tuple[ast.AST, ...] = ()
+    annotation: bool = False
 
 
 class Import(NamedTuple):
@@ -101,7 +102,7 @@ class _Block:
         self.parent = parent
         self.bound: set[str] = set()
         self.global_names: set[str] = set()
-        self.reads: list[tuple[str, ast.AST, int, bool, bool, tuple[ast.AST, ...]]] = []
+        self.reads: list[tuple[str, ast.AST, int, _State]] = []
         self.deferred: bool = kind == "function" or (parent is not None and parent.deferred)
 
 
@@ -110,6 +111,7 @@ class _State(NamedTuple):
     guarded: bool
     obscured: frozenset[str]
     loops: tuple[ast.AST, ...]
+    annotation: bool = False
 
 
 _Task = tuple[object, _State]
@@ -179,7 +181,8 @@ class _Walker:
                 return self.augmented(node, state)
             case ast.AnnAssign():
                 value = [] if node.value is None else [(node.value, state)]
-                return [*value, (node.annotation, state), (node.target, state)]
+                annotated = state._replace(annotation=True)
+                return [*value, (node.annotation, annotated), (node.target, state)]
             case ast.For() | ast.AsyncFor():
                 inside = state._replace(loops=(*state.loops, node))
                 return [
@@ -234,7 +237,7 @@ class _Walker:
         return [
             *((decorator, state) for decorator in node.decorator_list),
             *self.defaults(node.args, state),
-            *((annotation, outer) for annotation in annotations),
+            *((annotation, outer._replace(annotation=True)) for annotation in annotations),
             (_Bind(node.name, node), state),
             *((child, inner) for child in node.body),
         ]
@@ -353,15 +356,17 @@ class _Walker:
         block = state.block
         if block.kind == "class" and name in block.bound:
             return
-        block.reads.append((name, node, self.order, state.guarded, block.deferred, state.loops))
+        block.reads.append((name, node, self.order, state))
 
     def resolve(self) -> None:
         """Sort the reads: those that mean a scope inside the cell, and those that mean the cell's."""
         for block in self.blocks:
-            for name, node, order, guarded, deferred, loops in block.reads:
+            for name, node, order, state in block.reads:
                 if self.is_local(name, block):
                     continue
-                use = Use(name, node, order, deferred, guarded, False, loops)
+                use = Use(
+                    name, node, order, block.deferred, state.guarded, False, state.loops, state.annotation
+                )
                 self.scope.loads.setdefault(name, []).append(use)
         for uses in self.scope.loads.values():
             uses.sort(key=lambda use: use.order)
