@@ -1,0 +1,229 @@
+"""QA1115, QA1116, QA1117: when gradients are cleared, and how they add up until then."""
+
+from __future__ import annotations
+
+import ast
+
+from qalint.analysis.machine.story import Fault
+from qalint.rule import Fix, Severity
+
+from .faults import FaultRule, Repair, receiver
+
+
+class MissingZeroGrad(FaultRule):
+    """Gradients are never cleared between two steps.
+
+    ## What it does
+    Finds a step from which a path leads to the next backward pass of the same optimizer without
+    `zero_grad`, `model.zero_grad()` or setting the gradients to None.
+
+    ## Why is this bad?
+    `backward` adds to what is there. Each step then uses the sum of all gradients since the beginning: the
+    second step is twice too large, the hundredth a hundred times, in directions that no longer hold. A
+    scaler with a large scale hides it, because what is left over was already divided by the scale.
+
+    ## Example
+    ```python
+    for x in batches:
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+    ```
+
+    ## Use instead
+    ```python
+    for x in batches:
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+    ```
+
+    ## Fix safety
+    The fix is unsafe: it clears after the step, where gradient accumulation is not disturbed; code that
+    reads the gradients after the step would find none.
+
+    ## Beyond the checklist
+    The checklist lists what an FP16 step must do; this is what every step must do.
+
+    ## References
+    - [Optimizer.zero_grad](https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html)
+    """
+
+    code = "QA1115"
+    severity = Severity.CRITICAL
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
+        """Whose gradients add up."""
+        return (
+            f"the gradients of `{fault.optimizer}` are never cleared: this backward adds to used ones",
+            f"call `{fault.names.get('optimizer') or 'optimizer'}.zero_grad()` in each iteration",
+        )
+
+    def repair(self, fault: Fault, repair: Repair) -> Fix | None:
+        """Clear after the step, and after the update that belongs to it."""
+        edits = repair.edits
+        step = repair.statement("step")
+        optimizer = repair.name("optimizer", step) if step is not None else None
+        if step is None or optimizer is None or repair.call_statement(step) is None:
+            return None
+        last = step
+        call = receiver(repair.call_statement(step))
+        owner = edits.segment(call) if call is not None else ""
+        for following in edits.siblings_after(step):
+            if following in repair.calls("update", owner, following):
+                last = following
+        return edits.unsafe(
+            "Clear the gradients after the step", edits.insert_after(last, f"{optimizer}.zero_grad()")
+        )
+
+
+class ZeroGradBeforeStep(FaultRule):
+    """All gradients are cleared between the backward pass and the step.
+
+    ## What it does
+    Finds `zero_grad` (of the optimizer or the model) between the backward pass that fills the gradients and
+    the step that should use them.
+
+    ## Why is this bad?
+    The step finds nothing. A scaler raises `AssertionError: No inf checks were recorded for this optimizer`;
+    without a scaler, or with `set_to_none=False`, nothing is raised and the parameters never move.
+
+    ## Example
+    ```python
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    ```
+
+    ## Use instead
+    ```python
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    ```
+
+    ## Fix safety
+    The fix is safe: it moves the clearing behind the step. It is offered where both stand in one block.
+
+    ## Beyond the checklist
+    The checklist lists what an FP16 step must do; this is what every step must do.
+
+    ## References
+    - [Optimizer.zero_grad](https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html)
+    """
+
+    code = "QA1116"
+    severity = Severity.CRITICAL
+    fix = "safe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
+        """What is cleared too early."""
+        return (
+            f"the gradients are cleared before `{fault.optimizer}` has used them: its parameters never move",
+            "clear them after the step, or before the backward pass",
+        )
+
+    def repair(self, fault: Fault, repair: Repair) -> Fix | None:
+        """Move the clearing behind the step and its update."""
+        edits = repair.edits
+        clear, step = repair.statement("zero_grad"), repair.statement("step")
+        if clear is None or step is None or not repair.same_suite(clear, step):
+            return None
+        if repair.call_statement(clear) is None:
+            return None
+        last = step
+        call = receiver(repair.call_statement(step))
+        owner = edits.segment(call) if call is not None else ""
+        for following in edits.siblings_after(step):
+            if following in repair.calls("update", owner, following):
+                last = following
+        return edits.safe("Clear after the step", edits.move_after(clear, last))
+
+
+class AccumulatedLossNotDivided(FaultRule):
+    """Gradients are accumulated over several micro-batches whose losses are not divided.
+
+    ## What it does
+    Finds gradient accumulation (a step that is taken every N iterations only) in which the mean loss of each
+    micro-batch is neither divided by N nor summed.
+
+    ## Why is this bad?
+    The gradient is N times that of one batch of the same samples: the learning rate is N times what it
+    seems, and clipping to a norm cuts N times as hard. Adam hides most of it.
+
+    ## Example
+    ```python
+    for i, x in enumerate(batches):
+        loss = model(x).square().mean()
+        scaler.scale(loss).backward()
+        if (i + 1) % 4 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    ```
+
+    ## Use instead
+    ```python
+    for i, x in enumerate(batches):
+        loss = model(x).square().mean() / 4
+        scaler.scale(loss).backward()
+        if (i + 1) % 4 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    ```
+
+    ## Fix safety
+    The fix is unsafe: it changes the size of the gradients, and the learning rate may have been chosen for
+    what they were.
+
+    ## Beyond the checklist
+    The checklist asks for effective batch sizes to be explained; this asks whether they are what they seem.
+
+    ## References
+    - [Gradient accumulation](https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-accumulation)
+    """
+
+    code = "QA1117"
+    severity = Severity.LOW
+    fix = "unsafe"
+    fix_availability = "sometimes"
+    oracle = "cpu"
+
+    def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
+        """By how much the gradients are too large."""
+        steps = fault.name("count") or "the number of micro-batches"
+        loss = fault.name("loss") or "the loss"
+        return (
+            f"`{loss}` is accumulated and not divided: the gradients are as many times too large",
+            f"divide it by `{steps}`" if fault.name("count") else f"divide it by {steps}",
+        )
+
+    def repair(self, fault: Fault, repair: Repair) -> Fix | None:
+        """Divide the loss where it is scaled or called backward on."""
+        edits = repair.edits
+        count = fault.names.get("count", "")
+        node = repair.node("backward") or fault.node
+        loss = receiver(node)
+        if (
+            not count
+            or loss is None
+            or not all(part.isidentifier() or part.isdigit() for part in count.split("."))
+        ):
+            return None
+        if not count.isdigit() and not repair.visible(count.partition(".")[0], fault.node):
+            return None
+        if isinstance(loss, ast.Call) and isinstance(loss.func, ast.Attribute) and len(loss.args) == 1:
+            loss = loss.args[0] if loss.func.attr == "scale" else loss
+        text = edits.segment(loss)
+        simple = text.replace(".", "").replace("_", "").isalnum()
+        new = f"{text} / {count}" if simple else f"({text}) / {count}"
+        if receiver(node) is loss:
+            new = f"({new})"
+        return edits.unsafe(f"Divide by {count}", edits.replace(loss, new))
