@@ -8,7 +8,7 @@ from typing import Any
 
 from .base import ROUNDS, Dead, Multi, Out, Split
 from .modules import Modules
-from .objects import DictObj, Frame, Instance, ListObj, Model, Scaler
+from .objects import DictObj, Frame, Instance, Iter, ListObj, Model, Scaler
 from .paths import HARD, World
 from .slicing import Facts, dotted
 from .values import (
@@ -106,6 +106,8 @@ class Machine(Modules):
 
     def join(self, node: ast.AST, worlds: list[World]) -> list[World]:
         """Join worlds of equal typestate; note the widest set and bounds."""
+        if not worlds:
+            return worlds
         if len(worlds) > self.widest:
             self.widest = len(worlds)
         joined = self.joiner(node, worlds[0]).join(worlds)
@@ -356,6 +358,8 @@ class Machine(Modules):
         def action(machine: Machine, statement: Any, world: World) -> None:
             source = machine.evaluate(statement.iter, world)
             source = machine.decide(world, source) if type(source) is Term and source.op == "ite" else source
+            if isinstance(machine.object(world, source), Iter):
+                source = machine.cells_of(world, source, statement.iter)
             items = machine.known_items(world, source)
             if items is None:
                 items = machine.zipped(world, source)
@@ -680,7 +684,7 @@ class Machine(Modules):
         del depth
         inner = Out()
         normal = self.block(node.body, current, inner)
-        for world in normal + inner.every():
+        for world in normal + inner.breaks + inner.continues + inner.returns + inner.raises:
             world.auto, world.grad = saved
         out.breaks += inner.breaks
         out.continues += inner.continues

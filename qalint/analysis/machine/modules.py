@@ -149,6 +149,7 @@ class Modules(Protocol):
                     self.grad_cleared(world, base, node)
                 else:
                     self.tell(world, GradEdit, node, linear=False, cleared=False)
+                    world.tags = world.tags | {"scaler"}
                     if self._derived(value):
                         self.clip_at(world, node, base, "edit", False)
             elif name == "data" and base.what == "element":

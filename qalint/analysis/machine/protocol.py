@@ -726,6 +726,8 @@ class Protocol(Calls):
                     if obj.grads == "scaled":
                         world.edit(ref).grads = "unknown"
         del flow
+        # Gradients rescaled by hand: perhaps this program scales its losses by hand.
+        world.tags = world.tags | {"scaler"}
         self.tell(world, GradEdit, node, linear=linear, cleared=False)
 
     def grad_cleared(self, world: World, cells: Cells, node: ast.AST) -> None:
