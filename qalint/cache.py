@@ -26,7 +26,7 @@ Stat = tuple[int, int]
 class Entry:
     """What is kept of one file. `outcome` is packed; `()` for one that had nothing to say at all."""
 
-    __slots__ = ("digest", "marked", "mask", "outcome", "policy", "scripted", "sections", "stat")
+    __slots__ = ("codes", "digest", "marked", "mask", "outcome", "policy", "scripted", "stat")
 
     def __init__(self, stat: Stat, digest: bytes, mask: Mask, scripted: bool) -> None:
         self.stat = stat
@@ -37,7 +37,8 @@ class Entry:
         self.marked = False
         """Whether it has a suppression comment."""
         self.policy = ""
-        self.sections: tuple[str, ...] = ()
+        self.codes: tuple[str, ...] = ()
+        """The rules that were asked."""
         self.outcome: tuple[Any, ...] | None = None
 
 
@@ -59,7 +60,7 @@ class Cache:
         if fields is None:
             return None
         entry = Entry(fields[0], fields[1], Mask(*fields[2]), fields[3])
-        entry.marked, entry.policy, entry.sections, entry.outcome = fields[4:]
+        entry.marked, entry.policy, entry.codes, entry.outcome = fields[4:]
         return entry
 
     def keep(self, path: str, entry: Entry) -> None:
@@ -75,7 +76,7 @@ class Cache:
             mask = (entry.mask.known, entry.mask.hits, entry.mask.imports)
             stat = entry.stat if self._now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
             about = (stat, entry.digest, mask, entry.scripted, entry.marked)
-            entries[path] = (*about, entry.policy, entry.sections, entry.outcome)
+            entries[path] = (*about, entry.policy, entry.codes, entry.outcome)
         if self._shelf.write(entries):
             self._mark()
 

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from . import parsing, reader
+from .cache import stat_of
 from .describe import Describer, region
 from .diagnostic import Diagnostic, PlainEdit, PlainFix
 from .errors import did_you_mean
@@ -18,10 +19,10 @@ from .file import AnalysisError, File
 from .outcome import Candidate, Outcome
 from .policy import Policy
 from .precedence import hidden
-from .registry import ALWAYS, Catalog, SectionInfo
+from .registry import ALWAYS, Catalog
 from .rule import Finding, Place, Related, Rule, Severity
 from .source import Source, Span
-from .suppressions import Suppressions
+from .suppressions import Suppressions, may_suppress
 
 REPORT_AT = "please report it together with the file, or the part of it that is enough to make it fail"
 
@@ -65,7 +66,7 @@ class Linter:
         policy_of: Callable[[str], Policy],
         *,
         linted: Container[str] | None = None,
-        project: Any = None,
+        project: Callable[[str], Any] = lambda path: None,
         gates: bool = True,
     ) -> None:
         self.catalog = catalog
@@ -73,12 +74,13 @@ class Linter:
         self.linted = linted
         """The files of this run; a cross-file finding elsewhere moves to a related place in one of them."""
         self.project = project
+        """The other files as analyses see them, anew for each linted file, so that it knows what it consulted."""
         self.gates = gates
-        self.prefixes = frozenset(code.rstrip("0123456789") for code in catalog.rules)
+        self.prefixes = catalog.prefixes
 
-    def lint(self, path: str, sections: Iterable[SectionInfo]) -> Outcome:
-        """The outcome of one file under the rules of `sections` that its policy enables."""
-        return _Lint(self, path, sections).run()
+    def lint(self, path: str, codes: frozenset[str]) -> Outcome:
+        """The outcome of one file under those of the rules `codes` that its policy enables."""
+        return _Lint(self, path, codes).run()
 
     def resolve(self, text: str) -> frozenset[str]:
         """The codes that an entry of a suppression stands for."""
@@ -92,15 +94,16 @@ class Linter:
 class _Lint:
     """The state of one file on its way through."""
 
-    def __init__(self, linter: Linter, path: str, sections: Iterable[SectionInfo]) -> None:
+    def __init__(self, linter: Linter, path: str, codes: frozenset[str]) -> None:
         self.linter = linter
         self.path = path
-        self.sections = tuple(sections)
         self.policy = linter.policy_of(path)
+        self.codes = codes & self.policy.enabled
         self.outcome = Outcome(path)
         self.describer = Describer(linter.catalog)
         self.trees: dict[str, ast.Module] = {}
         self.file: File | None = None
+        self.project: Any = None
         self._suppressions: dict[str, Suppressions] = {}
 
     def run(self) -> Outcome:
@@ -119,23 +122,29 @@ class _Lint:
         if self.file is not None:
             self.trees[self.path] = self.file.tree
             self._finish(self._raw(self.file))
+            if self.project is not None:
+                self.outcome.consulted = {
+                    path: stat_of(path) for path in self.project.consulted if path != self.path
+                }
             self.outcome.unknowns = [
                 (place.source.row(place.start), reason) for place, reason in self.file.unknowns
             ]
         return self.outcome
 
     def _parsed(self, source: Source) -> File:
-        project = self.linter.project
-        file = File(source, parsing.tree_of(source), project, self.policy.floors)
-        if project is not None:
-            project.adopt(file)
+        self.project = self.linter.project(self.path)
+        file = File(source, parsing.tree_of(source), self.project, self.policy.floors)
+        if self.project is not None:
+            self.project.add(file)
         return file
 
     def _raw(self, file: File) -> list[Finding]:
         """What the rules say, each failure confined to the rule or analysis that failed."""
         found: list[Finding] = []
         failed: set[str] = set()
-        for info in self.sections:
+        for info in self.linter.catalog.sections:
+            if self.codes.isdisjoint(info.codes):
+                continue
             section = self.linter.catalog.load(info)
             began = perf_counter()
             try:
@@ -147,7 +156,7 @@ class _Lint:
             if not opened:
                 continue
             for rule in section.rules:
-                if rule.code in self.policy.enabled:
+                if rule.code in self.codes:
                     found += self._findings(file, rule, failed)
         for name, seconds in file.seconds.items():
             self.outcome.seconds[f"analysis {name}"] = seconds
@@ -223,7 +232,7 @@ class _Lint:
     def _suppressions_of(self, source: Source) -> Suppressions:
         if source.path not in self._suppressions:
             tree = self.trees.get(source.path)
-            if tree is None and any(mark in source.raw for mark in (b"qalint:", b"noqa")):
+            if tree is None and may_suppress(source.raw, self.linter.prefixes):
                 tree = parsing.tree_of(source)
             self._suppressions[source.path] = Suppressions(
                 source, tree, self.linter.resolve, self.linter.prefixes

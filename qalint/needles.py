@@ -1,8 +1,8 @@
-"""The first tier: which sections can have anything to say about a file, decided on bytes alone.
+"""The first tier: which rules can have anything to say about a file, decided on bytes alone.
 
-A section's needles hold for a program: for a file together with the files of the run that it
-imports. The first group of a section should be its rarest: only files that have it, or import one
-that has it, are asked for the others.
+Needles hold for a program: for a file together with the files of the run that it imports. The first
+group of a rule should be its rarest: only files that have it, or import one that has it, are asked
+for the others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from .registry import SectionInfo
 
@@ -39,22 +40,35 @@ class Mask:
         """Dotted names as written (`.utils`, `torch.amp`); None until they were asked for."""
 
 
-class Needles:
-    """The needles of the sections that a run selects."""
+class _Unit(NamedTuple):
+    """Rules that need the same groups; `wanted` are their numbers, the rarest first."""
 
-    def __init__(self, sections: Iterable[SectionInfo]) -> None:
+    wanted: tuple[int, ...]
+    program: bool
+    codes: frozenset[str]
+
+
+class Needles:
+    """The needles of the rules that a run selects."""
+
+    def __init__(self, sections: Iterable[SectionInfo], enabled: frozenset[str]) -> None:
         self.groups: list[Groups] = []
         numbers: dict[Groups, int] = {}
-        self.sections: list[tuple[SectionInfo, tuple[int, ...]]] = []
+        units: dict[tuple[tuple[int, ...], bool], set[str]] = {}
         for section in sections:
-            wanted = []
-            for group in section.needles:
-                if group not in numbers:
-                    numbers[group] = len(self.groups)
-                    self.groups.append(group)
-                wanted.append(numbers[group])
-            self.sections.append((section, tuple(wanted)))
-        self.first = sorted({wanted[0] for _, wanted in self.sections if wanted})
+            for code, own in zip(section.codes, section.rule_needles, strict=True):
+                if code not in enabled:
+                    continue
+                wanted = []
+                for group in (*own, *section.needles):
+                    if group not in numbers:
+                        numbers[group] = len(self.groups)
+                        self.groups.append(group)
+                    wanted.append(numbers[group])
+                units.setdefault((tuple(wanted), section.program), set()).add(code)
+        self.units = [_Unit(*key, frozenset(codes)) for key, codes in units.items()]
+        self.tested = frozenset(code for unit in self.units for code in unit.codes)
+        self.first = sorted({unit.wanted[0] for unit in self.units if unit.wanted})
 
     def test(self, mask: Mask, data: bytes, numbers: Iterable[int]) -> None:
         """Look for groups in a file's bytes, each at most once."""
@@ -69,46 +83,49 @@ class Needles:
 
     def survivors(
         self, masks: dict[str, Mask], load: Callable[[str], bytes], lookup: Lookup
-    ) -> dict[str, list[SectionInfo]]:
-        """The sections that may speak about each file; files without any are left out.
+    ) -> dict[str, frozenset[str]]:
+        """The rules that may speak about each file; files without any are left out.
 
         Every mask must know the groups in `first`.
         """
-        found: dict[str, list[SectionInfo]] = {}
+        found: dict[str, set[str]] = {}
         graph = _Graph(masks, load, lookup)
-        for section, wanted in self.sections:
-            if not wanted:
-                for path in masks:
-                    found.setdefault(path, []).append(section)
-                continue
-            rare = 1 << wanted[0]
-            holders = {path for path, mask in masks.items() if mask.hits & rare}
-            if not holders:
-                continue
-            candidates = holders | graph.importers(holders)
-            bits = sum(1 << number for number in wanted)
+        for unit in self.units:
+            if not unit.wanted:
+                candidates = set(masks)
+            else:
+                rare = 1 << unit.wanted[0]
+                candidates = {path for path, mask in masks.items() if mask.hits & rare}
+                if candidates and unit.program and len(unit.wanted) > 1:
+                    candidates |= graph.importers(candidates)
             for path in candidates:
-                if self._covered(path, wanted, bits, masks, graph):
-                    found.setdefault(path, []).append(section)
-        return found
+                if self._covered(path, unit, masks, graph):
+                    found.setdefault(path, set()).update(unit.codes)
+        return {path: frozenset(codes) for path, codes in found.items()}
 
-    def _covered(
-        self, path: str, wanted: tuple[int, ...], bits: int, masks: dict[str, Mask], graph: _Graph
-    ) -> bool:
-        """Whether the file and what it imports have all groups between them."""
-        hits, seen, layer = 0, {path}, [path]
-        for hop in range(HOPS + 1):
+    def _covered(self, path: str, unit: _Unit, masks: dict[str, Mask], graph: _Graph) -> bool:
+        """Whether the file, or the file and what it imports, have all groups between them."""
+        bits = sum(1 << number for number in unit.wanted)
+        hits = self._hits(path, unit, bits, masks[path], graph)
+        if hits == bits:
+            return True
+        own = bits & ~(1 << unit.wanted[-1]) if len(unit.wanted) > 1 else bits
+        if not unit.program or not hits & own:
+            return False
+        seen, layer = {path}, [path]
+        for _ in range(HOPS):
+            layer = [near for item in layer for near in graph.imports(item) if near not in seen]
+            seen.update(layer)
             for item in layer:
-                mask = masks[item]
-                if bits & ~mask.known:
-                    self.test(mask, graph.load(item), wanted)
-                hits |= mask.hits & bits
+                hits |= self._hits(item, unit, bits, masks[item], graph)
                 if hits == bits:
                     return True
-            if hop < HOPS:
-                layer = [near for item in layer for near in graph.imports(item) if near not in seen]
-                seen.update(layer)
         return False
+
+    def _hits(self, path: str, unit: _Unit, bits: int, mask: Mask, graph: _Graph) -> int:
+        if bits & ~mask.known:
+            self.test(mask, graph.load(path), unit.wanted)
+        return mask.hits & bits
 
 
 class _Graph:

@@ -68,6 +68,9 @@ class SectionInfo(NamedTuple):
     codes: tuple[str, ...]
     needles: tuple[tuple[bytes, ...], ...]
     precedence: tuple[tuple[str, str], ...]
+    program: bool
+    rule_needles: tuple[tuple[tuple[bytes, ...], ...], ...]
+    """For each of `codes` the groups of its own."""
 
 
 class Catalog:
@@ -78,6 +81,8 @@ class Catalog:
         self.rules = {rule.code: rule for rule in sorted((*BUILT_IN, *rules))}
         self.names = {rule.name: rule.code for rule in self.rules.values()}
         self.stamp = stamp
+        self.prefixes = frozenset(code.rstrip("0123456789") for code in self.rules)
+        """The letters with which codes start: `QA`, and those of plugins."""
         self._section_of = {code: section for section in self.sections for code in section.codes}
         self._loaded: dict[str, Section] = {}
 
@@ -181,15 +186,11 @@ def _describe(entries: Iterable[tuple[str, str]]) -> tuple[list[SectionInfo], li
     rules: list[RuleInfo] = []
     for entry, plugin in entries:
         section = _load(entry, plugin)
-        codes = []
-        for rule in section.rules:
-            rules.append(_inform(rule, section, plugin))
-            codes.append(rule.code)
-        sections.append(
-            SectionInfo(
-                section.id, section.title, entry, plugin, tuple(codes), section.needles, section.precedence
-            )
-        )
+        rules += [_inform(rule, section, plugin) for rule in section.rules]
+        codes = tuple(rule.code for rule in section.rules)
+        own = tuple(tuple(map(tuple, rule.needles)) for rule in section.rules)
+        described = (section.id, section.title, entry, plugin, codes, section.needles, section.precedence)
+        sections.append(SectionInfo(*described, section.program, own))
     return sections, rules
 
 

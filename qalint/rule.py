@@ -161,6 +161,11 @@ class Rule:
     preview: ClassVar[bool] = False
     since: ClassVar[str] = "0.1.0"
     options: ClassVar[dict[str, Option]] = {}
+    needles: ClassVar[tuple[tuple[bytes, ...], ...]] = ()
+    """Further groups beside the section's (see `Section`), without which this rule cannot speak.
+
+    Its analyses are not computed for files that lack them, so give an expensive rule its own.
+    """
     check: ClassVar[Callable[..., Iterable[Finding]]]
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
@@ -201,13 +206,15 @@ class Section:
     """A plugin: the rules of one checklist section, and the cheap tests that come before them.
 
     `needles` is an AND of ORs over the bytes of a program: unless each group has at least one of
-    its byte strings in the file (or in a file it imports or is imported by), no rule of the section
-    can speak, and the file is not parsed for it. Each needle must be provably necessary.
+    its byte strings in the file or in a file that it imports, no rule of the section can speak, and
+    the file is not parsed for it. Each needle must be provably necessary. The rarest group comes
+    first, the commonest (`b"torch"`) last: of several groups the file itself must have one that is
+    not the last. With `program=False` all groups must be in the file itself.
     `gate` looks at the parsed tree (standard library `ast`) and says whether there is a candidate.
     `precedence` lists pairs (specific, general): where both speak of one fault, general is silent.
     """
 
-    __slots__ = ("gate", "id", "needles", "precedence", "prefix", "rules", "title")
+    __slots__ = ("gate", "id", "needles", "precedence", "prefix", "program", "rules", "title")
 
     def __init__(
         self,
@@ -218,8 +225,10 @@ class Section:
         needles: Iterable[Iterable[bytes]] = (),
         gate: Callable[[ast.Module], bool] | None = None,
         precedence: Iterable[tuple[str, str]] = (),
+        program: bool = True,
     ) -> None:
         self.id = id
+        self.program = program
         self.prefix = "QA" + id
         self.title = title
         self.rules = tuple(rules)

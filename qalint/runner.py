@@ -15,14 +15,18 @@ from .linter import REPORT_AT, Linter
 from .needles import Lookup, Mask, Needles
 from .outcome import Outcome
 from .policy import Policy
-from .registry import Catalog, SectionInfo
-from .suppressions import MARKS
+from .registry import Catalog
+from .suppressions import may_suppress
 
 SYNTAX_BUDGET = 4_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
 
 Beyond it only those named on the command line are: parsing a million lines in which nothing can be
 found would cost more than everything else."""
+MAX_TREES = 100
+"""How many trees of imported files a process keeps for the next file."""
+NOTHING = -1
+"""What the mask of a Markdown file without marimo cells knows."""
 PARALLEL_BYTES = 150_000
 """Processes pay above this much code that has to be parsed."""
 
@@ -50,8 +54,8 @@ class Runner:
         self.seconds: dict[str, float] = {}
         self.parsed = 0
         """How many files were parsed in the last round."""
-        self.survivors: dict[str, list[SectionInfo]] = {}
-        """The sections that the bytes of each file left in the last round."""
+        self.survivors: dict[str, frozenset[str]] = {}
+        """The rules that the bytes of each file left in the last round."""
         self.unparsed = 0
         """How many files hold nothing that a rule could speak of and were not even parsed."""
         self._policies: dict[str, Policy] = {}
@@ -88,7 +92,7 @@ class _Batch:
         """Files with a suppression comment, which is judged even where no section can speak."""
         self.sizes: dict[str, int] = {}
         self.unreadable: set[str] = set()
-        self.needles = Needles(self._sections())
+        self.needles = Needles(runner.catalog.sections, self._enabled())
 
     def run(self) -> dict[str, Outcome]:
         for found in self.files:
@@ -98,10 +102,10 @@ class _Batch:
         budget = SYNTAX_BUDGET
         unparsed = 0
         for path in self.masks:
-            sections = survivors.get(path, [])
-            if self._from_cache(path, sections):
+            codes = survivors.get(path, frozenset())
+            if self._from_cache(path, codes):
                 continue
-            if not sections and path not in self.marked and path not in self.named:
+            if not codes and path not in self.marked and path not in self.named:
                 budget -= self.sizes[path]
                 if budget < 0:
                     unparsed += 1
@@ -116,12 +120,10 @@ class _Batch:
             self.runner.cache.save()
         return self.outcomes
 
-    def _sections(self) -> list[SectionInfo]:
-        """The sections of which some file's policy may enable a rule."""
-        codes: set[str] = set()
-        for folder in {os.path.dirname(found.path) for found in self.files}:
-            codes |= self.runner.configs.of_folder(folder).enabled
-        return [section for section in self.runner.catalog.sections if codes.intersection(section.codes)]
+    def _enabled(self) -> frozenset[str]:
+        """The rules that the configuration of some file's folder enables."""
+        folders = {os.path.dirname(found.path) for found in self.files}
+        return frozenset().union(*(self.runner.configs.of_folder(folder).enabled for folder in folders))
 
     def _scan(self, found: Found) -> None:
         """First tier for one file: what the cache knows of its bytes, or the bytes themselves."""
@@ -147,13 +149,13 @@ class _Batch:
         mask = Mask()
         scripted = b"# /// script" in data
         if reader.kind_of(path) == "markdown" and b"marimo" not in data:
-            mask.known = -1
+            mask.known = NOTHING
         elif self.runner.filters:
             self.needles.test(mask, data, self.needles.first)
         self.entries[path] = Entry(stat or (0, len(data)), digest, mask, scripted)
         self.masks[path] = mask
         self.sizes[path] = len(data)
-        if any(mark in data for mark in MARKS):
+        if may_suppress(data, self.runner.catalog.prefixes):
             self.marked.add(path)
             self.entries[path].marked = True
         if not scripted:
@@ -168,31 +170,26 @@ class _Batch:
         if not entry.scripted:
             self.runner._policies.setdefault(path, self.runner.configs.of_file(path).policy(path))
 
-    def _survivors(self) -> dict[str, list[SectionInfo]]:
-        if not self.runner.filters:
-            sections = [section for section, _ in self.needles.sections]
-            return {path: list(sections) for path, mask in self.masks.items() if mask.known != -1}
-        lookup = Lookup(self.masks)
-        found = self.needles.survivors(self.masks, _load_or_nothing, lookup)
-        tested = {section.id for section, _ in self.needles.sections}
-        scripted = {path for path, entry in self.entries.items() if entry.scripted}
-        kept = {}
-        for path in found.keys() | scripted:
-            enabled = self.runner.policy(path).enabled
-            sections = found.get(path, [])
-            if path in scripted:
-                sections += [section for section in self.runner.catalog.sections if section.id not in tested]
-            speaking = [section for section in sections if enabled.intersection(section.codes)]
-            if speaking and self.masks[path].known != -1:
-                kept[path] = speaking
-        return kept
+    def _survivors(self) -> dict[str, frozenset[str]]:
+        """The rules that may speak about each file, of those that its policy enables."""
+        masks = {path: mask for path, mask in self.masks.items() if mask.known != NOTHING}
+        found = {path: self.needles.tested for path in masks}
+        if self.runner.filters:
+            found = self.needles.survivors(masks, _load_or_nothing, Lookup(masks))
+        for path in masks:
+            if self.entries[path].scripted:
+                # Its own block may enable rules whose needles nobody has looked for.
+                untested = self.runner.policy(path).enabled - self.needles.tested
+                found[path] = found.get(path, frozenset()) | untested
+        kept = {path: codes & self.runner.policy(path).enabled for path, codes in found.items()}
+        return {path: codes for path, codes in kept.items() if codes}
 
-    def _from_cache(self, path: str, sections: list[SectionInfo]) -> bool:
+    def _from_cache(self, path: str, codes: frozenset[str]) -> bool:
         """Whether an earlier outcome holds; it is taken if so."""
         entry = self.entries[path]
         if entry.outcome is None or entry.policy != self.runner.policy(path).key:
             return False
-        if not {section.id for section in sections} <= set(entry.sections):
+        if not codes.issubset(entry.codes):
             return False
         if not entry.outcome:
             self.outcomes[path] = Outcome(path)
@@ -206,27 +203,26 @@ class _Batch:
         self.outcomes[path] = outcome
         return True
 
-    def _lint(self, jobs: list[str], survivors: dict[str, list[SectionInfo]]) -> None:
+    def _lint(self, jobs: list[str], survivors: dict[str, frozenset[str]]) -> None:
         if not jobs:
             return
         linter = Linter(
             self.runner.catalog,
             self.runner.policy,
             linted=self.linted,
-            project=project(),
+            project=projects(self.runner.configs),
             gates=self.runner.filters,
         )
         jobs.sort(key=lambda path: (-self.sizes.get(path, 0), path))
         workers = self._workers(jobs)
         if workers > 1:
-            for section in {
-                section.id: section for path in jobs for section in survivors.get(path, [])
-            }.values():
-                self.runner.catalog.load(section)
+            for section in self.runner.catalog.sections:
+                if any(not codes.isdisjoint(section.codes) for codes in survivors.values()):
+                    self.runner.catalog.load(section)
 
         def work(number: int) -> Any:
             path = jobs[number]
-            return linter.lint(path, survivors.get(path, [])).pack()
+            return linter.lint(path, survivors.get(path, frozenset())).pack()
 
         for count, done in enumerate(pool.run(list(range(len(jobs))), work, workers), 1):
             path = jobs[done.number]
@@ -235,7 +231,7 @@ class _Batch:
             else:
                 outcome = self._lost(path, done.failure)
             self.outcomes[path] = outcome
-            self._remember(path, outcome, survivors.get(path, []))
+            self._remember(path, outcome, survivors.get(path, frozenset()))
             if self.runner.progress is not None:
                 self.runner.progress(count, len(jobs))
 
@@ -250,13 +246,13 @@ class _Batch:
         except AttributeError:
             return os.cpu_count() or 1
 
-    def _remember(self, path: str, outcome: Outcome, sections: list[SectionInfo]) -> None:
+    def _remember(self, path: str, outcome: Outcome, codes: frozenset[str]) -> None:
         cache = self.runner.cache
         entry = self.entries.get(path)
         if cache is None or entry is None or outcome.failed or reader.overlay:
             return
         entry.policy = self.runner.policy(path).key
-        entry.sections = tuple(sorted(section.id for section in sections))
+        entry.codes = tuple(sorted(codes))
         silent = not (outcome.diagnostics or outcome.candidates or outcome.consulted or outcome.elsewhere)
         entry.outcome = () if silent else outcome.pack()
         cache.keep(path, entry)
@@ -300,13 +296,23 @@ def _load_or_nothing(path: str) -> bytes:
         return b""
 
 
-def project() -> Any:
-    """The other files of the repository, as analyses see them; one for each process."""
-    try:
-        from .analysis.project import Project
-    except ImportError:
-        return None
-    return Project()
+def projects(configs: Configs) -> Callable[[str], Any]:
+    """For a linted file the other files of its project; parsed once for all files of the process."""
+    from .analysis.project import Project, load
+
+    parsed: dict[str, Any] = {}
+
+    def shared(path: str) -> Any:
+        if path not in parsed:
+            if len(parsed) >= MAX_TREES:
+                parsed.clear()
+            parsed[path] = load(path)
+        return parsed[path]
+
+    def project(path: str) -> Project:
+        return Project([configs.of_file(path).root], shared)
+
+    return project
 
 
 def merge(outcomes: Iterable[Outcome], linted: frozenset[str]) -> list[Diagnostic]:

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     import ast
 
 VERBS = ("ignore", "disable", "enable", "file-ignore")
-MARKS = (b"qalint:", b"noqa", b"NOQA", b"NoQA", b"NoQa")
-"""A file without any of these bytes has no suppressions."""
-
 _OURS = re.compile(r"#\s*qalint:\s*(?P<verb>[\w-]*)\s*(?P<list>\[(?P<codes>[^\]#]*)\]?)?(?P<reason>[^#]*)")
-_NOQA = re.compile(r"#\s*noqa\s*:\s*(?P<codes>[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*)", re.I)
+_NOQA = re.compile(r"#\s*(?i:noqa)\s*:\s*(?P<codes>[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*)")
 _MARKDOWN = re.compile(
     r"<!--\s*qalint:\s*(?P<verb>[\w-]*)\s*(?P<list>\[(?P<codes>[^\]]*)\])?(?P<reason>.*?)-->", re.S
 )
@@ -77,7 +74,7 @@ class Suppressions:
         self.invalid: list[Invalid] = []
         self._resolve = resolve
         self._prefixes = prefixes
-        if not any(mark in source.raw for mark in MARKS):
+        if not may_suppress(source.raw, prefixes):
             return
         comments = list(_comments(source))
         if any(_OURS.search(text) or _NOQA.search(text) for _, text, _ in comments):
@@ -174,10 +171,10 @@ class Suppressions:
         found = []
         for match in _CODE.finditer(listed or ""):
             text = match.group()
-            if not ours and not any(text.upper().startswith(prefix) for prefix in self._prefixes):
+            if not ours and text.rstrip("0123456789") not in self._prefixes:
                 continue
             where = Span(start + match.start(), start + match.end())
-            rules = self._resolve(text if ours else text.upper())
+            rules = self._resolve(text)
             if rules:
                 found.append(Code(text, where, rules))
             else:
@@ -217,6 +214,18 @@ class Suppressions:
                 if code.rules not in earlier:
                     message = f"`{code.text}` is enabled here, but no `disable[{code.text}]` comes before."
                     self.invalid.append(Invalid(code.span, message))
+
+
+def may_suppress(data: bytes, prefixes: frozenset[str]) -> bool:
+    """Whether a file's bytes can hold a suppression at all; `prefixes` are the letters that codes start with."""
+    if b"qalint:" in data:
+        return True
+    for prefix in prefixes:
+        if prefix.encode() in data and re.search(
+            rb"(?i:noqa)[ \t]*:[^\r\n]*" + prefix.encode() + rb"\d", data
+        ):
+            return True
+    return False
 
 
 def _comments(source: Source) -> Iterator[tuple[int, str, bool]]:

@@ -7,21 +7,36 @@ that was asked for, whether it exists or not: a cache must know them all.
 
 from __future__ import annotations
 
-import ast
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from .. import parsing, reader
 from ..file import File
 from ..source import Source
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+
 LIMIT = 1_500_000
 """Bytes: larger files are data."""
+
+Load = Callable[[str], "tuple[Source, ast.Module]"]
+
+
+def load(path: str) -> tuple[Source, ast.Module]:
+    """The source and tree of a file. Raises reader.Unreadable, parsing.Broken or parsing.BeyondLimit."""
+    source = reader.read(path)
+    if len(source.raw) > LIMIT:
+        raise reader.Unreadable(f"it is larger than {LIMIT:,} bytes")
+    return source, parsing.tree_of(source)
 
 
 class Project:
     """First-party files by import."""
 
-    def __init__(self, roots: Iterable[str] = ()) -> None:
+    def __init__(self, roots: Iterable[str] = (), load: Load = load) -> None:
+        self._load = load
         self.roots = tuple(os.path.abspath(root) for root in roots)
         self.consulted: set[str] = set()
         self._files: dict[str, File | None] = {}
@@ -104,14 +119,17 @@ class Project:
 
     def _module(self, base: str, parts: list[str]) -> str | None:
         for part in parts[:-1]:
-            if part not in self._listing(base):
-                return None
+            known = part in self._listing(base)
             base = os.path.join(base, part)
+            if not known:
+                self.consulted.add(base)
+                return None
         if not parts:
             init = os.path.join(base, "__init__.py")
             return init if self._is_file(init) else None
         names = self._listing(base)
         last = parts[-1]
+        self.consulted.add(os.path.join(base, last))
         if last in names:
             init = os.path.join(base, last, "__init__.py")
             if self._is_file(init):
@@ -129,19 +147,8 @@ class Project:
         self.consulted.add(path)
         made: File | None = None
         try:
-            with open(path, "rb") as handle:
-                raw = handle.read(LIMIT + 1)
-            if len(raw) <= LIMIT:
-                made = self._parse(path, raw)
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            made = File(*self._load(path), self)
+        except (reader.Unreadable, parsing.Broken, parsing.BeyondLimit):
             made = None
         self._files[path] = made
         return made
-
-    def _parse(self, path: str, raw: bytes) -> File:
-        bom = raw.startswith(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8-sig")
-        shown = os.path.relpath(path)
-        if shown.startswith(".."):
-            shown = path
-        return File(Source(shown, text, raw=raw, bom=bom), ast.parse(text), self)

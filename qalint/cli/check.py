@@ -212,14 +212,14 @@ class Check:
     @property
     def color(self) -> bool:
         """Whether standard output takes colours."""
-        wanted = self.arguments.color or os.environ.get("QALINT_COLOR") or "auto"
+        wanted: str = self.arguments.color or os.environ.get("QALINT_COLOR") or "auto"
         if wanted != "auto" or self.values["output-file"]:
-            return bool(wanted == "always")
+            return wanted == "always"
         if os.environ.get("NO_COLOR"):
             return False
         if os.environ.get("FORCE_COLOR"):
             return True
-        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
     def _main_folder(self) -> str:
         first = os.path.abspath(self.arguments.stdin_filename or self.paths[0])

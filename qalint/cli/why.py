@@ -9,7 +9,7 @@ from ..discovery import Found
 from ..errors import UsageError
 from ..linter import Linter
 from ..outcome import Outcome
-from ..runner import Runner, merge
+from ..runner import Runner, merge, projects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def why(check: Check, where: str) -> int:
 
 
 def _outcome(runner: Runner, path: str) -> Outcome:
-    from ..runner import project
-
-    linter = Linter(runner.catalog, runner.policy, linted=frozenset({path}), project=project(), gates=False)
-    return linter.lint(path, runner.catalog.sections)
+    linter = Linter(
+        runner.catalog, runner.policy, linted=frozenset({path}), project=projects(runner.configs), gates=False
+    )
+    return linter.lint(path, frozenset(runner.catalog.rules))
 
 
 def _said(check: Check, runner: Runner, outcome: Outcome, path: str, row: int) -> bool:
@@ -65,10 +65,10 @@ def _said(check: Check, runner: Runner, outcome: Outcome, path: str, row: int) -
             notes.append(f"not shown: its confidence is {item.confidence}, and --min-confidence is {wanted}")
         print(f"  {item.code} {item.message}" + (f" ({'; '.join(notes)})" if notes else ""))
     runner.lint([Found(path, None, True)])
-    asked = {section.id for section in runner.survivors.get(path, [])}
+    asked = runner.survivors.get(path, frozenset())
     enabled = runner.policy(path).enabled
     for section in runner.catalog.sections:
-        if section.id not in asked and enabled.intersection(section.codes):
+        if asked.isdisjoint(section.codes) and enabled.intersection(section.codes):
             print(
                 f"  Section {section.id} ({section.title}) was not asked: the file lacks the words it needs."
             )
