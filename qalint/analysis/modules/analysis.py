@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from ..notebook import Notebook
+from ..project import Project
 from .events import Event
 from .interpreter import Interpreter, Stop
 from .library import module_base
@@ -71,7 +72,7 @@ class Modules:
         self.spent = True
         run = self.run
         run.guards, run.loops, run.stack, run.frames, run.autocast, run.building = [], [], [], [], [], []
-        run.no_grad = 0
+        run.no_grad = run.quiet = 0
         if hasattr(node, "lineno"):
             self.file.why(
                 node,
@@ -153,15 +154,27 @@ class Modules:
             self._cut(function.node)
 
 
-def resolver(file: File):  # type: ignore[no-untyped-def]
+def resolver(file: File) -> Callable[[File, str, int], File | None]:
     """How imports of the program's own files are found."""
-    project = file.project
-    if project is None:
-        return None
-    return lambda where, module, level: project.resolve(where, module, level)
+    project = Project.of_file(file)
+    project.add(file)
+
+    def resolve(where: File, module: str, level: int) -> File | None:
+        path = project.resolve(where.path, module, level)
+        return project.file(path) if path is not None else None
+
+    return resolve
 
 
 def _imports_files(file: File) -> bool:
-    return file.project is not None and any(
-        isinstance(statement, ast.Import | ast.ImportFrom) for statement in file.tree.body
-    )
+    if not isinstance(file.project, Project):
+        return False
+    project = file.project
+    for statement in file.tree.body:
+        if isinstance(statement, ast.ImportFrom):
+            if project.resolve(file.path, statement.module or "", statement.level):
+                return True
+        elif isinstance(statement, ast.Import):
+            if any(project.resolve(file.path, alias.name, 0) for alias in statement.names):
+                return True
+    return False

@@ -51,6 +51,9 @@ STEPS = 150_000
 DEPTH = 14
 UNROLL = 8
 BUILTINS = frozenset(dir(builtins))
+PROVEN = frozenset({"factory", "moved", "batch", "input-derived", "output", "loss"})
+"""Where a value that is surely a tensor can come from."""
+LATER = frozenset("clash promote forward backward step work wait clock discard moved use attribute checkpoint".split())
 Resolve = Callable[["File", str, int], "File | None"]
 
 
@@ -114,6 +117,9 @@ class Interpreter:
         self.frames: list[Frame] = []
         self.autocast: list[tuple[bool | None, str | None]] = []
         self.no_grad = 0
+        self.quiet = 0
+        """Above zero while something runs out of its time (a hook when it is registered): what it
+        does to tensors then is not what it will do."""
         self.building: list[Value] = []
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
@@ -146,7 +152,8 @@ class Interpreter:
         event.autocast = self.in_autocast()
         event.grad = not self.no_grad
         event.program = self.program
-        self.events.append(event)
+        if not self.quiet or kind not in LATER:
+            self.events.append(event)
         return event
 
     def in_autocast(self) -> bool | None:
@@ -251,7 +258,7 @@ class Interpreter:
             and isinstance(value, Tensor)
         ):
             receiver = self.memo.get(call.func.value)
-            if isinstance(receiver, Tensor) and receiver.source != "parameter":
+            if isinstance(receiver, Tensor) and receiver.source in PROVEN:
                 self.emit("discard", self.site(call, scope), target=receiver, name=call.func.attr)
 
     def do_Assign(self, node: ast.Assign, scope: Scope) -> None:

@@ -470,7 +470,7 @@ def set_attribute(
                 info={"old": old},
             )
         elif isinstance(option, Tensor):
-            if isinstance(old, Param) and not option.weights and option.source != "parameter":
+            if isinstance(old, Param) and old.tensor_of is None and not option.weights and option.source != "parameter":
                 run.emit(
                     "nonleaf",
                     site,
@@ -514,9 +514,13 @@ def tensors_input(run: Interpreter, module: Mod) -> Tensor:
 
 def deferred(run: Interpreter, function: Value, args: list[Value], site: Site) -> None:
     """Something that runs later, whenever the model does: run it once now, quietly."""
-    for option in each(function):
-        if isinstance(option, Func):
-            run.enter(option, args, {}, site)
+    run.quiet += 1
+    try:
+        for option in each(function):
+            if isinstance(option, Func):
+                run.enter(option, args, {}, site)
+    finally:
+        run.quiet -= 1
 
 
 def freeze(run: Interpreter, target: Value, value: Value, site: Site, how: str = "") -> None:
@@ -641,7 +645,7 @@ def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
     if isinstance(base, Mod):
         if base.elements:
             found = None
-            if isinstance(index, Const) and isinstance(index.value, int) and index.value < len(base.elements):
+            if isinstance(index, Const) and isinstance(index.value, int) and -len(base.elements) <= index.value < len(base.elements):
                 return base.elements[index.value]
             for value in base.elements[:6]:
                 found = join(found, value)
@@ -973,7 +977,8 @@ def module_method(
         run.loops.append(site.node)
         piece = Mod(site, 0, parent=module, path="*")
         piece.args["walk"] = Walk(module, "modules", site, listed=True)
-        deferred(run, first, [piece], site)
+        if isinstance(first, Func):
+            run.enter(first, [piece], {}, site)
         run.loops.pop()
         return module
     if name in {"add_module", "register_module", "register_parameter"} and len(args) >= 2:

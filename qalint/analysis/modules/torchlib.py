@@ -394,16 +394,35 @@ def wrap(run: Interpreter, value: Value | None, site: Site) -> Value:
     return value if value is not None else run.fresh("wrapped", site.node)
 
 
-def clone(run: Interpreter, value: Value, site: Site) -> Value:
-    """`copy.deepcopy`: another module in the same state."""
-    if not isinstance(value, Mod):
+def clone(run: Interpreter, value: Value, site: Site, memo: dict[int, Value] | None = None) -> Value:
+    """`copy.deepcopy`: other modules and parameters in the same state."""
+    memo = {} if memo is None else memo
+    if id(value) in memo:
+        return memo[id(value)]
+    if isinstance(value, Seq):
+        return Seq([clone(run, item, site, memo) for item in value.items], value.kind, open=value.open, site=value.site)
+    if isinstance(value, Param):
+        twin = Param(value.site, run.tick())
+        memo[id(value)] = twin
+        twin.dims, twin.fill, twin.tensor_of, twin.name = value.dims, value.fill, value.tensor_of, value.name
+        run.set(twin, "dtype", run.dtype_of(value))
+        run.set(twin, "device", run.device_of(value))
+        return twin
+    if not isinstance(value, Mod) or value.parent is not None:
         return value
     new = Mod(site, run.tick(), qual=value.qual, cls=value.cls)
+    memo[id(value)] = new
     new.family, new.model_id, new.loaded, new.known = value.family, value.model_id, value.loaded, value.known
-    new.attrs = dict(value.attrs)
     new.args = dict(value.args)
+    new.stack = tuple(run.stack)
     run.set(new, "dtype", run.dtype_of(value))
     run.set(new, "device", run.device_of(value))
+    for name, attribute in value.attrs.items():
+        new.attrs[name] = clone(run, attribute, site, memo)
+        library.hold(run, new, new.attrs[name])
+    for element in value.elements:
+        new.elements.append(clone(run, element, site, memo))
+        library.hold(run, new, new.elements[-1])
     return new
 
 
@@ -548,7 +567,8 @@ def torch_function(
         return run.fresh(last, site.node)
     operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
     if operands:
-        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
+        rank0 = all(operand.rank0 for operand in operands)
+        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0)
     if last[:1].isupper() or "." in name[6:]:
         library.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
@@ -716,7 +736,13 @@ def convert(
             device=device if asked in {"device", "both"} else tensor.device,
         )
     new.site = tensor.site
-    own = isinstance(base, Param) and base.owner is None and base.select is None
+    own = (
+        isinstance(base, Param)
+        and base.owner is None
+        and base.select is None
+        and base.tensor_of is None
+        and not (dtype == "float32" and asked == "dtype" and tensor.dtype is None)
+    )
     leaf = isinstance(base, Tensor) and base.source == "leaf"
     if (own or leaf) and not changes:
         return base
