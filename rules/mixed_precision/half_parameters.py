@@ -23,8 +23,8 @@ class Fp16TrainableParameters(FaultRule):
 
     ## Why is this bad?
     A scaler refuses them: `ValueError: Attempting to unscale FP16 gradients.` Without a scaler Adam
-    divides by the root of a square that is zero in FP16, and the loss is NaN from the second step on; SGD with a
-    small learning rate changes nothing, since the update is rounded away. A fused AdamW does not
+    divides by the root of a square that is zero in FP16, and the loss is NaN from the second step on; SGD
+    with a small learning rate changes nothing, since the update is rounded away. A fused AdamW does not
     even raise, and trains badly.
 
     ## Example
