@@ -102,7 +102,7 @@ class Coverage:
         if root is None:
             return None
         place, name = _trainer(file, decisions)
-        return cls(place, name, _asked(file, decisions), list(_tests(root)), root)
+        return cls(place, name, asked_of(file, decisions), list(_tests(root)), root)
 
     def covering(self, item: str) -> TestFunction | None:
         """The first test that covers an item."""
@@ -129,8 +129,8 @@ def repository(path: str) -> str | None:
         folder = parent
 
 
-def _asked(file: File, decisions: Decisions) -> dict[str, str]:
-    """The items that this code gives reason to test."""
+def asked_of(file: File, decisions: Decisions) -> dict[str, str]:
+    """The items that this code gives reason to test, each with the reason."""
     asked: dict[str, str] = {}
     topics = {decision.topic: decision for decision in decisions.kind("architecture")}
     text = file.source.text

@@ -67,6 +67,37 @@ _ENGLISH = frozenset(
         " how so your our has have will each then when what its these use used using only into than but",
     )
 )
+_FOREIGN = frozenset(
+    re.findall(
+        r"\w+",
+        "der die das und ist nicht mit für ein eine den dem wir auf werden sich auch weil von zu im"
+        " le la les des est une pour avec dans sur nous que qui pas sont cette plus parce du au"
+        " el los las del para con por una como se su más este esta porque son lo"
+        " il di che per non è della sono questo perché con nel"
+        " o os um uma não com isso você mais são porque em"
+        " het een niet van voor met wij zijn dat deze omdat naar"
+        " och att det som är inte för vi av på med"
+        " i w na z że nie jest się do dla oraz",
+    )
+) - {
+    "die",
+    "a",
+    "i",
+    "o",
+    "do",
+    "per",
+    "con",
+    "se",
+    "como",
+    "plus",
+    "son",
+    "sur",
+    "on",
+    "van",
+    "pas",
+    "z",
+    "w",
+}
 _WHY_HEADING = re.compile(
     r"\bwhy\b|\bhow to choose\b|\bchoosing\b|\bmotivation\b|\brationale\b|\btrade-?\s?offs?\b|\bvs\.?\b"
     r"|\bversus\b|\bwhen to\b|\bbackground\b|\bcompar(?:ed|ison|ing)\b|\balternatives\b"
@@ -96,12 +127,17 @@ class Prose:
 
     @property
     def readable(self) -> bool:
-        """Whether English vocabulary can judge it: there is none, too little to tell, or it is English."""
+        """Whether English vocabulary can judge it: it is English, or too little to tell."""
         words = [word.lower() for each in self.paragraphs for word in _WORD.findall(each.text)]
         letters = [char for each in self.paragraphs for char in each.text if char.isalpha()]
         if sum(ord(char) > 0x24F for char in letters) > 0.2 * len(letters):
             return False
-        return len(words) < 25 or sum(word in _ENGLISH for word in words) >= 0.12 * len(words)
+        foreign = sum(word in _FOREIGN for word in words)
+        return (
+            len(words) < 25
+            or foreign < 0.08 * len(words)
+            or foreign <= sum(word in _ENGLISH for word in words)
+        )
 
     def mentions(self, topic: Vocabulary) -> Passage | None:
         """The first sentence or heading that names the topic."""

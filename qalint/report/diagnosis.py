@@ -113,7 +113,7 @@ def text(diagnosis: Diagnosis, report: Report) -> str:
 
 def markdown(diagnosis: Diagnosis) -> str:
     """The diagnosis as Markdown, for an issue or a pull request."""
-    from .gather import readable
+    from .paths import readable
     from .listing import escape_markdown
 
     out: list[str] = []

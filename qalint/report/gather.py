@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..file import File
 from ..registry import RuleInfo, catalog
 from ..report_data import Report
-from ..runner import Runner, merge
+from ..runner import Runner, merge, projects
 from ..source import Source
 
 Problem = UsageError
@@ -56,7 +56,7 @@ class Gathered:
         self.unknowns = {path: outcome.unknowns for path, outcome in outcomes.items() if outcome.unknowns}
         self._sources: dict[str, Source | None] = {}
         self._files: dict[str, File | None] = {}
-        self._project = _project()
+        self._project = projects(configs)
 
     def broken(self) -> dict[str, Diagnostic]:
         """The files that could not be read, parsed or judged, with the finding that says so."""
@@ -85,9 +85,10 @@ class Gathered:
             if source is not None and not (source.kind == "markdown" and not source.blocks):
                 try:
                     policy = self._runner.policy(path)
-                    file = File(source, parsing.tree_of(source), self._project, policy.floors)
-                    if self._project is not None:
-                        self._project.adopt(file)
+                    project = self._project(path)
+                    file = File(source, parsing.tree_of(source), project, policy.floors)
+                    if project is not None:
+                        project.add(file)
                     self._files[path] = file
                 except (parsing.Broken, parsing.BeyondLimit):
                     pass
@@ -124,20 +125,8 @@ def gather(paths: list[str]) -> Gathered:
     return Gathered(", ".join(paths), configs, Runner(known, configs), found)
 
 
-def _project() -> Any:
-    from ..runner import _project as project
-
-    return project()
-
-
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:
     """The JSON of one finding, as `qalint check` writes it."""
     from ..output.json import as_json
 
     return as_json(finding, Report())
-
-
-def readable(path: str) -> str:
-    """A path as people read it: relative to the working folder where it lies below."""
-    base = os.getcwd()
-    return os.path.relpath(path, base) if path.startswith(base + os.sep) else path

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from ..checklist import Item, titles
+from ..output.common import one_line
+from .paths import readable
 from .verdicts import ALL, FAIL, NOT_APPLICABLE, PASS, PERSON, UNKNOWN, Evidence, Verdict
 
 LABELS = {PASS: "pass", FAIL: "FAIL", UNKNOWN: "unknown", NOT_APPLICABLE: "n/a", PERSON: "ask"}
@@ -43,7 +45,7 @@ def counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
 def where(evidence: Evidence) -> str:
     """The place of a piece of evidence, as editors and terminals read it."""
     cell = f"cell {evidence.cell}:" if evidence.cell else ""
-    return f"{evidence.filename}:{cell}{evidence.row}"
+    return f"{readable(evidence.filename)}:{cell}{evidence.row}"
 
 
 def explanation(verdict: Verdict, limit: int = 3) -> list[str]:
@@ -51,7 +53,8 @@ def explanation(verdict: Verdict, limit: int = 3) -> list[str]:
     lines = []
     for finding in verdict.findings[:limit]:
         cell = f"cell {finding.cell}:" if finding.cell else ""
-        lines.append(f"{finding.filename}:{cell}{finding.region.row} {finding.code} {finding.message}")
+        place = f"{readable(finding.filename)}:{cell}{finding.region.row}"
+        lines.append(f"{place} {finding.code} {finding.message}")
     if len(verdict.findings) > limit:
         lines.append(f"and {len(verdict.findings) - limit} more findings")
     if verdict.reason:
@@ -86,7 +89,9 @@ def text(verdicts: Sequence[Verdict], *, colour: bool = False, width: int = 80) 
             below = explanation(verdict) if judged else ["by " + judges(item)]
             for sentence in below:
                 for row, line in enumerate(
-                    textwrap.wrap(sentence, width - 23, break_long_words=False, break_on_hyphens=False)
+                    textwrap.wrap(
+                        one_line(sentence), width - 23, break_long_words=False, break_on_hyphens=False
+                    )
                 ):
                     lines.append(paint("2", " " * (19 if row == 0 else 21) + line))
     total = len(verdicts)

@@ -1,0 +1,80 @@
+"""The verdict on every item of the checklist for the files under some paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..checklist import Item, items
+from ..diagnostic import Diagnostic
+from . import evidence_adapters, evidence_notebooks, evidence_pages, evidence_training
+from .evidence import PROVIDERS, Facts
+from .gather import Gathered
+from .verdicts import NOT_APPLICABLE, PASS, UNKNOWN, Evidence, Judgement, Verdict, combine
+
+assert evidence_adapters and evidence_notebooks and evidence_pages and evidence_training, (
+    "they enter providers"
+)
+
+
+def judge(gathered: Gathered) -> list[Verdict]:
+    """One verdict an item, in the order of the checklist."""
+    by_rule: dict[str, list[Diagnostic]] = {}
+    for finding in gathered.findings:
+        by_rule.setdefault(finding.code, []).append(finding)
+    judgements: dict[str, list[Judgement]] = {item.id: [] for item in items()}
+    for file in gathered.files():
+        facts = Facts(file)
+        for item in items():
+            judgements[item.id].append(_judgement(facts, item))
+    for path, broken in gathered.broken().items():
+        for item in items():
+            if hidden := _hidden(gathered, path, broken, item):
+                judgements[item.id].append(hidden)
+    verdicts = []
+    for item in items():
+        findings = [finding for code in item.rules for finding in by_rule.get(code, [])]
+        findings.sort(key=Diagnostic.sort_key)
+        if item.id == "11.03":
+            # Its rule proves the item by its silence on frozen weights: what it finds belongs to 11.02.
+            findings = []
+        verdicts.append(combine(item, judgements[item.id], findings))
+    return verdicts
+
+
+def _judgement(facts: Facts, item: Item) -> Judgement:
+    """What one file says of one item; an analysis that crashed hides it."""
+    provider = PROVIDERS.get(item.id)
+    if provider is None:
+        return Judgement(UNKNOWN, "nothing looks for evidence of this item")
+    facts.failed.clear()
+    try:
+        judgement = provider(facts)
+    except Exception as error:
+        return Judgement(
+            UNKNOWN, f"looking for evidence failed on {facts.file.path} ({type(error).__name__}: {error})"
+        )
+    if facts.failed and judgement.verdict in (PASS, NOT_APPLICABLE):
+        return Judgement(UNKNOWN, f"the analysis {facts.failed[0]} failed on {facts.file.path}")
+    return judgement
+
+
+def _hidden(gathered: Gathered, path: str, broken: Diagnostic, item: Item) -> Judgement | None:
+    """A file that could not be read or parsed hides the items that its text may concern."""
+    source = gathered.source(path)
+    text = source.text if source else ""
+    if broken.code == "QA0003":
+        reason = "a rule or analysis failed on it"
+    else:
+        reason = "it could not be read" if broken.code == "QA0001" else "it is not valid Python"
+    needs = "torch" if item.section in ("11", "12", "17", "09") else "marimo"
+    if source is not None and needs not in text:
+        return None
+    from .paths import readable
+
+    where = Evidence(path, broken.region.row, broken.region.column, broken.message, broken.cell)
+    return Judgement(UNKNOWN, f"{readable(path)}: {reason}", (where,))
+
+
+def not_judged(verdicts: list[Verdict]) -> Iterator[Verdict]:
+    """The verdicts that say neither pass nor fail though the item applies."""
+    return (verdict for verdict in verdicts if verdict.verdict == UNKNOWN)
