@@ -10,7 +10,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Cell, Notebook, Shown, walk_statements
 from qalint.rule import Finding, Related, Rule, Severity
 
-from .work import LOADING, TRAINING, called, calls_in, is_work
+from .work import LOADING, TRAINING, called, calls_in
 
 STEP = re.compile(
     r"\b(?:step|phase|stage|part)\s*#?\s*(\d+)|^\s*#{1,6}\s*(\d+)[.):]\s", re.IGNORECASE | re.MULTILINE
@@ -90,7 +90,7 @@ class CrowdedStepCell(Rule):
                 for each in walk_statements(cell.body)
                 if first.lineno <= each.lineno <= (last.end_lineno or 0)
             ]
-            if not any(is_work(notebook, cell, each) for each in between):
+            if not any(_does_something(notebook, cell, each) for each in between):
                 continue
             second = next(call for number, call in steps if number != steps[0][0])
             yield self.finding(
@@ -103,6 +103,15 @@ class CrowdedStepCell(Rule):
                 ],
                 help="Give each step a cell of its own that returns its data and shows its result.",
             )
+
+
+def _does_something(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
+    """Whether the statement calls something that is not marimo's."""
+    return any(notebook.marimo(cell, call.func) is None and not _is_html(call) for call in calls_in(statement))
+
+
+def _is_html(call: ast.Call) -> bool:
+    return called(call) in ("callout", "center", "append", "format", "join", "len", "str", "print")
 
 
 def _announced(notebook: Notebook, cell: Cell) -> Iterator[tuple[str, ast.Call]]:
