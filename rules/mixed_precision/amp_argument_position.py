@@ -25,8 +25,8 @@ class AmpArgumentPosition(Rule):
     ## Why is this bad?
     The old classes of `torch.cuda.amp` take other arguments in these positions, and code that was
     translated by replacing the name keeps the old order. `torch.amp.GradScaler(False)` raises
-    nothing and makes an **enabled** scaler; `torch.amp.autocast("cpu", False)` makes an enabled region
-    with a meaningless dtype. `torch.autocast(torch.device("cuda"))` raises `ValueError`, since the device
+    nothing and makes an **enabled** scaler; `torch.amp.autocast("cpu", False)` raises `TypeError` when the
+    region is entered. `torch.autocast(torch.device("cuda"))` raises `ValueError`, since the device
     must be a string, and `torch.autocast()` raises `TypeError`.
 
     ## Example

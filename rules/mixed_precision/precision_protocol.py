@@ -92,11 +92,33 @@ class MissingGradScaler(FaultRule):
         return edits.unsafe(
             "Scale the loss",
             spelled[1],
-            edits.insert_after(made, f'{scaler} = {spelled[0]}("cuda")'),
+            edits.insert_after(made, f"{scaler} = {spelled[0]}({device_text(repair, made)})"),
             edits.replace(loss, f"{scaler}.scale({edits.segment(loss)})"),
             edits.replace(step, f"{scaler}.step({edits.segment(owner)})"),
             edits.insert_after(step_statement, f"{scaler}.update()"),
         )
+
+
+def device_text(repair: Repair, at: ast.stmt) -> str:
+    """The device of the autocast region of the fault, as far as it can be named at `at`."""
+    region = repair.node("with")
+    call = region.context_expr if isinstance(region, ast.withitem) else region
+    if isinstance(call, ast.Call):
+        given = call.args[0] if call.args else None
+        given = next((item.value for item in call.keywords if item.arg == "device_type"), given)
+        if given is not None:
+            return written(repair, given, at)
+    return '"cuda"'
+
+
+def written(repair: Repair, expr: ast.expr, at: ast.stmt) -> str:
+    """The text of a device, where its names are known at `at`; else CUDA."""
+    root = expr
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if isinstance(expr, ast.Constant) or (isinstance(root, ast.Name) and repair.visible(root.id, at)):
+        return repair.edits.segment(expr)
+    return '"cuda"'
 
 
 def scaler_name(repair: Repair, made: ast.stmt) -> str | None:
@@ -166,7 +188,7 @@ class ForwardOutsideAutocast(FaultRule):
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Indent the statement of the forward pass under autocast."""
         edits = repair.edits
-        statement = edits.statement(fault.node)
+        statement = self.forward(repair)
         if not isinstance(statement, ast.Assign) or not edits.alone(statement):
             return None
         spelled = edits.spelling("torch.autocast", statement)
@@ -176,8 +198,34 @@ class ForwardOutsideAutocast(FaultRule):
         indentation = edits.indentation(statement)
         body = edits.reindented([statement], indentation + "    ", comments=False)
         start, end = edits.lines(statement)
-        header = f'{indentation}with {spelled[0]}("cuda", dtype={half[0]}):{edits.newline}'
+        device = self.device(repair, statement)
+        header = f"{indentation}with {spelled[0]}({device}, dtype={half[0]}):{edits.newline}"
         return edits.unsafe("Run it under autocast", spelled[1], edits.swap(start, end, header + body))
+
+    @staticmethod
+    def device(repair: Repair, at: ast.stmt) -> str:
+        """The device that the scaler was made for, as far as it can be named at `at`."""
+        for call in repair.names.calls("torch.amp.GradScaler"):
+            if call.args:
+                return written(repair, call.args[0], at)
+        return '"cuda"'
+
+    @staticmethod
+    def forward(repair: Repair) -> ast.stmt | None:
+        """The statement that computes the loss, in the block of the backward pass."""
+        statement = repair.edits.statement(repair.fault.node)
+        if isinstance(statement, ast.Assign):
+            return statement
+        loss = receiver(repair.node("backward"))
+        if isinstance(loss, ast.Call) and len(loss.args) == 1:
+            loss = loss.args[0]
+        if not isinstance(loss, ast.Name) or statement is None:
+            return None
+        for binding in repair.names.bindings(loss):
+            made = binding.statement
+            if isinstance(made, ast.Assign) and repair.same_suite(made, statement):
+                return made
+        return None
 
 
 class MissingGradientClipping(FaultRule):
