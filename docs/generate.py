@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -39,8 +40,18 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Write the table of configuration keys where a page asks for it."""
-    return markdown.replace("<!-- keys -->", _keys()) if "<!-- keys -->" in markdown else markdown
+    """Write the table of configuration keys and the example of the README where a page asks for them."""
+    for mark, make in (("<!-- keys -->", _keys), ("<!-- example -->", _example)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, make())
+    return markdown
+
+
+def _example() -> str:
+    """The first block of the README: real output on docs/example/train.py, held to that by a test."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("```console\n")[2].partition("```")[0]
+    return f"```console\n{block}```"
 
 
 def _keys() -> str:

@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from .common import position, relative
+from .common import one_line, position, relative
 
 if TYPE_CHECKING:
     from ..diagnostic import Diagnostic
@@ -72,7 +72,8 @@ def _body(diagnostic: Diagnostic, report: Report) -> str:
 
 
 def _text(text: str) -> str:
-    """`text` as XML text or attribute; what XML cannot hold becomes U+FFFD."""
+    """`text` as XML text or attribute. What XML cannot hold, or acts where it is shown, is escaped before."""
+    text = "\n".join(one_line(line) for line in text.split("\n"))
     text = _NOT_XML.sub("\ufffd", text)
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = text.replace(char, entity)

@@ -279,7 +279,7 @@ def test_junit_escapes(desk, clipped):
     root = ElementTree.fromstring(render("junit", desk.report(finding)).encode())
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
-    assert failure.get("message") == '<a href="x">&amp;</a> \ufffd\ufffd'
+    assert failure.get("message") == '<a href="x">&amp;</a> \\x00\\x1b'
     assert root[0].get("name") == '/repo/src/"<&>.py'
 
 
