@@ -17,15 +17,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..harness.verify import Entry
 
-BROWSER = "for the reference dashboard, or for NOTEBOOK, what only a browser shows (needs playwright and Chromium)"
+BROWSER = (
+    "for the reference dashboard, or for NOTEBOOK, what only a browser shows (needs playwright and Chromium)"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(prog="qalint verify", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--rule", metavar="CODE", action="append", default=[], help="only this rule; repeatable")
-    parser.add_argument("--quick", action="store_true", help="one faulty fixture a rule, short checks; under a minute")
+    parser.add_argument(
+        "--rule", metavar="CODE", action="append", default=[], help="only this rule; repeatable"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one faulty fixture a rule, short checks; under a minute"
+    )
     parser.add_argument("--browser", metavar="NOTEBOOK", nargs="?", const="", default=None, help=BROWSER)
     parser.add_argument("--output-format", choices=("table", "json", "markdown"), default="table")
     parser.add_argument(
@@ -70,7 +76,9 @@ def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
 
     root = fixtures()
     if root is None and not arguments.browser:
-        raise UsageError("The fixtures are not installed; run it from a clone or install qalint from a wheel.")
+        raise UsageError(
+            "The fixtures are not installed; run it from a clone or install qalint from a wheel."
+        )
     if arguments.browser:
         from ..harness import browser
 

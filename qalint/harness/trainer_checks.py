@@ -82,9 +82,13 @@ def fp16_without_nan(trainer: Trainer) -> str:
     assert last < 0.6 * first, f"the loss only went from {first:.3f} to {last:.3f}"
     half = {p.dtype for p in model.parameters() if not p.requires_grad}
     full = {p.dtype for p in model.parameters() if p.requires_grad}
-    assert half == {trainer.torch.float16} and full == {trainer.torch.float32}, f"{half} frozen, {full} trained"
+    assert half == {trainer.torch.float16} and full == {trainer.torch.float32}, (
+        f"{half} frozen, {full} trained"
+    )
     skipped = sum(not math.isfinite(norm) for norm in progress.norms)
-    return f"{len(progress.losses)} steps, loss {first:.2f} to {last:.2f}, all finite, {skipped} steps skipped"
+    return (
+        f"{len(progress.losses)} steps, loss {first:.2f} to {last:.2f}, all finite, {skipped} steps skipped"
+    )
 
 
 @check("09.02")
@@ -120,7 +124,9 @@ def trainable_share(trainer: Trainer) -> str:
         share = trainer.lora.trainable_share(model)
         millions = sum(p.numel() for p in model.parameters()) / 1e6
         assert 0.001 <= share <= 0.03, f"{architecture}: {share:.2%} of {millions:.0f} million parameters"
-        texts.append(f"{architecture} {share:.2%} of {millions:.0f} million ({tiny[architecture]:.1%} of the tiny one)")
+        texts.append(
+            f"{architecture} {share:.2%} of {millions:.0f} million ({tiny[architecture]:.1%} of the tiny one)"
+        )
     return "; ".join(texts)
 
 
@@ -143,7 +149,9 @@ def gradient_flow(trainer: Trainer) -> str:
                     assert parameter.grad is None, f"{architecture}: the frozen {name} has a gradient"
                 elif "lora_B" in name or step == 1:
                     grad = parameter.grad
-                    assert grad is not None and bool((grad != 0).any()), f"{architecture}: {name} in step {step + 1}"
+                    assert grad is not None and bool((grad != 0).any()), (
+                        f"{architecture}: {name} in step {step + 1}"
+                    )
                     count += 1
             optimizer.step()
     return f"{count} gradients seen, none missing, none zero"
