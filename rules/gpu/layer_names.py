@@ -215,7 +215,7 @@ def rename(site: Site, value: Value | None, family: str) -> Fix | None:
     ):
         return None
     text = ", ".join(f'"{name}"' for name in names)
-    opening, closing = {"List": "[]", "Tuple": "()", "Set": "{}"}[type(site.node).__name__]
+    opening, closing = {"List": ("[", "]"), "Tuple": ("(", ")"), "Set": ("{", "}")}[type(site.node).__name__]
     return edits.unsafe(f"name the layers of {family}", edits.replace(site.node, f"{opening}{text}{closing}"))
 
 

@@ -66,7 +66,7 @@ class DeviceMismatch(Rule):
             cpu, other = event.target, event.value
             if not cpu.device or cpu.device.kinds != {"cpu"}:
                 cpu, other = other, cpu
-            if cpu.source == "batch" or (cpu.site is not None and cpu.site.node in attributes):
+            if cpu.source in {"batch", "parameter"} or (cpu.site is not None and cpu.site.node in attributes):
                 continue
             if any(cell in own for tensor in (cpu, other) for cell, _ in tensor.weights):
                 continue
@@ -183,8 +183,8 @@ class BatchNotMoved(Rule):
 
 
 def outermost(event: Event) -> bool:
-    """Whether a call of a module is not made inside another module's forward."""
-    return True
+    """Whether a call of a module is not made inside another module's method."""
+    return not event.inside
 
 
 def on_cpu(value: Value) -> bool:
@@ -312,7 +312,7 @@ class InputDtypeNotMatched(Rule):
             model = event.target
             if event.site.node in seen or not isinstance(model, Mod) or model.parent is not None:
                 continue
-            if event.autocast is not False or not model.loaded:
+            if event.autocast is not False or not model.loaded or event.inside or model.holders:
                 continue
             cast = last_cast(modules, event)
             if cast is None or cast.value not in FLOATS:

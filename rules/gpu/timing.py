@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.values import Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .tensors import visible
@@ -105,7 +106,7 @@ def training(between: list[Event]) -> bool:
 
 def wait_before(event: Event) -> Fix | None:
     """Synchronise on the line before the second reading."""
-    site = event.value.site
+    site: Site = event.value.site
     edits = site.file.get(Edits)
     statement = edits.statement(site.node) if edits is not None else None
     if edits is None or statement is None:

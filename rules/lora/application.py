@@ -391,7 +391,7 @@ class LateBoundForward(Rule):
         """The closures of one loop."""
         statements = list(own_nodes(loop.body))
         bound = bound_names(loop, statements)
-        local = {
+        local: dict[str, Function] = {
             node.name: node for node in statements if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         if leaves(loop):

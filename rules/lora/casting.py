@@ -23,7 +23,7 @@ def is_adapters(adapters: Adapters, cells: tuple[Cell, ...]) -> bool:
         cell in adapters.paired
         and (cell in injection.cells or any(held_by(cell, own) for own in injection.cells))
         for cell in cells
-        for injection in adapters.injections
+        for injection in adapters.everywhere
     )
 
 
@@ -96,7 +96,7 @@ def origin(adapters: Adapters, cells: tuple[Cell, ...]) -> list[Related]:
     )
     for event in adapters.modules.all("cast"):
         if event.value == "float16" and any(
-            event.target is injection.model for injection in adapters.injections
+            event.target is injection.model for injection in adapters.everywhere
         ):
             related.append(Related(adapters.place(event.site), "the model becomes FP16 here"))
             break

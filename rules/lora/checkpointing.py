@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Modules
 from qalint.analysis.modules.adapters import held_by
-from qalint.analysis.modules.values import Cell, Mod, Tensor
+from qalint.analysis.modules.values import Cell, Mod, Site, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -81,15 +81,14 @@ class CheckpointingCutsGradients(Rule):
                 modules.place(event.site),
                 "reentrant checkpointing in a frozen model: its input requires no gradients, so what is trained inside gets none",
                 related=[Related(modules.place(freeze.site), "the model is frozen here")],
-                fix=not_reentrant(modules, event.site.node, event),
+                fix=not_reentrant(event.site),
                 help="pass use_reentrant=False",
             )
 
 
-def not_reentrant(modules: Modules, node: ast.AST, event: object) -> Fix | None:
+def not_reentrant(site: Site) -> Fix | None:
     """Add or change `use_reentrant`."""
-    site = getattr(event, "site", None)
-    edits = site.file.get(Edits) if site is not None else None
+    edits, node = site.file.get(Edits), site.node
     if edits is None or not isinstance(node, ast.Call):
         return None
     for keyword in node.keywords:

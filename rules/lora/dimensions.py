@@ -11,6 +11,40 @@ from qalint.analysis.modules.families import BY_NAME
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
+TAKES = frozenset(
+    [
+        "in_features",
+        "in_dim",
+        "in_f",
+        "in_feat",
+        "in_size",
+        "in_ch",
+        "fan_in",
+        "n_in",
+        "d_in",
+        "nin",
+        "nx",
+        "input_dim",
+        "input_size",
+    ]
+)
+GIVES = frozenset(
+    [
+        "out_features",
+        "out_dim",
+        "out_f",
+        "out_feat",
+        "out_size",
+        "out_ch",
+        "fan_out",
+        "n_out",
+        "d_out",
+        "nout",
+        "nf",
+        "output_dim",
+        "output_size",
+    ]
+)
 SQUARE = frozenset({"q_proj", "o_proj"})
 GPT2_ONLY = frozenset({"c_attn"})
 STORED = {"Conv1D": "(in, out)", "Linear": "(out, in)"}
@@ -69,32 +103,61 @@ class SwappedConv1dDimensions(Rule):
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of matrices whose outer dimensions are a layer's, the wrong way round."""
         seen: set[ast.AST] = set()
+        sized: set[ast.AST] = set()
         for event in modules.all("pair"):
             takes, gives = event.info["in"], event.info["out"]
+            sized |= {
+                d.site.node for value in (takes, gives) if value for d in each(value) if isinstance(d, Dim)
+            }
             wrong = swapped(takes, gives)
-            if not wrong:
+            if not wrong or wrong[0].site.node in seen:
                 continue
             names = names_tested(event)
             if names and names <= SQUARE:
                 continue
-            dim = wrong[0]
-            if dim.site.node in seen:
-                continue
-            seen.add(dim.site.node)
-            related = [Related(modules.place(event.site), "an adapter of these dimensions is applied here")]
-            related += [
-                Related(modules.place(other.site), "the other dimension is read here")
-                for other in wrong[1:]
-                if other.site.node is not dim.site.node
-            ]
-            yield self.finding(
-                modules.place(dim.site),
-                f"`{ast.unparse(dim.site.node)}` of a {dim.kind} is read as "
-                f"{'(out, in)' if dim.kind == 'Conv1D' else '(in, out)'}, but {dim.kind} stores {STORED[dim.kind]}",
-                related=related,
-                fix=swap(wrong),
-                help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
+            seen |= {dim.site.node for dim in wrong}
+            yield self.report(
+                modules,
+                wrong,
+                [Related(modules.place(event.site), "an adapter of these dimensions is applied here")],
             )
+        for event in modules.all("bound"):
+            # no adapter is seen to be made of it: the names say what the dimensions are taken for
+            dim = event.target
+            if dim.site.node in seen or dim.site.node in sized or dim.kind not in STORED:
+                continue
+            if (event.name in TAKES and dim.role == "out") or (event.name in GIVES and dim.role == "in"):
+                names = names_tested(event)
+                if names and names <= SQUARE:
+                    continue
+                others = [
+                    other.target
+                    for other in modules.all("bound")
+                    if other.target.layer is dim.layer
+                    and other.target.role in {"in", "out"} - {dim.role}
+                    and other.name in TAKES | GIVES
+                    and other.target.site.node not in seen
+                ]
+                wrong = [dim, *others[:1]]
+                seen |= {one.site.node for one in wrong}
+                yield self.report(modules, wrong, [])
+
+    def report(self, modules: Modules, wrong: list[Dim], related: list[Related]) -> Finding:
+        """One layer whose dimensions are swapped."""
+        dim = wrong[0]
+        related += [
+            Related(modules.place(other.site), "the other dimension is read here")
+            for other in wrong[1:]
+            if other.site.node is not dim.site.node
+        ]
+        return self.finding(
+            modules.place(dim.site),
+            f"`{ast.unparse(dim.site.node)}` of a {dim.kind} is read as "
+            f"{'(out, in)' if dim.kind == 'Conv1D' else '(in, out)'}, but {dim.kind} stores {STORED[dim.kind]}",
+            related=related,
+            fix=swap(wrong),
+            help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
+        )
 
 
 def swapped(takes: Value | None, gives: Value | None) -> list[Dim]:

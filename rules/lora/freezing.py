@@ -238,12 +238,14 @@ class FreezeAfterInjection(Rule):
                 ):
                     continue
                 site = outer(event, injection.model)
+                inside = [Related(adapters.place(event.site), "the parameters are frozen here")]
                 yield self.finding(
-                    adapters.place(event.site),
+                    adapters.place(site),
                     f"all parameters of `{injection.name}` are frozen after its adapters were injected: the adapters are frozen too",
                     related=[
                         Related(adapters.place(injection.site), "the adapters are injected here"),
                         Related(adapters.place(confirming.site), "training goes on from here"),
+                        *(inside if site.node is not event.site.node else []),
                     ],
                     fix=move(site, injection.site),
                     confidence=Confidence.HIGH,

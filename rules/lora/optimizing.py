@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules, compatible
 from qalint.analysis.modules.adapters import outer
-from qalint.analysis.modules.values import Cell, Mod, Params, Seq, Value
+from qalint.analysis.modules.values import Cell, Mod, Params, Seq, Site, Value
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .freezing import unconditional
@@ -79,22 +79,23 @@ class OptimizerBeforeInjection(Rule):
                     for other in adapters.modules.all("group", "escape")
                 ):
                     continue
+                site = outer(event, injection.model)
                 yield self.finding(
-                    adapters.place(event.site),
+                    adapters.place(site),
                     f"the optimizer is built before `{injection.name}` gets its adapters: it never moves them",
                     related=[Related(adapters.place(injection.site), "the adapters are injected here")],
-                    fix=move(event, injection),
+                    fix=move(site, injection),
                     help="build the optimizer after the injection",
                 )
 
 
-def move(event: Event, injection: Injection) -> Fix | None:
+def move(built: Site, injection: Injection) -> Fix | None:
     """Move the optimizer's statement after the injection."""
     site = injection.site
-    edits = event.site.file.get(Edits)
-    if edits is None or site.file is not event.site.file:
+    edits = built.file.get(Edits)
+    if edits is None or site.file is not built.file:
         return None
-    statement, target = edits.statement(event.site.node), edits.statement(site.node)
+    statement, target = edits.statement(built.node), edits.statement(site.node)
     if not isinstance(statement, ast.Assign) or target is None:
         return None
     one, two = edits.seat(statement), edits.seat(target)

@@ -66,7 +66,7 @@ class AdapterNotFp32(Rule):
         """Adapters' matrices that are FP16 in the end, by their own making."""
         seen: set[ast.AST] = set()
         run = adapters.run
-        for injection in adapters.injections:
+        for injection in adapters.everywhere:
             event = trained(adapters, injection)
             if event is None:
                 continue

@@ -104,7 +104,9 @@ def meets(event: Event) -> bool:
         return False
     sizes = {"in_features", "out_features", "shape", "nf", "nx"}
     if any(
-        isinstance(node, ast.Attribute) and node.attr in sizes for guard in event.guards for node in ast.walk(guard.node)
+        isinstance(node, ast.Attribute) and node.attr in sizes
+        for guard in event.guards
+        for node in ast.walk(guard.node)
     ):
         return False
     about = [test for test in types if test.module.root is event.target.root]

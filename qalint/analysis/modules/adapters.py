@@ -52,7 +52,7 @@ class Injection:
 
 
 def outer(event: Event, model: Mod) -> Site:
-    """Where `event` stands in the function in which `model` came to be: itself, or the call that led to it."""
+    """Where `event` stands in the function in which `model` came to be, or the call there that led to it."""
     depth = 0
     for one, other in zip(event.stack, model.stack, strict=False):
         if one.node is not other.node:
@@ -75,20 +75,34 @@ class Adapters:
             if rank is None or rank2 is None or rank.term == rank2.term:
                 self.paired |= {event.target, event.value}
         self.injections: list[Injection] = []
+        self.built: list[Injection] = []
+        """Adapters that the program's own models are built with."""
         table: dict[tuple[int, int], Injection] = {}
         for event in modules.all("attach"):
-            if event.how == "init" or not isinstance(event.target, Mod):
+            if not isinstance(event.target, Mod) or not self.counts(event):
                 continue
             root = event.target.root
             cells = self.adapter_cells(event)
             if cells is None:
                 continue
-            key = (event.program, id(root))
+            key = (event.program, id(root) if event.how != "init" else -id(root))
             if key not in table:
                 table[key] = Injection(root, event.program)
-                self.injections.append(table[key])
+                (self.built if event.how == "init" else self.injections).append(table[key])
             table[key].events.append(event)
             table[key].cells |= cells
+
+    def counts(self, event: Event) -> bool:
+        """Whether an attachment can bring an adapter: those inside the adapter's own class do not."""
+        if event.how != "init":
+            return True
+        value = event.value
+        return isinstance(value, Mod) and value.cls is not None and bool(own_cells(value) & self.paired)
+
+    @property
+    def everywhere(self) -> list[Injection]:
+        """Adapters that are injected and adapters that models are built with."""
+        return [*self.injections, *self.built]
 
     @classmethod
     def of(cls, file: File) -> Self | None:
@@ -186,6 +200,8 @@ def own_cells(value: Mod | Param) -> set[Cell]:
             continue
         if isinstance(cell, Mod) and cell.parent is not None:
             continue
+        if cell is not value and elsewhere(cell, value):
+            continue
         found.add(cell)
         queue.extend(cell.attrs.values())
         if isinstance(cell, Mod):
@@ -193,19 +209,26 @@ def own_cells(value: Mod | Param) -> set[Cell]:
     return found
 
 
+def elsewhere(cell: Cell, value: Cell) -> bool:
+    """Whether `cell` was a part of something before `value` was made."""
+    if isinstance(cell, Mod) and cell.parent is not None:
+        return True
+    return cell.time < value.time and any(time < value.time for _, time in cell.holders)
+
+
 def wraps(value: Mod, model: Mod) -> bool:
     """Whether a module holds a part of `model` and parameters of its own."""
     parts = [cell for cell in value.attrs.values() if isinstance(cell, Mod | Param)]
     inside = [
-        cell for cell in parts if isinstance(cell, Mod) and cell.parent is not None and cell.root is model
+        cell for cell in parts if isinstance(cell, Mod) and elsewhere(cell, value) and cell.root is model
     ]
-    own = [cell for cell in parts if not (isinstance(cell, Mod) and cell.parent is not None)]
-    return (bool(inside) and any(isinstance(cell, Param) and cell.tensor_of is None for cell in own)) or (
-        bool(inside)
-        and sum(
-            isinstance(cell, Mod) and cell.kind in {"Linear", "ParameterList", "ModuleList"} for cell in own
-        )
-        > 0
+    if not inside:
+        return False
+    own = [cell for cell in parts if not elsewhere(cell, value)]
+    return any(
+        (isinstance(cell, Param) and cell.tensor_of is None)
+        or (isinstance(cell, Mod) and cell.kind in {"Linear", "ParameterList", "ModuleList", "Sequential"})
+        for cell in own
     )
 
 

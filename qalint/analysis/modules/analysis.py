@@ -65,7 +65,29 @@ class Modules:
                 run.module(file)
         except (Stop, RecursionError):
             self._cut(file.tree.body[0] if file.tree.body else file.tree)
+        self._forwards()
         self._entries(run.modules.get(id(file)))
+        self._forwards()
+
+    def _forwards(self) -> None:
+        """Run the forward of modules that were made and that nobody was seen to call."""
+        run = self.run
+        run.quiet += 1
+        for event in [event for event in run.events if event.kind == "load"]:
+            module = event.target
+            forward = module.cls.find("forward") if module.cls is not None else None
+            if isinstance(forward, Func) and forward.node not in run.called:
+                run.guards, run.steps = list(event.guards), 0
+                inputs: list[Value] = [
+                    Tensor(None, None, site=Site(forward.node, forward.scope.file), source="input")
+                ]
+                try:
+                    run.enter(forward.bind(module), inputs, {}, event.site)
+                except (Stop, RecursionError):
+                    self._cut(forward.node)
+                    run.quiet = 1
+                run.guards = []
+        run.quiet -= 1
 
     def _cut(self, node: ast.AST) -> None:
         """The budget of an entry is spent: the rest of it is not analysed."""

@@ -35,6 +35,10 @@ moved       a factory's result is moved at once: target Tensor, value the device
 attribute   a module's `device` or `dtype` is read: target Mod, name
 floor       a floor-divided factor scales an adapter: value Unknown
 read        a layer's dimensions are read: target Mod (the layer), name the attribute, value
+bound       a dimension of a layer gets a name: target Dim, name, value the target's node
+use         a plain tensor attribute is read: target Mod, value Tensor, name
+config      a peft configuration is made: target
+reflect     an attribute is read by a computed name: target Mod, value the name
 clock       two clock readings are subtracted: target first, value second Clock
 work        the device works (forward, backward, step): for clocks
 wait        the program waits for the device
@@ -56,7 +60,7 @@ class Event:
     """One thing that happens. What `target`, `value`, `name`, `how` and `flag` say depends on `kind`: see `KINDS`.
 
     `guards` are the tests on the way, `loops` the loops it is in, `stack` the calls that led here,
-    outermost first; `autocast` is True inside, False where none is in force, None unknown.
+    outermost first; `inside`: a method of a module is running; `autocast` is True inside, False where none is in force, None unknown.
     """
 
     __slots__ = (
@@ -68,6 +72,7 @@ class Event:
         "guards",
         "how",
         "info",
+        "inside",
         "kind",
         "loops",
         "name",
@@ -88,6 +93,7 @@ class Event:
         self.stack: tuple[Site, ...] = ()
         self.autocast: bool | None = False
         self.grad = True
+        self.inside = False
         self.program = 0
         self.target: Any = None
         self.value: Any = None

@@ -53,7 +53,23 @@ UNROLL = 8
 BUILTINS = frozenset(dir(builtins))
 PROVEN = frozenset({"factory", "moved", "batch", "input-derived", "output", "loss"})
 """Where a value that is surely a tensor can come from."""
-LATER = frozenset("clash promote forward backward step work wait clock discard moved use attribute checkpoint".split())
+LATER = frozenset(
+    [
+        "clash",
+        "promote",
+        "forward",
+        "backward",
+        "step",
+        "work",
+        "wait",
+        "clock",
+        "discard",
+        "moved",
+        "use",
+        "attribute",
+        "checkpoint",
+    ]
+)
 Resolve = Callable[["File", str, int], "File | None"]
 
 
@@ -152,6 +168,7 @@ class Interpreter:
         event.autocast = self.in_autocast()
         event.grad = not self.no_grad
         event.program = self.program
+        event.inside = any(isinstance(frame.function.receiver, Mod) for frame in self.frames)
         if not self.quiet or kind not in LATER:
             self.events.append(event)
         return event
@@ -203,6 +220,10 @@ class Interpreter:
         """An unknown of its own."""
         self.counter += 1
         return Unknown(f"{hint}@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}#{self.counter}")
+
+    def as_module(self, value: Value, site: Site) -> Mod | None:
+        """A value as a module: see `library.as_module`."""
+        return library.as_module(self, value, site)
 
     # --- programs ----------------------------------------------------------------------------
 
@@ -530,8 +551,8 @@ class Interpreter:
             op = "and" if isinstance(node.op, ast.And) else "or"
             parts: list[Cond] = []
             depth = len(self.guards)
-            for value in node.values:
-                part = self.cond(value, scope)
+            for operand in node.values:
+                part = self.cond(operand, scope)
                 parts.append(part)
                 known = self.truth(part)
                 if known is (op == "or"):
@@ -644,6 +665,9 @@ class Interpreter:
             if isinstance(value, Thing) and not value.name and not (isinstance(value, Mod) and value.parent):
                 value.name = target.id
             home.vars[target.id] = value
+            for option in each(value):
+                if isinstance(option, Dim) and option.index is not None:
+                    self.emit("bound", option.site, target=option, name=target.id, value=target)
         elif isinstance(target, ast.Attribute):
             base = self.ev(target.value, scope)
             if isinstance(value, Thing) and not value.name:

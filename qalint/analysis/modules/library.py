@@ -470,7 +470,12 @@ def set_attribute(
                 info={"old": old},
             )
         elif isinstance(option, Tensor):
-            if isinstance(old, Param) and old.tensor_of is None and not option.weights and option.source != "parameter":
+            if (
+                isinstance(old, Param)
+                and old.tensor_of is None
+                and not option.weights
+                and option.source != "parameter"
+            ):
                 run.emit(
                     "nonleaf",
                     site,
@@ -602,14 +607,16 @@ def extend(run: Interpreter, sequence: Seq, value: Value) -> None:
     if isinstance(sequence.attribute_of, Mod):
         for item_ in values:
             if isinstance(item_, Mod | Param):
+                site = sequence.site or item_.site
+                assert site is not None
                 run.emit(
                     "listed",
-                    sequence.site or item_.site,
+                    site,
                     target=sequence.attribute_of,
                     value=sequence,
                     args=[item_],
                     name="",
-                )  # type: ignore[arg-type]
+                )
 
 
 def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
@@ -645,7 +652,11 @@ def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
     if isinstance(base, Mod):
         if base.elements:
             found = None
-            if isinstance(index, Const) and isinstance(index.value, int) and -len(base.elements) <= index.value < len(base.elements):
+            if (
+                isinstance(index, Const)
+                and isinstance(index.value, int)
+                and -len(base.elements) <= index.value < len(base.elements)
+            ):
                 return base.elements[index.value]
             for value in base.elements[:6]:
                 found = join(found, value)
@@ -686,6 +697,14 @@ def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Si
             hold(run, base, value)
             return
         hold(run, base, value)
+        if (
+            isinstance(index, Const)
+            and isinstance(index.value, int)
+            and -len(base.elements) <= index.value < len(base.elements)
+        ):
+            base.elements[index.value] = value
+        elif base.elements:
+            base.elements.append(value)
         run.emit("attach", site, target=base, value=value, name="", how="item")
     elif isinstance(base, Bound) and base.name in {"_modules", "_parameters"} and isinstance(base.base, Mod):
         hold(run, base.base, value)
@@ -841,6 +860,12 @@ def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, 
             return run.enter(method_.bind(module), args, kwargs, site)
     operands = [t for t in (tensors.as_tensor(run, value) for value in everything) if t is not None]
     last = (module.qual or "").rsplit(".", 1)[-1]
+    if module.cls is None and operands:
+        here = run.device_of(module)
+        for operand in operands:
+            if tensors.differ(operand.device, here) and (module.qual or "").startswith("torch.nn."):
+                weight = Tensor(None, here, site=module.site, source="parameter", weights=((module, False),))
+                run.emit("clash", site, how="device", target=operand, value=weight, name="call")
     if last == "Linear" and operands and module.parent is None:
         return tensors.linear(run, module, operands[0], site)
     if last == "Conv1D" and operands and module.parent is None:

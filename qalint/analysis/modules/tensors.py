@@ -222,9 +222,11 @@ def pair(run: Interpreter, site: Site, first: Factor, second: Factor, *, product
 
 def linear(run: Interpreter, module: Mod, x: Tensor, site: Site) -> Tensor:
     """A call of a `Linear` that the program made."""
+    held = module.attrs.get("weight") or run.parts.get((id(module), "weight"))
+    cell = held if isinstance(held, Param) else module
     weight = Tensor(
-        run.dtype_of(module),
-        run.device_of(module),
+        run.dtype_of(cell),
+        run.device_of(cell),
         site=module.site,
         source="parameter",
         weights=((module, False),),
@@ -347,6 +349,11 @@ def _type_test(run: Interpreter, left: Value, right: Value, site: Site) -> Unkno
             inner = inner.base
             depth += 1
         if depth and isinstance(inner, Unknown):
+            asked = {name.lower() for name in strings_of(other)} | {
+                name.rsplit(".", 1)[-1].lower() for name in class_names(other)
+            }
+            if asked & {"conv1d", "linear"}:
+                inner = run.as_module(inner, site) or inner
             inner = run.refined.get(inner.term, inner)
         if depth and isinstance(inner, Mod):
             names = strings_of(other) | {name.rsplit(".", 1)[-1] for name in class_names(other)}

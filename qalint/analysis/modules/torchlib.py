@@ -91,6 +91,7 @@ LIKE = frozenset(
 )
 NEW = frozenset(["new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"])
 INTEGERS = frozenset(["randint", "arange", "randperm"])
+PLAIN: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "bool": bool, "abs": abs}
 TRANSPARENT = frozenset(["Dropout", "Identity", "Dropout1d", "Dropout2d", "AlphaDropout"])
 CLOCKS = frozenset(
     [
@@ -400,7 +401,12 @@ def clone(run: Interpreter, value: Value, site: Site, memo: dict[int, Value] | N
     if id(value) in memo:
         return memo[id(value)]
     if isinstance(value, Seq):
-        return Seq([clone(run, item, site, memo) for item in value.items], value.kind, open=value.open, site=value.site)
+        return Seq(
+            [clone(run, item, site, memo) for item in value.items],
+            value.kind,
+            open=value.open,
+            site=value.site,
+        )
     if isinstance(value, Param):
         twin = Param(value.site, run.tick())
         memo[id(value)] = twin
@@ -568,7 +574,9 @@ def torch_function(
     operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
     if operands:
         rank0 = all(operand.rank0 for operand in operands)
-        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0)
+        return Tensor(
+            operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0
+        )
     if last[:1].isupper() or "." in name[6:]:
         library.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
@@ -819,10 +827,7 @@ def builtin(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Va
             run.emit("wait", site, how="float")
         if isinstance(first, Const) and name in {"int", "float", "str", "bool", "abs"}:
             try:
-                return Const(
-                    {"int": int, "float": float, "str": str, "bool": bool, "abs": abs}[name](first.value),
-                    site,
-                )
+                return Const(PLAIN[name](first.value), site)
             except (TypeError, ValueError):
                 return run.fresh(name, site.node)
         if name in {"int", "float", "bool"} and isinstance(first, Unknown):

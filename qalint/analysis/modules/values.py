@@ -318,9 +318,14 @@ class Mod(Cell):
     @property
     def root(self) -> Mod:
         """The model that it is a part of, or itself."""
-        here = self
-        while here.parent is not None:
-            here = here.parent
+        here: Mod = self
+        for _ in range(24):
+            above = here.parent or next(
+                (holder for holder, _ in here.holders if isinstance(holder, Mod) and holder is not here), None
+            )
+            if above is None or above is self:
+                break
+            here = above
         return here
 
     @property
@@ -412,7 +417,7 @@ class Tensor(Value):
         dims: tuple[Value, ...] | None = None,
         fill: str | None = None,
         rank0: bool = False,
-        chain: tuple[Cell, ...] = (),
+        chain: tuple[Any, ...] = (),
         weights: tuple[tuple[Cell, bool], ...] = (),
     ) -> None:
         self.dtype = dtype
