@@ -379,6 +379,17 @@ class Base:
         if type(value) is Term and value.op == "ite":
             yes = self.dtype_name(world, value.args[1])
             return yes if yes == self.dtype_name(world, value.args[2]) else None
+        if type(value) is Term and value.op == "attr" and value.args[1] == "dtype":
+            base = value.args[0]
+            while True:
+                obj = self.object(world, base)
+                if isinstance(obj, Model):
+                    return obj.dtype
+                if type(base) is not Term or base.op not in ("attr", "item"):
+                    return None
+                if base.flow is not None and base.flow.dtype is not None:
+                    return base.flow.dtype
+                base = base.args[0]
         return None
 
     def device_name(self, world: World, value: Value) -> str | None:

@@ -396,12 +396,15 @@ class Calls(Expressions):
         keywords: dict[str, Value],
         node: ast.AST,
         wild: bool = False,
+        force: bool = False,
     ) -> Value:
         """Run a function of the project, or stand for it where it is cold, recursive or too deep."""
         body_node = fn.node
         program = self.program
         facts = fn.module.facts.get(body_node)
-        hot = isinstance(body_node, ast.Lambda) or program.hot(fn.module, body_node) or bool(fn.autos)
+        hot = (
+            force or isinstance(body_node, ast.Lambda) or program.hot(fn.module, body_node) or bool(fn.autos)
+        )
         if "generator" in fn.flags and "context" not in fn.flags:
             if hot:
                 self.entered.discard(body_node)

@@ -305,6 +305,8 @@ class Expressions(Base):
             if value is not None:
                 return value
         one, two = flow_of(left), flow_of(right)
+        if op is ast.MatMult:
+            self.product(world, [left, right], node)
         flow = self.combine(world, op, left, right, one, two, node)
         return term("bin", op.__name__, left, right, flow=flow)
 
@@ -339,9 +341,10 @@ class Expressions(Base):
                 assert mixed is not None
                 return mixed._replace(divided=True)
         flow = mix(one, two, (node, world.module))
-        if flow is not None and op is ast.Add and one is not None and two is not None and one != two:
-            flow = flow._replace(summed=True)
         return flow
+
+    def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
+        """A matrix product; see `modules`."""
 
     def scale_factor(self, world: World, value: Value) -> tuple[Value, bool] | None:
         """The scaler whose `get_scale()` a factor is, and whether inverted."""
@@ -690,6 +693,7 @@ class Expressions(Base):
         special = self.cells_comprehension(node, first, world)
         if special is not None:
             return special
+        first = self.drained(world, first, node)
         lazy = isinstance(node, ast.GeneratorExp)
         is_dict = isinstance(node, ast.DictComp)
         frame = Frame(world.module, world.frame)
@@ -743,6 +747,16 @@ class Expressions(Base):
         finally:
             world.frame = saved
 
+    def drained(self, world: World, source: Value, node: ast.AST) -> Value:
+        """A source of iteration whose one-shot iterators are used up, once, by it."""
+        value = self.as_ref(world, source)
+        if type(value) is Ref and isinstance(world.heap.get(value.oid), Iter):
+            cells = self.cells_of(world, value, node)
+            return source if cells is None else cells
+        if type(value) is Term and value.op in ("zip", "enumerate", "passed"):
+            return term(value.op, *(self.drained(world, part, node) for part in value.args))
+        return source
+
     def filters(self, tests: list[ast.expr], world: World) -> bool | None:
         """Whether all conditions hold; None where that is not known."""
         result: bool | None = True
@@ -756,14 +770,16 @@ class Expressions(Base):
 
     def cells_comprehension(self, node: Any, source: Value, world: World) -> Value | None:
         """`[p for p in model.parameters() if p.requires_grad]` and its kin: parameters stay parameters."""
+        if len(node.generators) == 2 and isinstance(node, ast.ListComp):
+            return self._nested_cells(node, source, world)
         if len(node.generators) != 1 or isinstance(node, ast.DictComp):
+            return None
+        if not isinstance(node.elt, ast.Name) or not self._binds(node.generators[0].target, node.elt.id):
             return None
         cells = self.cells_of(world, source, node, consume=not isinstance(node, ast.GeneratorExp))
         if cells is None:
             return None
         generator: ast.comprehension = node.generators[0]
-        if not isinstance(node.elt, ast.Name) or not self._binds(generator.target, node.elt.id):
-            return None
         filtered = cells.filtered
         for test in generator.ifs:
             if isinstance(test, ast.Attribute) and test.attr == "requires_grad":
@@ -775,6 +791,32 @@ class Expressions(Base):
             keep = source if isinstance(self.object(world, source), Iter) else NONE
             return world.put(self.oid(world, "iterator", node), Iter(node, world.module, result, keep))
         return result
+
+    def _nested_cells(self, node: ast.ListComp, source: Value, world: World) -> Value | None:
+        """`[p for module in modules for p in module.parameters()]` over modules that are known."""
+        outer, inner = node.generators
+        items = self.known_items(world, source)
+        if items is None or not 0 < len(items) <= UNROLL or outer.ifs or inner.ifs:
+            return None
+        if not isinstance(node.elt, ast.Name) or not self._binds(inner.target, node.elt.id):
+            return None
+        roots: frozenset[Any] = NOTHING
+        frame = Frame(world.module, world.frame)
+        oid = self.oid(world, "comp", node)
+        world.put(oid, frame)
+        saved, world.frame = world.frame, oid
+        unroll = self.unroll
+        try:
+            for index, item in enumerate(items):
+                self.unroll = (*unroll, index)
+                self.assign(outer.target, item, world)
+                cells = self.cells_of(world, self.evaluate(inner.iter, world), node)
+                if cells is None or cells.wide or cells.filtered is not None:
+                    return None
+                roots |= cells.roots
+        finally:
+            world.frame, self.unroll = saved, unroll
+        return Cells(roots)
 
     @staticmethod
     def _binds(target: ast.expr, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .base import ROUNDS, Dead, Multi, Out, Split
 from .modules import Modules
-from .objects import DictObj, Frame, Instance, Iter, ListObj, Model, Scaler
+from .objects import DictObj, Frame, Instance, ListObj, Model, Scaler
 from .paths import HARD, World
 from .slicing import Facts, dotted
 from .values import (
@@ -134,13 +134,17 @@ class Machine(Modules):
         name = function.attr if type(function) is ast.Attribute else getattr(function, "id", "")
         if name in MUTATORS or name in EXITS:
             return False
+        facts = world.module.facts.get(node)
+        if facts is not None and facts.consumes:
+            return False
         return not self.program.hot(world.module, node)
 
     def cold(self, node: ast.stmt, world: World) -> Facts | None:
         """The facts of a statement that holds nothing of the protocol, else None."""
         if self.program.hot(world.module, node):
             return None
-        return world.module.facts.get(node)
+        facts: Facts | None = world.module.facts.get(node)
+        return facts
 
     def blur(self, node: ast.AST, facts: Facts, world: World) -> None:
         """A cold statement was not run: what it binds is unknown now."""
@@ -358,8 +362,7 @@ class Machine(Modules):
         def action(machine: Machine, statement: Any, world: World) -> None:
             source = machine.evaluate(statement.iter, world)
             source = machine.decide(world, source) if type(source) is Term and source.op == "ite" else source
-            if isinstance(machine.object(world, source), Iter):
-                source = machine.cells_of(world, source, statement.iter)
+            source = machine.drained(world, source, statement.iter)
             items = machine.known_items(world, source)
             if items is None:
                 items = machine.zipped(world, source)
@@ -406,9 +409,11 @@ class Machine(Modules):
             try:
                 for each in current:
                     each.memo = {}
-                current = self.each(
-                    node, current, lambda machine, n, w, item=item: machine.assign(n.target, item, w)
-                )
+
+                def bind(machine: Machine, statement: Any, world: World, item: Value = item) -> None:
+                    machine.assign(statement.target, item, world)
+
+                current = self.each(node, current, bind)
                 current = self.block(node.body, current, inner)
             finally:
                 self.unroll = unroll

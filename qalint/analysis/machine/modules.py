@@ -60,12 +60,21 @@ class Modules(Protocol):
             elif obj is not None and obj.kind == "dict":
                 todo += obj.items.values()  # type: ignore[attr-defined]
 
+    def leaves(self, world: World, ref: Ref) -> list[tuple[Ref, Model]]:
+        """The modules below one that have none below them."""
+        found = []
+        for each, obj in self.tree(world, ref):
+            below = [other for other, _ in self.tree(world, each) if other != each]
+            if not below:
+                found.append((each, obj))
+        return found
+
     def as_module(self, world: World, value: Value, node: ast.AST, name: str = "") -> Ref | None:
         """The module that a value is; an unknown that is used as one becomes one."""
         value = self.as_ref(world, value)
         if type(value) is Ref:
             return value if isinstance(world.heap.get(value.oid), Model) else None
-        if type(value) is not Term:
+        if type(value) is not Term or value.op == "copy":
             return None
         ref = self.refine(world, value, "module", node, name)
         if ref is None or not isinstance(world.heap.get(ref.oid), Model):
@@ -215,14 +224,17 @@ class Modules(Protocol):
         if isinstance(obj.cls, Lib) and obj.cls.name.rpartition(".")[2].endswith("Loss"):
             self.tell(world, Forward, node, things=(ref,), loss=True)
             made = flow if flow is not None else Flow(wide=True, grad=world.grad)
+            if obj.attrs.get("reduction") == Const("sum"):
+                made = made._replace(summed=True)
             return self.fresh(world, node, made)
         self.tell(world, Forward, node, things=(ref,), loss=False, inputs=self.inputs(world, values))
         self.forward_faults(world, ref, obj, values, node)
         result: Value = None
+        half = self.precision(world)[0] == "none" and self.halves(world, ref, values)
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
-            if type(method) is Fn and (self.program.hot(method.module, method.node) or method.autos):
-                result = self.enter(world, method, [ref, *args], keywords, node, wild)
+            if type(method) is Fn and (half or self.program.hot(method.module, method.node) or method.autos):
+                result = self.enter(world, method, [ref, *args], keywords, node, wild, force=half)
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
         if inner is not None and inner.precision:
@@ -248,6 +260,48 @@ class Modules(Protocol):
                 )
             )
         return self.fresh(world, node, total)
+
+    def halves(self, world: World, ref: Ref, values: list[Value]) -> bool:
+        """Whether FP16 is in play: in an input, or in a part of the module."""
+        if any(getattr(flow_of(value), "dtype", None) == "float16" for value in values):
+            return True
+        return any(obj.dtype == "float16" for _, obj in self.tree(world, ref))
+
+    def operand(self, world: World, value: Value) -> tuple[str | None, Model | None]:
+        """The dtype of a factor, and the parameter it is, if it is one."""
+        flow = flow_of(value)
+        if flow is not None and flow.dtype is not None:
+            return flow.dtype, None
+        while type(value) is Term and (
+            (value.op == "attr" and value.args[1] in ("T", "mT", "H", "data")) or value.op == "transposed"
+        ):
+            value = value.args[0]
+        obj = self.object(world, value)
+        if isinstance(obj, Model) and isinstance(obj.cls, Lib) and obj.cls.name == "torch.nn.Parameter":
+            return obj.dtype, obj
+        return None, None
+
+    def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
+        """A matrix product: its factors must agree in dtype where no autocast is on."""
+        if self.precision(world)[0] != "none":
+            return
+        (one, first), (two, second) = self.operand(world, factors[0]), self.operand(world, factors[1])
+        if {one, two} != {"float16", "float32"}:
+            return
+        parameter = first or second
+        kind = "dtype-mismatch" if parameter is None else "mixed-dtype-layer"
+        event = self.tell(world, Forward, node, loss=False, mismatch=True)
+        made = None if parameter is None or parameter.node is None else (parameter.node, parameter.module)
+        self.fault(
+            world,
+            kind,
+            event,
+            event,
+            [(made, "the parameter is made here, in float32")],
+            {"parameters": parameter.name if parameter is not None else ""},
+            "",
+            {"parameter": made},
+        )
 
     def inputs(self, world: World, values: list[Value]) -> str:
         """The dtypes of tensor arguments, as far as they are known."""
@@ -293,13 +347,14 @@ class Modules(Protocol):
                     continue
                 if model.trainable is None and o.cells.filtered is not None:
                     continue
-                self._half_fault(world, model, o, event, place, names, scaler)
+                self._half_fault(world, model, obj, o, event, place, names, scaler)
                 return
 
     def _half_fault(
         self,
         world: World,
         model: Model,
+        top: Model,
         o: Optimizer,
         event: Event,
         place: Place,
@@ -310,8 +365,9 @@ class Modules(Protocol):
         assert cast is not None
         made = None if o.node is None or o.assumed else (o.node, o.module)
         late_optimizer = made is not None and model.clock.get("cast", 0) > o.born
-        injected = model.injected
-        late_injection = bool(injected) and model.clock.get("cast", 0) > model.clock.get("inject", 0)
+        injected = top.injected or model.injected
+        since_injection = max(model.clock.get("inject", 0), top.clock.get("inject", 0))
+        late_injection = bool(injected) and model.clock.get("cast", 0) > since_injection
         if late_optimizer or late_injection:
             kind = "late-half-cast"
             since = (
@@ -332,7 +388,7 @@ class Modules(Protocol):
             self.event_at(world, Cast, cast, dtype="float16"),
             event,
             steps,
-            {**names, "model": model.name},
+            {**names, "model": top.name or model.name},
             "scaler" if scaler is not None else "plain",
             {"cast": cast, "optimizer": made, "step": place},
         )
@@ -344,23 +400,21 @@ def cells_partial(cells: Cells) -> bool:
 
 
 MODULE_USES = frozenset(
-    [
+    (
         "parameters",
         "named_parameters",
         "train",
+        "train/1",
         "eval",
         "state_dict",
+        "load_state_dict/1",
         "named_modules",
         "modules",
-        "requires_grad_",
-        "half",
-        "load_state_dict/1",
-        "train/1",
-        "zero_grad",
-        "bfloat16",
-        "named_children",
         "children",
-    ]
+        "named_children",
+        "requires_grad_/1",
+        "zero_grad",
+    )
 )
 
 __all__ = ["FALSE", "Bound", "Instance", "Modules"]

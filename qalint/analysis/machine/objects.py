@@ -132,7 +132,7 @@ class Model(Instance):
 
     def typestate(self) -> Any:
         if (
-            self.dtype is None
+            self.dtype in (None, "float32")
             and self.trainable in (None, True)
             and not self.injected
             and not self.extra
@@ -140,7 +140,7 @@ class Model(Instance):
         ):
             return None
         return (
-            self.dtype,
+            "float32" if self.dtype is None else self.dtype,
             self.trainable is False,
             bool(self.injected),
             tuple(sorted((key, str(value)) for key, value in self.extra.items())),

@@ -19,7 +19,7 @@ from .interpreter import Machine
 from .objects import Frame, Scaler
 from .paths import World
 from .slicing import Module, Program
-from .story import Counts, OptimizerStep, ScalerStep
+from .story import Backward, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
 from .values import Cls, Const, Fn, Lazy, Lib, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
@@ -419,10 +419,9 @@ def forget_states(machine: Machine, world: World) -> None:
 def finish(machine: Machine) -> None:
     """What only the whole program tells."""
     story = machine.story
-    if not story.has_scaler and not any(event.kind == "framework" for event in story.events):
+    framework = any(event.kind == "framework" for event in story.events)
+    if not story.has_scaler and not framework:
         for world, optimizer, event, at, place, context in machine.missing_scaler:
-            from .story import Backward
-
             machine.fault(
                 world,
                 "missing-grad-scaler",
@@ -431,13 +430,70 @@ def finish(machine: Machine) -> None:
                 [(context, "the loss is computed in float16 here"), (place, "the step follows")],
                 machine.names_of(world, None, optimizer),
                 "",
-                {
-                    "backward": at,
-                    "step": place,
-                    "with": context,
-                    "optimizer": machine._made(world, optimizer),
-                },
+                {"backward": at, "step": place, "with": context},
             )
+    steps = [event for event in story.find(ScalerStep) if event.scaler and event.scaler.facts["enabled"]]
+    if not steps or framework:
+        return
+    called = {name for module in machine.program.modules.values() for name in module.top.calls}
+    for module in machine.program.modules.values():
+        for facts in module.facts.values():
+            called |= facts.calls
+    world = World()
+    first = steps[0]
+    names = {
+        "scaler": first.scaler.name if first.scaler else "",
+        "optimizer": first.optimizer.name if first.optimizer else "",
+    }
+    if not any(name.startswith(("clip_grad", "clip_")) for name in called):
+        machine.fault(world, "missing-gradient-clipping", first, first, [], names, "", {})
+    if called.isdisjoint(LOOKS):
+        backward = next((event for event in story.find(Backward) if event.scaler == first.scaler), None)
+        if backward is not None:
+            machine.fault(world, "unchecked-loss", backward, first, [], names, "", {})
+    restored = {event.what["of"] for event in story.find(Load)}
+    if "optimizer" in restored and "scaler" not in restored:
+        kept = any(
+            event.what.get("name") == "state_dict" and event.what.get("of") == "scaler"
+            for event in story.find(LibraryCall)
+        )
+        for save in story.find(Save):
+            if not kept and "optimizer" in save.what["of"] and not {"scaler", "?"} & set(save.what["of"]):
+                machine.fault(
+                    world,
+                    "scaler-not-checkpointed",
+                    save,
+                    first,
+                    [(scaler_place(first), "the scaler")],
+                    names,
+                    "",
+                    {"save": None},
+                )
 
+
+def scaler_place(event: ScalerStep) -> Any:
+    """Where the scaler of a step was made, as a place of the machine."""
+    return None
+
+
+LOOKS = frozenset(
+    (
+        "isfinite",
+        "isnan",
+        "isinf",
+        "item",
+        "print",
+        "log",
+        "log_metrics",
+        "add_scalar",
+        "info",
+        "set_postfix",
+        "detect_anomaly",
+        "append",
+        "tolist",
+        "float",
+        "write",
+    )
+)
 
 __all__ = ["Lib", "tell"]

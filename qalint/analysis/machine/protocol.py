@@ -188,6 +188,8 @@ class Protocol(Calls):
             return "no"
         if obj.cells.roots and flow.feeds and self.overlap(world, flow.feeds, obj.cells.roots):
             return "sure"
+        if obj.cells.roots and all(type(root) is Term and root.op == "copy" for root in obj.cells.roots):
+            return "no"
         if alone:
             return "sure"
         if obj.cells.wide or not obj.cells.roots or flow.wide or not flow.feeds:
@@ -370,6 +372,9 @@ class Protocol(Calls):
                     "unscale-before-backward",
                     {"unscale": suspicion["place"], "backward": place},
                 )
+                # The cycle is out of order: what follows from that is no fault of its own.
+                obj.grads, obj.fresh, obj.sure = "unknown", True, False
+                return
         if sure:
             pending.pop("update", None)
             pending.pop("zero", None)
@@ -420,6 +425,9 @@ class Protocol(Calls):
             obj.places["scale"] = flow.scaled_at
         if flow.mixed_at is not None:
             obj.places["mixed"] = flow.mixed_at
+        if obj.fresh and obj.places.get("last") == place:
+            obj.extra["again"] = True
+        obj.places["last"] = place
         obj.flow = flow if obj.flow is None or not obj.fresh else mix(obj.flow, flow)
         obj.backwards = obj.backwards + 1 if obj.fresh else 1
         obj.fresh = True
@@ -701,15 +709,20 @@ class Protocol(Calls):
             if covered and obj.cells.filtered is None:
                 continue
             holder = self.object(world, module)
-            if not isinstance(holder, Model) or holder.trainable is False:
+            if not isinstance(holder, Model) or holder.hidden or holder.assumed:
                 return
-            if holder.trainable is True or (
-                holder.made in ("constructor", "pretrained") and not holder.hidden
-            ):
-                extra = True
+            for own, part in self.leaves(world, self.as_ref(world, module)):
+                if part.trainable is False or any(self.below(world, own, kept) for kept in obj.cells.roots):
+                    continue
+                if part.trainable is True and part.made in ("constructor", "pretrained"):
+                    extra = True
         others = [o for r, o in self.optimizers(world) if r != ref]
         if extra and not others and obj.grads in ("scaled", "unscaled"):
             obj.pending.setdefault("beyond", {"event": event, "place": (event.node, world.module)})
+
+    def leaves(self, world: World, ref: Ref) -> list[tuple[Ref, Model]]:
+        """The modules below one that have none below them; see `modules`."""
+        raise NotImplementedError
 
     def grad_changed(self, world: World, cells: Cells, op: str, value: Value, node: ast.AST) -> None:
         """`p.grad *= factor` and its kin."""
@@ -796,6 +809,7 @@ class Protocol(Calls):
         obj.stale = None
         obj.flow = None
         obj.backwards = 0
+        obj.extra.pop("again", None)
 
     # -- step --
 
@@ -849,6 +863,7 @@ class Protocol(Calls):
             self._confirm(world, scaler, optimizer, event, place)
         self._created_in_loop(world, scaler, optimizer, event)
         self._after_step(world, optimizer, place, event)
+        world.edit(optimizer).extra["by"] = "scaler"
         s = world.edit(scaler)
         s.stages[optimizer.oid] = ("stepped", place)
         s.pending = None
@@ -965,6 +980,27 @@ class Protocol(Calls):
                 "",
                 {"backward": accumulated["place"], "step": accumulated["step"]},
             )
+        flow = o.flow
+        if (
+            o.extra.get("again")
+            and accumulated is None
+            and flow is not None
+            and o.sure
+            and not flow.divided
+            and not flow.summed
+            and flow.scaling in ("plain", "scaled")
+        ):
+            last = o.places["last"]
+            self.fault(
+                world,
+                "accumulated-loss-not-divided",
+                self.event_at(world, Backward, last),
+                event,
+                [(place, "the step uses the sum of several backwards")],
+                names,
+                "",
+                {"backward": last, "step": place},
+            )
         self.step_faults(world, scaler, optimizer, event, place)
 
     def step_faults(
@@ -1057,6 +1093,7 @@ class Protocol(Calls):
         obj.flow = None
         obj.backwards = 0
         obj.extra.pop("clipped", None)
+        obj.extra.pop("again", None)
 
     def optimizer_step(self, call: Call, optimizer: Ref) -> None:
         """`optimizer.step()`, past the scaler."""
@@ -1091,6 +1128,8 @@ class Protocol(Calls):
             stage = s.stages.get(optimizer.oid, ("ready", None))
             if stage[0] == "stepped" and not o.fresh:
                 self._bypass(world, scaler, optimizer, event, "twice", stage[1])
+            elif o.grads == "stepped" and not o.fresh and o.extra.get("by") == "scaler":
+                self._bypass(world, scaler, optimizer, event, "twice", o.stale)
             elif o.sure and o.fresh and o.grads == "scaled":
                 self._bypass(world, scaler, optimizer, event, "scaled", o.places.get("scale"))
             elif o.sure and o.fresh and o.grads == "unscaled" and stage[0] == "unscaled":
@@ -1104,7 +1143,9 @@ class Protocol(Calls):
             self._other_faults(world, optimizer, event, place)
         by = o.by
         self._after_step(world, optimizer, place, event)
-        world.edit(optimizer).by = by
+        changed = world.edit(optimizer)
+        changed.by = by
+        changed.extra.pop("by", None)
 
     def _other_faults(self, world: World, optimizer: Ref, event: Event, place: Place) -> None:
         o: Optimizer = world.get(optimizer)  # type: ignore[assignment]
@@ -1186,7 +1227,7 @@ class Protocol(Calls):
         """The parameters that a value stands for; a one-shot iterator is spent by it."""
         value = self.as_ref(world, value)
         kind = type(value)
-        if kind is Cells:
+        if isinstance(value, Cells):
             return value
         if kind is Tup:
             return self._cells_of_items(world, list(value.items), node)

@@ -180,6 +180,7 @@ class Facts:
 
     __slots__ = (
         "calls",
+        "consumes",
         "defines",
         "globals",
         "hot",
@@ -210,6 +211,8 @@ class Facts:
         self.loops = False
         self.defines = False
         self.size = 0
+        self.consumes = False
+        """Iterates over something inside an expression."""
         self.hot: bool | None = None
 
     def add(self, other: Facts) -> None:
@@ -227,6 +230,7 @@ class Facts:
                 self.paths[path] |= methods
             else:
                 self.paths[path] = set(methods)
+        self.consumes = self.consumes or other.consumes
         self.jumps = self.jumps or other.jumps
         self.yields = self.yields or other.yields
         self.loops = self.loops or other.loops
@@ -234,7 +238,8 @@ class Facts:
         self.size += other.size
 
 
-EMPTY = Facts()
+COMPREHENSIONS = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
+CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
 
 
 def dotted(node: ast.AST) -> str:
@@ -372,6 +377,8 @@ class Module:
             function = node.func  # type: ignore[attr-defined]
             if type(function) is ast.Name:
                 facts.calls.add(function.id)
+                if function.id in CONSUMERS:
+                    facts.consumes = True
                 if function.id in STRONG:
                     facts.strong = True
             elif type(function) is ast.Attribute:
@@ -422,6 +429,8 @@ class Module:
                 facts.stores.add(node.name)  # type: ignore[attr-defined]
             self._fields(node, facts)
             return
+        elif kind in COMPREHENSIONS:
+            facts.consumes = True
         elif kind is ast.Yield or kind is ast.YieldFrom:
             facts.yields = True
         elif isinstance(node, ast.match_case | ast.withitem):

@@ -492,4 +492,4 @@ def show(value: Value) -> str:
         return f"{show(args[1])} {args[0]} {show(args[2])}"
     if op in ("fresh", "join"):
         return str(args[0])
-    return op
+    return str(op)

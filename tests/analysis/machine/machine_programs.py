@@ -30,6 +30,8 @@ def faults_of(text: str, head: str = HEAD) -> list[str]:
     story = story_of(text, head)
     shown = []
     for fault in story.all_faults():
+        if fault.kind in ("missing-gradient-clipping", "unchecked-loss"):
+            continue  # Advice that is off by default.
         line = fault.file.source.line(fault.node.lineno).strip()  # type: ignore[attr-defined]
         kind = fault.kind + (f":{fault.variant}" if fault.variant else "")
         shown.append(f"{kind} @ {line}")

@@ -128,7 +128,7 @@ CORRECT = {
             for i, (x, y) in enumerate(loader):
                 ni = i + len(loader) * epoch
                 with autocast("cuda"):
-                    loss = F.mse_loss(model(x), y)
+                    loss = F.mse_loss(model(x), y) / accumulate
                 scaler.scale(loss).backward()
                 if ni - last >= accumulate:
                     scaler.unscale_(optimizer)

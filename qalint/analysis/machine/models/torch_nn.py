@@ -23,8 +23,14 @@ from ..values import (
     term,
     test_of,
 )
+from ..slicing import dotted
 from . import attribute, library, method
 
+EMPTY = tuple(
+    "ReLU GELU SiLU Dropout Flatten Unflatten Identity Tanh Sigmoid Softmax LogSoftmax LeakyReLU MaxPool AvgPool "
+    "Adaptive Upsample PixelShuffle ELU Hardswish Mish ZeroPad ReflectionPad AlphaDropout Softplus".split()
+)
+"""Modules of torch that have no parameters."""
 DTYPES = frozenset(["float16", "bfloat16", "float32", "float64", "half", "float", "double"])
 
 
@@ -40,6 +46,26 @@ def make_module(call: Call, made: str = "constructor", cls: Value = None) -> Ref
             type(inner) is Ref and world.heap[inner.oid].kind in ("list", "dict")
         ):
             obj.attrs[str(index)] = inner
+    obj.hidden = call.wild
+    reduction = call.arg(None, "reduction")
+    if reduction is not None:
+        obj.attrs["reduction"] = world.resolve(reduction)
+    if (
+        made == "constructor"
+        and not call.wild
+        and type(obj.cls) is Lib
+        and obj.cls.name.startswith("torch.nn.")
+    ):
+        below = [world.heap[value.oid] for value in obj.attrs.values() if type(value) is Ref]
+        if all(isinstance(each, Model) and each.dtype == "float32" for each in below):
+            obj.dtype = "float32"
+        if obj.cls.name.rpartition(".")[2].startswith(EMPTY):
+            obj.trainable = False
+        if obj.cls.name == "torch.nn.Parameter":
+            flow = flow_of(call.args[0]) if call.args else None
+            obj.dtype = None if flow is None else flow.dtype
+            if call.const(1, "requires_grad", True) is False:
+                obj.trainable = False
     dtype = call.arg(None, "dtype") or call.arg(None, "torch_dtype")
     if dtype is not None:
         name = call.machine.dtype_name(world, dtype)
@@ -57,6 +83,8 @@ def torch_nn(call: Call) -> Value | None:
     """`torch.nn.Linear(...)`; functions of `torch.nn.functional` and `.utils` mix their tensors."""
     name = call.callee.name
     last = name.rpartition(".")[2]
+    if last == "linear" and len(call.args) > 1:
+        call.machine.product(call.world, call.args[:2], call.node)
     if name.startswith("torch.nn.functional.") or name.startswith("torch.nn.init."):
         return tensors(call)
     if name.startswith("torch.nn.utils."):
@@ -75,6 +103,8 @@ def tensors(call: Call) -> Value:
         flow = mix(flow, flow_of(value), call.place)
     if flow is not None and not call.world.grad:
         flow = flow._replace(grad=False)
+    if flow is not None and call.const(None, "reduction", None) == "sum":
+        flow = flow._replace(summed=True)
     return call.fresh(flow)
 
 
@@ -221,7 +251,15 @@ def parameter_requires_grad(call: Call) -> Value:
     return call.receiver
 
 
-@method("element", "float", "half", "bfloat16", "to", "detach", "clone", "cpu", "cuda")
+@method("element", "detach", "clone")
+def parameter_copy(call: Call) -> Value:
+    """A copy of a parameter is another tensor."""
+    cells: Cells = call.receiver
+    copies = frozenset(term("copy", root) for root in cells.roots)
+    return cells._replace(roots=copies)
+
+
+@method("element", "float", "half", "bfloat16", "to", "cpu", "cuda")
 def parameter_cast(call: Call) -> Value:
     """`p.data.float()`: the dtype is remembered, for a store."""
     names = {"half": "float16", "float": "float32", "bfloat16": "bfloat16"}
@@ -412,7 +450,30 @@ def move_unknown(call: Call) -> Value:
                 return ref
         flow = Flow() if receiver.flow is None else receiver.flow
         return term("tensor", receiver, call.name, flow=flow._replace(dtype=call.name))
+    if receiver.flow is not None and receiver.flow.dtype is not None and not _only_device(call):
+        return term("tensor", receiver, "?", flow=receiver.flow._replace(dtype=None))
     return receiver
+
+
+def _only_device(call: Call) -> bool:
+    """Whether `.to(...)` names a device and no dtype that is not known."""
+    if call.name != "to":
+        return True
+    if call.wild or "dtype" in call.keywords or "other" in call.keywords:
+        return False
+    for value in call.args:
+        value = call.world.resolve(value)
+        if type(value) is Const or call.machine.device_name(call.world, value) is not None:
+            continue
+        if type(value) is Term and (
+            value.op == "device" or (value.op == "attr" and value.args[1] == "device")
+        ):
+            continue
+        node = call.arg_node(0)
+        if node is not None and "dtype" not in dotted(node):
+            continue
+        return False
+    return True
 
 
 @method("*", "train", "eval", "requires_grad_", "share_memory")
@@ -439,6 +500,26 @@ def detached(call: Call) -> Value:
 def tensor_method(call: Call) -> Value:
     """A tensor stays what it is."""
     flow = flow_of(call.receiver)
+    if call.name == "sum" and flow is not None:
+        flow = flow._replace(summed=True)
+    for value in call.args:
+        flow = mix(flow, flow_of(value), call.place)
+    return call.fresh(flow)
+
+
+@method("module", "t", "transpose")
+@method("*", "t", "transpose", "permute")
+def transposed(call: Call) -> Value:
+    """The same numbers."""
+    return term("transposed", call.receiver, flow=flow_of(call.receiver))
+
+
+@method("*", "matmul", "mm", "bmm")
+def matmul(call: Call) -> Value:
+    """`x.matmul(w)`."""
+    if call.args:
+        call.machine.product(call.world, [call.receiver, call.args[0]], call.node)
+    flow = flow_of(call.receiver)
     for value in call.args:
         flow = mix(flow, flow_of(value), call.place)
     return call.fresh(flow)
@@ -463,12 +544,14 @@ def torch_function(call: Call) -> Value | None:
     if machine.is_query(call.callee, call.values):
         return term("call", call.callee, *call.values)
     last = name.rpartition(".")[2]
+    if last in ("matmul", "mm", "bmm") and len(call.args) > 1:
+        machine.product(call.world, call.args[:2], call.node)
     if name == "torch.device":
         return term("device", *call.args) if call.args else call.fresh()
-    if last in ("randn", "rand", "zeros", "ones", "empty", "full", "tensor", "linspace"):
+    if last in ("randn", "rand", "zeros", "ones", "empty", "full", "tensor", "linspace", "eye"):
         dtype = call.arg(None, "dtype")
         known = machine.dtype_name(call.world, dtype) if dtype is not None else None
-        if dtype is None and last in ("randn", "rand") and not call.wild:
+        if dtype is None and last in ("randn", "rand", "zeros", "ones", "empty", "eye") and not call.wild:
             known = "float32"
         return call.fresh(Flow(dtype=known) if known is not None else None)
     if "lr_scheduler" in name:
