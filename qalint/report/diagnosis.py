@@ -113,8 +113,8 @@ def text(diagnosis: Diagnosis, report: Report) -> str:
 
 def markdown(diagnosis: Diagnosis) -> str:
     """The diagnosis as Markdown, for an issue or a pull request."""
-    from .paths import readable
     from .listing import escape_markdown
+    from .paths import readable
 
     out: list[str] = []
     for symptom in diagnosis.symptoms:

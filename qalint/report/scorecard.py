@@ -1,0 +1,157 @@
+"""The scorecard: verdicts, scores and findings of some files, and its JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..checklist import PRIORITIES
+from ..diagnostic import Diagnostic
+from .evidence import Facts
+from .frames import frames
+from .gather import Gathered, diagnostic_json, gather
+from .judge import judge
+from .listing import LABELS, by_section, counts, escape_markdown, explanation
+from .paths import readable
+from .scores import NAMES, Score, score_json, scores
+from .verdicts import ALL, FAIL, PERSON, UNKNOWN, Verdict, verdict_json
+
+SEVERITIES = ("critical", "high", "medium", "low")
+
+
+class Scorecard(NamedTuple):
+    """All that a report shows. `findings` are sorted by file and place, of every confidence."""
+
+    target: str
+    verdicts: list[Verdict]
+    scores: dict[str, Score]
+    findings: list[Diagnostic]
+    gathered: Gathered
+
+    def open_items(self) -> list[Verdict]:
+        """The items that ask for work, the most urgent first: failed, then unknown, then for a person."""
+        order = {FAIL: 0, UNKNOWN: 1, PERSON: 2}
+        wanted = [verdict for verdict in self.verdicts if verdict.verdict in order]
+        return sorted(
+            wanted,
+            key=lambda each: (
+                order[each.verdict or FAIL],
+                PRIORITIES.index(each.item.priority),
+                each.item.id,
+            ),
+        )
+
+    def failed(self) -> list[Verdict]:
+        """The failed items, in the order of the checklist's priorities."""
+        return [verdict for verdict in self.open_items() if verdict.verdict == FAIL]
+
+    def by_severity(self) -> list[Diagnostic]:
+        """The findings, the worst first."""
+        return sorted(self.findings, key=lambda each: (SEVERITIES.index(each.severity), each.sort_key()))
+
+    def is_advice(self, finding: Diagnostic) -> bool:
+        """Whether a finding comes from a rule that is off in `check`: advice that only reports give."""
+        rule = self.gathered.rule(finding.code)
+        return rule is not None and not rule.default
+
+
+def scorecard(paths: list[str]) -> Scorecard:
+    """The scorecard of the files under `paths`. Raises `gather.Problem`."""
+    gathered = gather(paths)
+    verdicts = judge(gathered)
+    found = scores(Facts(file) for file in gathered.files())
+    return Scorecard(gathered.target, verdicts, found, gathered.findings, gathered)
+
+
+def as_json(card: Scorecard) -> str:
+    """The JSON of the interface."""
+    data: dict[str, Any] = {
+        "target": card.target,
+        "sections": [
+            {"section": section, "title": title, "items": [verdict_json(verdict) for verdict in group]}
+            for section, title, group in by_section(card.verdicts)
+        ],
+        "scores": {name: score_json(score) for name, score in card.scores.items()},
+        "findings": [diagnostic_json(finding) for finding in card.findings],
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def summary(card: Scorecard) -> str:
+    """One sentence: how the items came out."""
+    tally = counts(card.verdicts)
+    words = {
+        "fail": "failed",
+        "unknown": "unknown",
+        "needs-person": "for a person to judge",
+        "pass": "passed",
+    }
+    words["not-applicable"] = "not applicable"
+    parts = [f"{tally[verdict]} {words[verdict]}" for verdict in ALL if tally[verdict]]
+    return f"{len(card.verdicts)} items: " + ", ".join(parts)
+
+
+def raises(score: Score, most: int = 3) -> list[str]:
+    """What would raise a score, with the points it could bring."""
+    return [
+        f"+{gain:.1f} {part.criterion.name}: {part.criterion.advice}"
+        + (f" ({part.evidence[0]})" if part.evidence else "")
+        for gain, part in score.to_gain()[:most]
+    ]
+
+
+def markdown(card: Scorecard) -> str:
+    """The scorecard as Markdown, for a pull request."""
+    out = [f"# QA scorecard: {escape_markdown(card.target)}", "", summary(card), ""]
+    out += ["| section | fail | unknown | ask | pass | n/a |", "|---|--:|--:|--:|--:|--:|"]
+    for section, title, group in by_section(card.verdicts):
+        tally = counts(group)
+        cells = " | ".join(str(tally[verdict] or "") for verdict in ALL)
+        out.append(f"| {section} {title} | {cells} |")
+    out.append("")
+    for name, score in card.scores.items():
+        value = "not scored" if score.value is None else f"**{score.value:.1f}** of 10"
+        out.append(f"{NAMES[name]}: {value}")
+        out += [""] + [f"- {escape_markdown(line)}" for line in raises(score)] + [""]
+    if failed := card.failed():
+        out += ["## What failed, in the order of priority", ""]
+        for verdict in failed:
+            item = verdict.item
+            out.append(f"- **{item.id}** ({item.priority}) {escape_markdown(item.text)}")
+            out += [f"  - {escape_markdown(line)}" for line in explanation(verdict)]
+        out.append("")
+    others = [verdict for verdict in card.open_items() if verdict.verdict != FAIL]
+    if others:
+        out += ["<details><summary>What could not be judged, or is for a person</summary>", ""]
+        for verdict in others:
+            item = verdict.item
+            out.append(f"- **{item.id}** {LABELS[verdict.verdict or UNKNOWN]}: {escape_markdown(item.text)}")
+            out += [f"  - {escape_markdown(line)}" for line in explanation(verdict, 1)]
+        out += ["", "</details>", ""]
+    report = card.gathered.report(card.findings, width=100)
+    for title, advice in (("Findings", False), ("Advice", True)):
+        chosen = [finding for finding in card.by_severity() if card.is_advice(finding) is advice]
+        if not chosen:
+            continue
+        out += [f"## {title}", ""]
+        for finding in chosen:
+            where = f"{readable(finding.filename)}:{finding.region.row}"
+            head = f"`{finding.code}` {escape_markdown(finding.message)}"
+            out += [f"<details><summary>{_html(head)}, {_html(where)}, {finding.severity}</summary>", ""]
+            out += [fenced(frames([finding], report, 100)), "", "</details>", ""]
+    return "\n".join(out)
+
+
+def _html(text: str) -> str:
+    """Markdown's code marks mean nothing in a summary; what is active in HTML is already escaped."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
+
+
+def fenced(lines: Iterable[str]) -> str:
+    """Lines in a fence that nothing in them can end."""
+    text = "\n".join(lines)
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
