@@ -33,18 +33,24 @@ class UnconditionalInstall(Rule):
     ## Example
 
     ```python
-    subprocess.run([sys.executable, "-m", "pip", "install", "transformers"], check=True)
-    import transformers
+    @app.cell
+    def _(subprocess, sys):
+        subprocess.run([sys.executable, "-m", "pip", "install", "transformers"], check=True)
+        import transformers
+        return (transformers,)
     ```
 
     ## Use instead
 
     ```python
-    try:
-        import transformers
-    except ImportError:
-        subprocess.run([sys.executable, "-m", "pip", "install", "transformers"], check=True)
-        import transformers
+    @app.cell
+    def _(subprocess, sys):
+        try:
+            import transformers
+        except ImportError:
+            subprocess.run([sys.executable, "-m", "pip", "install", "transformers"], check=True)
+            import transformers
+        return (transformers,)
     ```
 
     ## Fix safety
@@ -405,12 +411,25 @@ class UndeclaredDependency(Rule):
     `marimo edit --sandbox` and `uv run` read that block and make the environment before the first cell
     runs: no install code, no restart, the same versions for everybody.
 
+    ## Beyond the checklist
+
+    The checklist knows only installs at run time; a declared environment needs none.
+
     ## Example
 
     ```python
+    import subprocess
+    import sys
+
     import marimo
 
     app = marimo.App()
+
+
+    @app.cell
+    def _():
+        subprocess.run([sys.executable, "-m", "pip", "install", "peft"], check=True)
+        return
     ```
 
     ## Use instead
@@ -434,7 +453,6 @@ class UndeclaredDependency(Rule):
     ## References
 
     - [marimo: inlining dependencies](https://docs.marimo.io/guides/package_management/inlining_dependencies/)
-    - Beyond the checklist, which knows only installs at run time.
     """
 
     code = "QA1508"

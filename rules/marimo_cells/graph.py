@@ -117,6 +117,10 @@ class MultipleDefinitions(Rule):
     name. Loop variables (`for i in ...`), `fig, ax`, a second `import numpy as np` and
     `df = df.dropna()` in a later cell are the usual ones.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but without it the notebook does not run at all.
+
     ## Example
 
     ```python
@@ -155,7 +159,6 @@ class MultipleDefinitions(Rule):
 
     - `marimo check` MB002
     - [marimo: multiple definitions](https://docs.marimo.io/guides/understanding_errors/multiple_definitions/)
-    - Beyond the checklist: without it the notebook does not run at all.
     """
 
     code = "QA1313"
@@ -195,6 +198,10 @@ class CyclicCells(Rule):
 
     There is no order in which they could run; marimo runs none of them.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but without it the notebook does not run at all.
+
     ## Example
 
     ```python
@@ -233,7 +240,6 @@ class CyclicCells(Rule):
 
     - `marimo check` MB003
     - [marimo: cycles](https://docs.marimo.io/guides/understanding_errors/cycles/)
-    - Beyond the checklist: without it the notebook does not run at all.
     """
 
     code = "QA1314"
@@ -272,6 +278,10 @@ class SetupDependsOnCell(Rule):
 
     The setup cell runs before all others. marimo refuses it ("setup cell cannot have dependencies").
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but without it the notebook does not run at all.
+
     ## Example
 
     ```python
@@ -303,7 +313,6 @@ class SetupDependsOnCell(Rule):
 
     - `marimo check` MB004
     - [marimo: setup cell](https://docs.marimo.io/guides/understanding_errors/setup/)
-    - Beyond the checklist: without it the notebook does not run at all.
     """
 
     code = "QA1315"
@@ -341,6 +350,10 @@ class StarImport(Rule):
     (`Importing symbols with import * is not allowed in marimo`). It parses, so that nothing else
     complains.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but without it the cell does not run at all.
+
     ## Example
 
     ```python
@@ -367,7 +380,6 @@ class StarImport(Rule):
 
     - `marimo check` MB005
     - [marimo: import star](https://docs.marimo.io/guides/understanding_errors/import_star/)
-    - Beyond the checklist: without it the cell does not run at all.
     """
 
     code = "QA1316"
@@ -396,6 +408,10 @@ class UnparsableCell(Rule):
 
     marimo writes this form when a cell has a syntax error. Nothing in it runs.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but such a cell does not run.
+
     ## Example
 
     ```python
@@ -423,7 +439,6 @@ class UnparsableCell(Rule):
     ## References
 
     - `marimo check` MB001
-    - Beyond the checklist: such a cell does not run.
     """
 
     code = "QA1319"
@@ -455,18 +470,26 @@ class SelfImport(Rule):
     Python looks in the notebook's own folder first, and finds the notebook instead of the package:
     `requests.py` never gets the real `requests`.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this; it is a common way to lose a package.
+
     ## Example
 
     ```python
-    # in a file called torch.py
-    import torch
+    @app.cell
+    def _():
+        import torch  # in a file called torch.py
+        return (torch,)
     ```
 
     ## Use instead
 
     ```python
-    # in a file called torch_basics.py
-    import torch
+    @app.cell
+    def _():
+        import torch  # in a file called torch_basics.py
+        return (torch,)
     ```
 
     ## Fix safety
@@ -477,7 +500,6 @@ class SelfImport(Rule):
 
     - `marimo check` MR001, which also compares with installed packages; qalint does not look at the
       environment.
-    - Beyond the checklist.
     """
 
     code = "QA1320"
@@ -517,6 +539,10 @@ class ReusableBeforeDefinition(Rule):
     Reusable definitions are real module code. In the editor marimo sorts the cells by dependency; but
     `import notebook` and `python notebook.py` run the file from top to bottom and stop with NameError.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this; it matters to whoever imports from the notebook.
+
     ## Example
 
     ```python
@@ -551,7 +577,6 @@ class ReusableBeforeDefinition(Rule):
 
     - `marimo check` MR003
     - [marimo: reusing functions](https://docs.marimo.io/guides/reusing_functions/)
-    - Beyond the checklist.
     """
 
     code = "QA1321"

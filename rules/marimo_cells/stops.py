@@ -86,7 +86,6 @@ class StopHidesOutput(Rule):
                         f"this gate never opens: `{name}` is a `mo.ui.button` without `on_click`, its value stays "
                         "None",
                         related=[Related(notebook.file.place(button.call), "the button is made here")],
-                        severity=Severity.HIGH,
                         help="Use `mo.ui.run_button()`, or give the button `on_click`.",
                     )
                 elif button.kind == "run_button":

@@ -27,6 +27,10 @@ class ValueReadWhereCreated(Rule):
     allowed`. It could not work: moving the slider would run the cell again, which creates a new slider
     at its start value. Interaction drives the cells that read the element, never its own.
 
+    ## Beyond the checklist
+
+    The checklist does not ask for this, but the cell raises, and its reader cannot know why.
+
     ## Example
 
     ```python
@@ -62,7 +66,6 @@ class ValueReadWhereCreated(Rule):
     ## References
 
     - [marimo: interactivity](https://docs.marimo.io/guides/interactivity/)
-    - Beyond the checklist: the cell raises.
     """
 
     code = "QA1318"

@@ -45,6 +45,10 @@ class PrivateUiInLayout(Rule):
     marimo finds the Python object behind an event by the public names of the notebook. Without one
     the click arrives nowhere: no error, no effect.
 
+    ## Beyond the checklist
+
+    The checklist asks for layouts, and does not say that handlers inside them can be lost.
+
     ## Example
 
     ```python
@@ -73,7 +77,6 @@ class PrivateUiInLayout(Rule):
     ## References
 
     - marimo issue 10088
-    - Beyond the checklist, which does not speak of handlers.
     """
 
     code = "QA1612"

@@ -356,11 +356,6 @@ class PageSizeOutOfRange(Rule):
     mo.ui.table(df, page_size=20)
     ```
 
-    ## Options
-
-    - `min`: the smallest page size (5)
-    - `max`: the largest page size (50)
-
     ## Fix safety
 
     The fix writes the nearest value in the range, or drops `pagination=False`. It is safe: the same
@@ -396,7 +391,6 @@ class PageSizeOutOfRange(Rule):
                     notebook.file.place(size),
                     f"a page of {rows} rows "
                     + ("raises: marimo allows 200 at most" if above else "is hard to read"),
-                    severity=Severity.HIGH if above else Severity.LOW,
                     fix=edits.safe(f"Use {best}", edits.replace(size, str(best))),
                     help=f"Ten to twenty rows read well; {low} to {high} are accepted here.",
                 )
@@ -610,6 +604,10 @@ class PreviewSelectable(Rule):
 
     marimo's default is `selection="multi"`: a column of checkboxes that do nothing.
 
+    ## Beyond the checklist
+
+    The checklist's own example sets `selection=None`, without asking for it.
+
     ## Example
 
     ```python
@@ -629,7 +627,6 @@ class PreviewSelectable(Rule):
     ## References
 
     - [marimo: table](https://docs.marimo.io/api/inputs/table/)
-    - Checklist: beyond it. Its example sets `selection=None` without asking for it.
     """
 
     code = "QA1611"
