@@ -195,8 +195,8 @@ def _tool(words: list[str]) -> str | None:
 
 TAKES_VALUE = frozenset(
     {
-        "-r", "--requirement", "-c", "--constraint", "--index-url", "-i", "--extra-index-url", "-f", "--python",
-        "--find-links", "-t", "--target", "-e", "--editable", "-n", "--name",
+        "-r", "--requirement", "-c", "--constraint", "--index-url", "-i", "--extra-index-url", "-f",
+        "--python", "--find-links", "-t", "--target", "-e", "--editable", "-n", "--name",
     }
 )  # fmt: skip
 """Options of install commands whose next word is no package."""

@@ -108,7 +108,7 @@ class IncompatibleUpgrade(Rule):
     ## Use instead
 
     ```python
-    subprocess.run([sys.executable, "-m", "pip", "install", "transformers", "torch==2.4.1", "torchvision==0.19.1"])
+    subprocess.run([sys.executable, "-m", "pip", "install", "torch==2.4.1", "torchvision==0.19.1"])
     ```
 
     ## Fix safety
@@ -140,7 +140,8 @@ class IncompatibleUpgrade(Rule):
             place = _word_of(install, loose[0])
             yield self.finding(
                 installs.file.place(place or install.call),
-                f"`{name_of(loose[0])}` fits one version of torch, and is installed without a version and apart from it",
+                f"`{name_of(loose[0])}` fits one version of torch, and is installed without a version "
+                "and apart from it",
                 fix=_add_torch(installs.edits, place),
                 help="Install it together with torch, both with their versions.",
             )
@@ -589,7 +590,8 @@ def _try_import(edits: Edits, install: Install) -> Fix | None:
     start, end = edits.lines(statement)
     newline = edits.newline
     inner = edits.reindented([statement], indentation + "    ", comments=False)
-    head = f"{indentation}try:{newline}{indentation}    import {name}{newline}{indentation}except ImportError:{newline}"
+    lines = ["try:", f"    import {name}", "except ImportError:"]
+    head = "".join(f"{indentation}{line}{newline}" for line in lines)
     return edits.unsafe("Install only where the import fails", (Edit(start, end, head + inner),))
 
 

@@ -127,7 +127,8 @@ class StaleImport(Rule):
                     Related(notebook.file.place(install.call), "installed here"),
                 ],
                 fix=_import_again(installs, missing, install),
-                help=f"Import `{missing.module}` again after installing it, in the cell that binds `{missing.name}`.",
+                help=f"Import `{missing.module}` again after installing it, in the cell that binds "
+                f"`{missing.name}`.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Faults of the cell graph, which keep a notebook from running: QA1304, QA1313 to QA1316, QA1319 to QA1321."""
+"""Faults of the cell graph, which keep a notebook from running."""
 
 from __future__ import annotations
 
@@ -249,12 +249,13 @@ class CyclicCells(Rule):
     def check(self, notebook: Notebook) -> Iterator[Finding]:
         """One finding for each circle."""
         for group in notebook.cycles():
-            reads: list[tuple[Place, str]] = []
-            for cell in group:
-                for name in sorted(cell.refs):
-                    for definer in notebook.definers(name):
-                        if definer in group and definer is not cell:
-                            reads.append((notebook.place(cell.reads(name)[0]), name))
+            reads: list[tuple[Place, str]] = [
+                (notebook.place(cell.reads(name)[0]), name)
+                for cell in group
+                for name in sorted(cell.refs)
+                for definer in notebook.definers(name)
+                if definer in group and definer is not cell
+            ]
             if not reads:
                 continue
             reads.sort(key=lambda read: read[0].start)
@@ -392,7 +393,8 @@ class StarImport(Rule):
             for statement in cell.scope.stars:
                 yield self.finding(
                     notebook.file.place(statement),
-                    f"`from {statement.module or '.'} import *` is not allowed in a cell: marimo rejects the cell",
+                    f"`from {statement.module or '.'} import *` is not allowed in a cell: marimo "
+                    "rejects the cell",
                     help="Import the module, or the names by name.",
                 )
 
@@ -594,7 +596,8 @@ class ReusableBeforeDefinition(Rule):
                 if other is not None and other.number > cell.number:
                     yield self.finding(
                         notebook.place(use),
-                        f"`{use.name}` is needed here and defined further down: importing this notebook raises "
+                        f"`{use.name}` is needed here and defined further down: importing this notebook "
+                        "raises "
                         "NameError",
                         related=[Related(notebook.place(other.stores(use.name)[0]), "defined here")],
                         help=f"Move `{use.name}` above `{cell.name}`.",

@@ -189,7 +189,8 @@ class DroppedOutput(Rule):
                     ],
                     confidence=Confidence.MEDIUM if output else Confidence.HIGH,
                     fix=fix,
-                    help="marimo shows a cell's last bare expression only: move it to the end, join several in "
+                    help="marimo shows a cell's last bare expression only: move it to the end, join "
+                    "several in "
                     "`mo.vstack([...])`, or give it a cell of its own.",
                 )
 
@@ -256,9 +257,11 @@ class ReturnInsideCell(Rule):
             guard = isinstance(cell.body[0], ast.If | ast.Expr) or len(cell.body) > 1
             yield self.finding(
                 notebook.file.place(first),
-                "`return` before the end makes the whole cell unparsable: marimo runs its body as module code",
+                "`return` before the end makes the whole cell unparsable: marimo runs its body as "
+                "module code",
                 related=[Related(notebook.file.place(each), "so does this one") for each in others],
-                help="To leave early, call `mo.stop(condition, output)`; to show one of several things, assign "
+                help="To leave early, call `mo.stop(condition, output)`; to show one of several things, "
+                "assign "
                 "it to a name in every branch and put the name last."
                 if guard
                 else "Leave the value as the last expression.",
@@ -338,7 +341,8 @@ class ReturnDoesNotDisplay(Rule):
                     notebook.file.place(node),
                     f"`return` does not display: `{_short(found.what)}` is thrown away",
                     fix=_show_returned(edits, cell, node),
-                    help="marimo ignores the trailing `return`; leave the expression as the last line of the cell.",
+                    help="marimo ignores the trailing `return`; leave the expression as the last line "
+                    "of the cell.",
                 )
             if not shown:
                 yield from self.unshown(notebook, cell, edits)
@@ -351,7 +355,7 @@ class ReturnDoesNotDisplay(Rule):
         found = None
         if not display.shows_last:
             found = self.candidate(notebook, cell)
-        elif (tail := _blank_tail(notebook, cell)) is not None:
+        elif _ends_without_picture(notebook, cell):
             found = self.candidate(notebook, cell, figures_only=True)
         if found is None:
             return
@@ -362,7 +366,8 @@ class ReturnDoesNotDisplay(Rule):
         if display.shows_last and cell.last is not None:
             yield self.finding(
                 notebook.file.place(cell.last),
-                f"the cell ends in a call that has no picture for a value: the figure `{name}` is not displayed",
+                f"the cell ends in a call that has no picture for a value: the figure `{name}` is not "
+                "displayed",
                 related=[Related(notebook.place(bound), "the figure is made here")],
                 fix=edits.safe(f"Show `{name}` last", edits.insert_after(cell.last, name)),
                 help=f"Put `{name}` on a line of its own at the end of the cell.",
@@ -409,27 +414,30 @@ class ReturnDoesNotDisplay(Rule):
 
 def stray_returns(cell: Cell) -> list[ast.Return]:
     """The `return` statements that marimo cannot load."""
-    strays = [each for each in walk_statements(cell.body) if isinstance(each, ast.Return)]
-    return strays
+    return [each for each in walk_statements(cell.body) if isinstance(each, ast.Return)]
 
 
 NO_PICTURE = frozenset(
-    ["grid", "tight_layout", "set_axis_off", "set_axis_on", "tick_params", "set_xscale", "set_yscale", "invert_yaxis", "invert_xaxis", "margins", "subplots_adjust", "autofmt_xdate", "set_size_inches", "hist", "set_xlim", "set_ylim", "xlim", "ylim", "axis", "xticks", "yticks", "set_visible"]
+    {
+        "grid", "tight_layout", "set_axis_off", "set_axis_on", "tick_params", "set_xscale", "set_yscale",
+        "invert_yaxis", "invert_xaxis", "margins", "subplots_adjust", "autofmt_xdate", "set_size_inches",
+        "hist", "set_xlim", "set_ylim", "xlim", "ylim", "axis", "xticks", "yticks", "set_visible",
+    }
 )  # fmt: skip
 """Methods of a figure, of axes or of pyplot whose value is no artist."""
 
 
-def _blank_tail(notebook: Notebook, cell: Cell) -> ast.Call | None:
-    """The call that ends the cell, if it draws on a figure and has no picture for a value."""
+def _ends_without_picture(notebook: Notebook, cell: Cell) -> bool:
+    """Whether the cell ends in a call that draws on a figure and has no picture for a value."""
     match cell.last:
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) as call):
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))):
             if method not in NO_PICTURE:
-                return None
+                return False
             if notebook.imported(cell).get(name) == "matplotlib.pyplot":
-                return call
+                return True
             shown = notebook.display(cell).named(name)
-            return call if shown is not None and shown.kind in ("figure", "axes") else None
-    return None
+            return shown is not None and shown.kind in ("figure", "axes")
+    return False
 
 
 def _bound_last(cell: Cell) -> list[str]:
@@ -446,23 +454,28 @@ def _bound_last(cell: Cell) -> list[str]:
 
 
 def _is_used(cell: Cell, name: str, shown: Shown) -> bool:
-    """Whether the cell itself passes the object on. Calls on a figure (`fig.update_layout()`) only build it."""
+    """Whether the cell itself passes the object on; calls like `fig.update_layout()` only build it."""
     building: set[ast.AST] = set()
     if shown.kind == "figure":
         for statement in walk_statements(cell.body):
             match statement:
                 case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name() as root, attr=method))):
-                    if method not in ("show", "savefig", "save", "write_html", "write_image"):
+                    if method not in PASSED_ON:
                         building.add(root)
                 case _:
                     pass
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                    if node.attr.startswith(
-                        ("add_", "update_", "set_", "tight_layout", "suptitle", "colorbar")
-                    ):
-                        building.add(node.value)
+            building.update(
+                node.value
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Attribute) and node.attr.startswith(BUILDING)
+            )
     return any(use.node not in building for use in cell.scope.loads.get(name, []))
+
+
+PASSED_ON = ("show", "savefig", "save", "write_html", "write_image")
+"""Methods by which a figure leaves the cell."""
+BUILDING = ("add_", "update_", "set_", "tight_layout", "suptitle", "colorbar")
+"""How the methods begin that draw on a figure."""
 
 
 def _is_shown_by_call(notebook: Notebook, cell: Cell, shown: Shown) -> bool:

@@ -12,6 +12,8 @@ from qalint.rule import Finding, Related, Rule, Severity
 
 from .work import LOADING, TRAINING, called, calls_in
 
+ANNOUNCING = ("md", "callout", "output.append", "output.replace", "status.spinner", "status.progress_bar")
+
 STEP = re.compile(
     r"\b(?:step|phase|stage|part)\s*#?\s*(\d+)|^\s*#{1,6}\s*(\d+)[.):]\s", re.IGNORECASE | re.MULTILINE
 )
@@ -107,7 +109,9 @@ class CrowdedStepCell(Rule):
 
 def _does_something(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
     """Whether the statement calls something that is not marimo's."""
-    return any(notebook.marimo(cell, call.func) is None and not _is_html(call) for call in calls_in(statement))
+    return any(
+        notebook.marimo(cell, call.func) is None and not _is_html(call) for call in calls_in(statement)
+    )
 
 
 def _is_html(call: ast.Call) -> bool:
@@ -127,9 +131,8 @@ def _announced(notebook: Notebook, cell: Cell) -> Iterator[tuple[str, ast.Call]]
         for node in nodes:
             for call in calls_in(node):
                 marimo = notebook.marimo(cell, call.func) or ""
-                if marimo not in ("md", "callout", "output.append", "output.replace", "status.spinner"):
-                    if marimo != "status.progress_bar":
-                        continue
+                if marimo not in ANNOUNCING:
+                    continue
                 numbers = {one or other for text in _texts(call) for one, other in STEP.findall(text)}
                 if len(numbers) == 1 and not numbers <= seen:
                     seen |= numbers

@@ -83,7 +83,8 @@ class StopHidesOutput(Rule):
                 if button.kind == "button" and not given & {"on_click", "value", None}:
                     yield self.finding(
                         notebook.file.place(stop.call),
-                        f"this gate never opens: `{name}` is a `mo.ui.button` without `on_click`, its value stays "
+                        f"this gate never opens: `{name}` is a `mo.ui.button` without `on_click`, its "
+                        "value stays "
                         "None",
                         related=[Related(notebook.file.place(button.call), "the button is made here")],
                         help="Use `mo.ui.run_button()`, or give the button `on_click`.",

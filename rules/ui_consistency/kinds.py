@@ -182,12 +182,14 @@ WARNING = re.compile(
     re.IGNORECASE,
 )
 ERROR = re.compile(
-    r"❌|🚫|⛔|\b(errors?|fail\w*|invalid|cannot|can't|could not|couldn't|unable|missing|exception|not|no|crash\w*|"
-    r"stop\w*|wrong|unsupported|required?|denied|broken|abort\w*|critical|danger\w*|nan|out of memory|never|lost)\b",
+    r"❌|🚫|⛔|\b(errors?|fail\w*|invalid|cannot|can't|could not|couldn't|unable|missing|exception|not|no|"
+    r"crash\w*|stop\w*|wrong|unsupported|required?|denied|broken|abort\w*|critical|danger\w*|nan|"
+    r"out of memory|never|lost)\b",
     re.IGNORECASE,
 )
 EXPLANATION = re.compile(
-    r"💡|📚|📖|🎓|🧠|\b(did you know|key (takeaway|insight|idea|concept)s?|insight|learn(ing)? (more|objective)\w*|"
+    r"💡|📚|📖|🎓|🧠|\b(did you know|key (takeaway|insight|idea|concept)s?|insight|"
+    r"learn(ing)? (more|objective)\w*|"
     r"tip|note|how it works|what is|what are|why|explanation|explained|in other words|for example|"
     r"concepts?|understand\w*|intuition|background|theory|remember)\b",
     re.IGNORECASE,

@@ -123,7 +123,8 @@ class PrivateUiInLayout(Rule):
                 elif has_handler(notebook, cell, element):
                     yield self.finding(
                         notebook.file.place(element),
-                        "the handler of this element is never called: an element without a public name inside a "
+                        "the handler of this element is never called: an element without a public name "
+                        "inside a "
                         "layout receives no events",
                         related=[
                             Related(notebook.file.place(container), "the layout has no public name either")
@@ -209,9 +210,8 @@ def _publish(notebook: Notebook, cell: Cell, name: str) -> Fix | None:
         if notebook.source.text[span.start : span.end] != name:
             return None
         edits.append(Edit(*span, public))
-    for node in cell.returned:
-        if isinstance(node, ast.Name) and node.id == name:
-            edits.append(Edit(*notebook.source.span(node), public))
+    returned = [node for node in cell.returned if isinstance(node, ast.Name) and node.id == name]
+    edits += [Edit(*notebook.source.span(node), public) for node in returned]
     return Fix(Applicability.UNSAFE, f"Rename `{name}` to `{public}`", tuple(sorted(edits)))
 
 
