@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -253,7 +254,8 @@ class LinearOnlyInjection(Rule):
         own = written_with_linear(adapters.modules)
         for injection in adapters.injections:
             root = injection.model
-            if root.cls is not None:
+            written = conv1d_names(root) if root.cls is not None else frozenset()
+            if root.cls is not None and not written:
                 continue
             for event in injection.events:
                 tests = [
@@ -262,6 +264,7 @@ class LinearOnlyInjection(Rule):
                     if guard.outcome
                     for test in guard.tests
                     if test.module.root is root
+                    and (test.module is event.target or in_value(event.value, test.module) or test.module.path == "*")
                 ]
                 linear = [test for test in tests if test.types == {"Linear"} and test.kind == "is"]
                 if not linear or any("Conv1D" in test.types for test in tests):
@@ -269,7 +272,9 @@ class LinearOnlyInjection(Rule):
                 names = names_tested(event)
                 if root.family is not None and not BY_NAME[root.family].conv1d:
                     continue
-                if root.family is None and (not names & GPT2_ONLY or names & own):
+                if root.cls is not None and names and not names & written:
+                    continue
+                if root.family is None and root.cls is None and (not names & GPT2_ONLY or names & own):
                     continue
                 test = linear[0]
                 if test.site.node in seen or other_branch(adapters, injection, event, test.site):
@@ -277,6 +282,8 @@ class LinearOnlyInjection(Rule):
                 seen.add(test.site.node)
                 related = [Related(adapters.place(event.site), "the adapter is put in here")]
                 why = f"the names asked for are GPT-2's ({', '.join(sorted(names & GPT2_ONLY))})"
+                if root.cls is not None:
+                    why = f"`{root.cls.name}` keeps its layers under {', '.join(f'`{n}`' for n in sorted(written))}"
                 if root.family is not None:
                     why = f"`{injection.name}` is a GPT-2"
                     if root.model_id is not None:
@@ -288,6 +295,11 @@ class LinearOnlyInjection(Rule):
                     fix=admit(adapters, injection.events, test.site),
                     help="test for both: isinstance(layer, (nn.Linear, Conv1D)), and read each one's dimensions its own way",
                 )
+
+
+def in_value(value: Value, module: Mod) -> bool:
+    """Whether what is put in holds the tested layer."""
+    return isinstance(value, Mod) and module in value.attrs.values()
 
 
 def written_with_linear(modules: Modules) -> frozenset[str]:
@@ -388,7 +400,7 @@ class UncheckedLayerType(Rule):
         for event in modules.all("read"):
             layer: Mod = event.target
             root = layer.root
-            if layer.parent is None or root.cls is not None:
+            if layer.parent is None or (root.cls is not None and not conv1d_names(root)):
                 continue
             if not unsettled(event, root, sized):
                 continue
@@ -414,6 +426,9 @@ def unsettled(event: Event, root: Mod, sized: set[ast.AST]) -> bool:
     """Whether a layer's dimensions are read where it can be a `Conv1D` as well as a `Linear`."""
     types = event.info["types"]
     conv = BY_NAME[root.family].conv1d if root.family is not None else None
+    layers = BY_NAME["gpt2"].layers
+    if root.cls is not None:
+        conv, layers = True, conv1d_names(root)
     attribute = event.name in {"in_features", "out_features"}
     names = names_tested(event)
     if event.info["tested"]:
@@ -422,7 +437,7 @@ def unsettled(event: Event, root: Mod, sized: set[ast.AST]) -> bool:
         return attribute or (len(types) > 1 and event.site.node in sized)
     if conv is False or any(guard.node.__class__ is ast.ExceptHandler for guard in event.guards):
         return False
-    if conv is True and names and not names & BY_NAME["gpt2"].layers:
+    if conv is True and names and not names & layers:
         return False
     if attribute:
         return conv is True or bool(names & GPT2_ONLY)

@@ -232,6 +232,26 @@ def wraps(value: Mod, model: Mod) -> bool:
     )
 
 
+def conv1d_names(model: Mod) -> frozenset[str]:
+    """The names under which a model written in the program keeps layers of a class `Conv1D`."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    queue: list[Mod] = [model]
+    while queue:
+        here = queue.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        for name, value in here.attrs.items():
+            if isinstance(value, Mod):
+                inner = [value, *value.attrs.values()]
+                if any(isinstance(one, Mod) and one.kind == "Conv1D" for one in inner):
+                    found.add(name)
+                queue.append(value)
+        queue.extend(value for value in here.elements if isinstance(value, Mod))
+    return frozenset(found)
+
+
 def held_by(cell: Cell, model: Cell, depth: int = 0) -> bool:
     """Whether `cell` is `model` or somewhere in it."""
     if cell is model:

@@ -162,7 +162,7 @@ class Interpreter:
         """Note that something happens now."""
         event = Event(kind, site, **fields)
         event.time = self.tick()
-        event.guards = tuple(self.guards)
+        event.guards = tuple(self.guards) + passed(event)
         event.loops = tuple(self.loops)
         event.stack = tuple(self.stack)
         event.autocast = self.in_autocast()
@@ -639,7 +639,7 @@ class Interpreter:
         types: frozenset[str] | None = None
         excluded: frozenset[str] = frozenset()
         tested = False
-        for guard in self.guards:
+        for guard in [*self.guards, *module.passed]:
             for test in guard.tests:
                 if test.module is not module:
                     continue
@@ -1167,6 +1167,17 @@ class ModuleValue(Value):
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+
+
+def passed(event: Event) -> tuple[Guard, ...]:
+    """The tests that the modules of an event passed when they were put into a list."""
+    found: tuple[Guard, ...] = ()
+    for value in (event.target, event.value):
+        if isinstance(value, Mod):
+            for module in (value, *value.attrs.values()):
+                if isinstance(module, Mod) and module.passed:
+                    found += module.passed
+    return found
 
 
 def flavor(node: ast.AST, value: Value) -> str:

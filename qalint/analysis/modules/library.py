@@ -569,7 +569,17 @@ def guards_inside(run: Interpreter) -> list[Any]:
 
 
 def filtered(run: Interpreter, value: Value) -> Value:
-    """A parameter of a walk, met under the tests in force: some of the module's parameters."""
+    """A parameter of a walk, met under the tests in force: some of the module's parameters.
+
+    A module of a walk keeps the tests that it passed.
+    """
+    if isinstance(value, Mod) and value.path == "*":
+        value.passed = tuple(
+            guard
+            for guard in run.guards
+            if any(test.module is value for test in guard.tests)
+            or (isinstance(guard.value, Unknown) and guard.value.name_of is value)
+        )
     if isinstance(value, Seq) and value.kind == "tuple":
         return Seq([filtered(run, item) for item in value.items], "tuple", site=value.site)
     if isinstance(value, Param) and value.select is not None:

@@ -284,6 +284,7 @@ class Mod(Cell):
         "model_id",
         "parent",
         "parts",
+        "passed",
         "path",
         "qual",
     )
@@ -312,6 +313,8 @@ class Mod(Cell):
         self.known = False
         """Its attributes are all in sight (made by a constructor that was followed)."""
         self.parts: dict[str, Mod] = {}
+        self.passed: tuple[Any, ...] = ()
+        """The tests that it passed when it was put into a list (guards)."""
         if parent is not None:
             self.holders.append((parent, time))
 
