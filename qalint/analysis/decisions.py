@@ -197,6 +197,8 @@ class Decisions:
                 self._tail(node)
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 self._import(node)
+        # Any table may show the data, so each silences the question; the ones that name data come first.
+        self.previews.sort(key=lambda node: not _names_data(node))
 
     def _add(self, kind: str, topic: str, node: ast.AST, value: ast.expr | None = None) -> None:
         if not any(decision.kind == kind and decision.topic == topic for decision in self.all):
@@ -463,7 +465,7 @@ def _is_example(node: ast.expr) -> bool:
     return isinstance(node, ast.Tuple | ast.List) and any(_is_example(element) for element in node.elts)
 
 
-def _names_data(node: ast.expr) -> bool:
+def _names_data(node: ast.AST) -> bool:
     """Whether an expression shows data: a data set, a frame, or an element of one."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Call) and _leaf(inner.func) in ("len", "type"):

@@ -22,7 +22,7 @@ def gauge(title: str, value: float | None, number: int) -> str:
     length = 251.3  # pi times the radius of 80
     shown = "–" if value is None else f"{value:.1f}"
     return (
-        f'<svg viewBox="0 0 200 120" role="img" aria-labelledby="gauge-{number}">'
+        f'<svg class="gauge" viewBox="0 0 200 120" role="img" aria-labelledby="gauge-{number}">'
         f'<title id="gauge-{number}">{escape(title)}: {words}</title>'
         '<path d="M20 105 A80 80 0 0 1 180 105" fill="none" stroke="var(--line)" stroke-width="16"/>'
         '<path d="M20 105 A80 80 0 0 1 180 105" fill="none" stroke="var(--link)" stroke-width="16"'
@@ -61,7 +61,8 @@ def stacked(rows: Sequence[tuple[str, dict[str, int]]]) -> str:
             f"{title}: " + ", ".join(f"{number} {verdict}" for verdict, number in tally.items() if number)
         )
     return (
-        f'<svg viewBox="0 0 860 {height}" role="img" aria-labelledby="sections-title sections-desc">'
+        f'<svg class="wide" viewBox="0 0 860 {height}" role="img"'
+        ' aria-labelledby="sections-title sections-desc">'
         '<title id="sections-title">Verdicts by section</title>'
         f'<desc id="sections-desc">{escape(". ".join(words))}</desc>{"".join(parts)}</svg>'
     )
@@ -82,6 +83,6 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
         )
     words = ", ".join(f"{number} {name}" for name, number, _ in rows)
     return (
-        f'<svg viewBox="0 0 280 {height}" role="img" aria-labelledby="bars-title">'
+        f'<svg class="few" viewBox="0 0 280 {height}" role="img" aria-labelledby="bars-title">'
         f'<title id="bars-title">{escape(title)}: {escape(words)}</title>{"".join(parts)}</svg>'
     )

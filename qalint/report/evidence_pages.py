@@ -265,7 +265,7 @@ def whole_tables(facts: Facts) -> Judgement:
         data = call.args[0] if call.args else None
         if (
             data is None
-            or isinstance(data, ast.Subscript)
+            or (isinstance(data, ast.Subscript) and isinstance(data.slice, ast.Slice))
             or (isinstance(data, ast.Call) and leaf(data.func) in ("head", "sample", "limit", "islice"))
         ):
             return unknown("a table's data cannot be followed", [facts.at(call, facts.code(call))])

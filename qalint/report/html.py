@@ -112,8 +112,8 @@ def _overview(page: _Page) -> str:
         f"{gauges}"
         f'<div class="card"><h3>Findings by severity</h3>{bars("Findings by severity", severities)}</div>'
         f"</div>"
-        f'<div class="card"><h3>Verdicts by section</h3>{stacked(rows)}<ul class="legend">{legend}</ul>'
-        f"</div></section>\n"
+        f'<div class="card"><h3>Verdicts by section</h3><div class="scroll">{stacked(rows)}</div>'
+        f'<ul class="legend">{legend}</ul></div></section>\n'
     )
 
 
