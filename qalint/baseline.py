@@ -77,6 +77,21 @@ class Baseline:
                 items[index] = items[index]._replace(status="baseline")
         return items
 
+    def gone(self, marked: Iterable[Diagnostic], linted: frozenset[str]) -> int:
+        """How many known findings of the linted files are no longer found."""
+        left: dict[tuple[str, str], int] = {}
+        for item in marked:
+            if item.status == "baseline":
+                key = (_relative(item.filename, self.folder), item.code)
+                left[key] = left.get(key, 0) + 1
+        names = {_relative(path, self.folder) for path in linted}
+        return sum(
+            max(0, len(prints) - left.get((name, code), 0))
+            for name, codes in self.known.items()
+            if name in names
+            for code, prints in codes.items()
+        )
+
     def _renamed(self, names: set[str], items: list[Diagnostic]) -> dict[str, str]:
         """From a file that the baseline does not know to the one it was, which is gone, by fingerprints."""
         gone = [name for name in self.known if not os.path.exists(os.path.join(self.folder, name))]

@@ -175,7 +175,8 @@ class Configs:
             where = f"The script block of {path}"
             layers = [*config.layers]
             at = next((i for i, (name, _) in enumerate(layers) if name.startswith(("$", "--"))), len(layers))
-            layers.insert(at, (where, validated(table, where, self.catalog)))
+            own_table = _anchored(validated(table, where, self.catalog), where, os.path.dirname(path))
+            layers.insert(at, (where, own_table))
             config = Config(config.root, layers, self.catalog)
             own |= {
                 package: number
@@ -212,7 +213,7 @@ class Configs:
         if path in chain:
             raise UsageError(f"The configuration {shown} extends itself.")
         where = f"The configuration {shown}"
-        table = validated(_load(path, shown), where, self.catalog)
+        table = _anchored(validated(_load(path, shown), where, self.catalog), where, os.path.dirname(path))
         layers: list[tuple[str, Mapping[str, Any]]] = []
         if "extend" in table:
             base = os.path.join(os.path.dirname(path), os.path.expanduser(table["extend"]))
@@ -241,6 +242,21 @@ class Configs:
             where = f"The variable {name}"
             layers.append(("$ " + name, validated({key: from_text(key, text)}, where, self.catalog)))
         return layers
+
+
+def _anchored(table: dict[str, Any], where: str, folder: str) -> dict[str, Any]:
+    """The table with its paths made absolute. A repository must not choose what a run writes outside of it."""
+    if "output-file" in table:
+        raise UsageError(
+            f"{where} sets `output-file`, which only the flag and the variable QALINT_OUTPUT_FILE may do."
+        )
+    for name in ("baseline", "cache-dir"):
+        if table.get(name):
+            table[name] = os.path.normpath(os.path.join(folder, table[name]))
+    inside = os.path.join(os.path.realpath(folder), "")
+    if "cache-dir" in table and not os.path.realpath(table["cache-dir"]).startswith(inside):
+        raise UsageError(f"{where} sets `cache-dir` to a folder outside its own; use --cache-dir for that.")
+    return table
 
 
 def _mentions(path: str) -> bool:

@@ -47,14 +47,24 @@ class Fixes:
 
     @property
     def fixed(self) -> list[Fixed]:
-        """How much was fixed, by file and rule."""
+        """How many findings are gone, by file and rule."""
         return [Fixed(*key, number) for key, number in sorted(self._fixed.items())]
 
-    def count(self, items: Iterable[Diagnostic]) -> None:
+    def count(self, applied: Iterable[Diagnostic]) -> None:
         """Note that the fixes of these findings hold."""
-        for item in items:
+        for item in applied:
             key = (item.filename, item.code, item.name)
             self._fixed[key] = self._fixed.get(key, 0) + 1
+
+    def settle(self, before: Iterable[Diagnostic], after: Iterable[Diagnostic]) -> None:
+        """Count findings that went with another's fix as fixed too."""
+        left: dict[tuple[str, str, str], int] = {}
+        for items, sign in ((before, 1), (after, -1)):
+            for item in items:
+                key = (item.filename, item.code, item.name)
+                left[key] = left.get(key, 0) + sign * (item.status == "new")
+        for key, number in self._fixed.items():
+            self._fixed[key] = max(number, left.get(key, 0))
 
     def diff(self, base: str) -> bytes:
         """All changes as a patch that `patch -p0` applies in the folder `base`."""
@@ -63,7 +73,8 @@ class Fixes:
         pieces: list[bytes] = []
         for path, change in sorted(self.changes.items()):
             name = os.path.relpath(path, base) if path.startswith(base + os.sep) else path
-            label = name.encode("utf-8", "surrogateescape")
+            # `patch` takes a name with a space in it only up to a tab.
+            label = name.encode("utf-8", "surrogateescape") + (b"\t" if " " in name else b"")
             lines = difflib.diff_bytes(
                 difflib.unified_diff, _lines(change.before), _lines(change.after), label, label
             )
@@ -92,6 +103,7 @@ class Fixer:
         by_path = {found.path: found for found in files}
         held = dict(reader.overlay)
         outcomes = self.fixes.outcomes = self.runner.lint(files, linted)
+        at_first = merge(outcomes.values(), linted)
         try:
             for _ in range(MAX_ROUNDS):
                 plan = self._plan(merge(outcomes.values(), linted))
@@ -102,6 +114,7 @@ class Fixer:
             else:
                 self._unstable(merge(outcomes.values(), linted))
             self._record(held)
+            self.fixes.settle(at_first, merge(outcomes.values(), linted))
             if self.write:
                 self._replace_all(held)
         finally:
@@ -156,7 +169,7 @@ class Fixer:
             ]
             old = {other: outcomes[other] for other in affected if other in outcomes}
             new = self.runner.lint([by_path[other] for other in affected if other in by_path], linted)
-            reason = _worse(old, new)
+            reason = _worse(old, new, items if len(items) > 1 else [])
             if reason is None:
                 outcomes.update(new)
                 self.fixes.count(items)
@@ -241,9 +254,14 @@ def replace(path: str, data: bytes) -> None:
         raise UsageError(f"The file {os.path.relpath(path)} cannot be written: {error.strerror}.") from error
 
 
-def _worse(old: dict[str, Outcome], new: dict[str, Outcome]) -> str | None:
-    """Why the new outcomes are worse than the old ones, if they are."""
+def _worse(old: dict[str, Outcome], new: dict[str, Outcome], together: list[Diagnostic]) -> str | None:
+    """Why the new outcomes are worse than the old ones, if they are.
+
+    Of several fixes at once each must have removed its finding, lest one hide what another brings.
+    """
     before = _counts(old.values())
+    for item in together:
+        before[item.code] = before.get(item.code, 0) - (item.code in before)
     for code, number in sorted(_counts(new.values()).items()):
         if number > before.get(code, 0):
             if code == "QA0002":

@@ -89,15 +89,13 @@ class _Worker:
         return f"ended with status {os.WEXITSTATUS(status)}"
 
 
-def run(
-    jobs: list[int], work: Callable[[int], Any], workers: int, seconds: float = SECONDS
-) -> Iterator[Done]:
+def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[Done]:
     """The results of `work(job)` in the order in which they are ready. `workers` 0: in this process."""
     if not workers or not CAN_FORK:
         for job in jobs:
             yield Done(job, work(job), None)
         return
-    pending = jobs[::-1]
+    pending, seconds = jobs[::-1], SECONDS
     crew: list[_Worker] = []
     sys.stdout.flush()
     sys.stderr.flush()

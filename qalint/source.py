@@ -96,7 +96,7 @@ class Source:
         column = offset - self.line_starts[index] + 1
         if self.kind == "jupyter":
             for block in self.blocks:
-                if block.start <= offset <= block.end:
+                if block.start <= offset < block.end or offset == block.end == len(self.text):
                     first = bisect_right(self.line_starts, block.start) - 1
                     return Location(index - first + 1, column, block.number)
         return Location(index + 1, column)

@@ -97,7 +97,7 @@ class Check:
         linted = frozenset(found.path for found in files)
         found = merge(outcomes.values(), linted)
         self._warn(discovery, files)
-        status = self.report(found, len(files), fixes)
+        status = self.report(found, linted, fixes)
         if any(outcome.failed for outcome in outcomes.values()):
             self._tell_failures(found)
             status = 2
@@ -121,6 +121,7 @@ class Check:
             if name and self.values["force-exclude"] and self.main_config.excludes.match_with_parents(path):
                 discovery.excluded.append(name)
                 return discovery
+            reader.overlay.clear()
             reader.overlay[path] = sys.stdin.buffer.read()
             discovery.files[path] = Found(path, None, True)
             return discovery
@@ -140,20 +141,20 @@ class Check:
             progress = Progress()
         return Runner(self.catalog, self.configs, cache=cache, jobs=self.values["jobs"], progress=progress)
 
-    def report(self, found: list[Diagnostic], files: int, fixes: Fixes | None) -> int:
+    def report(self, found: list[Diagnostic], linted: frozenset[str], fixes: Fixes | None) -> int:
         """Write every output and return the status that the findings give."""
         arguments = self.arguments
         if arguments.ignore_suppressions:
             found = [item._replace(status="new") if item.status == "suppressed" else item for item in found]
         found, hidden = self._by_confidence(found)
-        found = self._baseline(found)
+        found = self._baseline(found, linted)
         from ..output import render
 
         fixed = fixes.fixed if fixes is not None else ()
         only_fix = bool(self.values["fix-only"]) or arguments.diff
         report = Report(
             () if only_fix else tuple(found),
-            files=files,
+            files=len(linted),
             fixed=tuple(fixed),
             base=os.getcwd(),
             top_level=_top_level(os.getcwd()),
@@ -251,9 +252,9 @@ class Check:
                 hidden += 1
         return kept, hidden
 
-    def _baseline(self, found: list[Diagnostic]) -> list[Diagnostic]:
+    def _baseline(self, found: list[Diagnostic], linted: frozenset[str]) -> list[Diagnostic]:
         arguments = self.arguments
-        if arguments.write_baseline is None and self.values["baseline"] is None:
+        if arguments.write_baseline is None and not self.values["baseline"]:
             return found
         from ..baseline import Baseline
 
@@ -261,7 +262,14 @@ class Check:
             counted = Baseline.write(arguments.write_baseline, found)
             self.warnings.append(f"{counted} findings were written to {arguments.write_baseline} as known.")
             return Baseline.read(arguments.write_baseline).mark(found)
-        return Baseline.read(self.values["baseline"]).mark(found)
+        baseline = Baseline.read(self.values["baseline"])
+        marked = baseline.mark(found)
+        if gone := baseline.gone(marked, linted):
+            known = f"{gone} known finding{'s are' if gone != 1 else ' is'} gone"
+            self.warnings.append(
+                f"{known}: write the baseline again with --write-baseline {self.values['baseline']}."
+            )
+        return marked
 
     def _further_outputs(self, report: Report) -> None:
         from ..output import FORMATS, render

@@ -59,7 +59,7 @@ def _pair(group: Group, name: str, help: str, *, off: str | None = None) -> None
 
 
 def _fixing(group: Group) -> None:
-    _pair(group, "fix", "apply safe fixes")
+    _pair(group, "fix", "apply safe fixes", off="apply none, whatever the configuration says")
     _pair(group, "unsafe-fixes", "apply unsafe fixes too, or count them as fixable")
     _pair(group, "fix-only", "apply fixes and do not report what is left")
     _pair(group, "show-fixes", "list what was fixed")
@@ -118,6 +118,9 @@ def _output(group: Group) -> None:
 def _adoption(group: Group) -> None:
     group.add_argument("--fail-on", choices=SEVERITIES, help="the lowest severity that fails the run")
     group.add_argument("--baseline", metavar="FILE", help="known findings, which do not count")
+    group.add_argument(
+        "--no-baseline", dest="baseline", action="store_const", const="", help="count known findings too"
+    )
     group.add_argument("--write-baseline", metavar="FILE", help="write today's findings as known ones")
     group.add_argument(
         "--add-ignore", nargs="?", const="", metavar="REASON", help="write a suppression for every finding"

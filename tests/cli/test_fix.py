@@ -1,0 +1,274 @@
+"""Fixes: what is applied, what is refused, and that nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qalint.cli import main
+
+from .conftest import Run
+
+
+def test_safe_fixes_only(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()\nrisky()\n")
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_text() == "new()\nrisky()\n"
+    assert (ran.status, ran.codes) == (1, ["QA9902"])
+    assert run("a.py", "--fix", "--unsafe-fixes").status == 0
+    assert (project / "a.py").read_text() == "new()\ncareful()\n"
+
+
+def test_everything_else_survives(project: Path, run: Run) -> None:
+    before = "\ufeff# é\r\nold( 'ü' ) ; old()\t# kept\r\n\x0cx = 1".encode()
+    path = project / "a.py"
+    path.write_bytes(before)
+    path.chmod(0o754)
+    link = project / "link.py"
+    link.symlink_to("a.py")
+    run("link.py", "--fix")
+    assert path.read_bytes() == before.replace(b"old", b"new")
+    assert path.stat().st_mode & 0o777 == 0o754
+    assert link.is_symlink()
+
+
+def test_other_encodings_survive(project: Path, run: Run) -> None:
+    before = "# -*- coding: latin-1 -*-\nx = 'é'\nold()\n".encode("latin-1")
+    (project / "a.py").write_bytes(before)
+    run("a.py", "--fix")
+    assert (project / "a.py").read_bytes() == before.replace(b"old", b"new")
+
+
+def test_fix_that_breaks_syntax_is_refused(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()\nbroken()\n")
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_text() == "new()\nbroken()\n"
+    assert ran.codes == ["QA9908"]
+    assert ran.err == "warning: The fix of QA9908 at a.py:2 was refused: the result is not valid Python.\n"
+
+
+def test_fix_that_brings_findings_is_refused(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("worse()\n")
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_text() == "worse()\n"
+    assert ran.err == "warning: The fix of QA9909 at a.py:1 was refused: the result brings QA9901.\n"
+
+
+def test_fixes_that_undo_each_other_are_refused(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("ping()\n")
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_text() == "ping()\n"
+    assert "refused: the result brings QA9911" in ran.err
+
+
+def test_overlapping_fixes_take_rounds(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old(old(old()))\n")
+    assert run("a.py", "--fix").status == 0
+    assert (project / "a.py").read_text() == "new(new(new()))\n"
+
+
+def test_fix_only(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()\nmany(1, 2, 3, 4)\n")
+    ran = run("a.py", "--fix-only", format="concise")
+    assert ran.status == 0
+    assert "QA9907" not in ran.out
+    assert (project / "a.py").read_text() == "new()\nmany(1, 2, 3, 4)\n"
+
+
+def test_show_fixes_and_exit_non_zero_on_fix(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()\n")
+    ran = run("a.py", "--fix", "--show-fixes", "--exit-non-zero-on-fix", format="concise")
+    assert ran.status == 1
+    assert "1 × QA9901 (old-call)" in ran.out
+
+
+def test_fixable_and_unfixable(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()\nrisky()\n")
+    run("a.py", "--fix", "--unsafe-fixes", "--unfixable", "QA9901")
+    assert (project / "a.py").read_text() == "old()\ncareful()\n"
+    run("a.py", "--fix", "--fixable", "QA9902")
+    assert (project / "a.py").read_text() == "old()\ncareful()\n"
+    run("a.py", "--fix", "--fixable", "QA9902", "--extend-fixable", "old-call")
+    assert (project / "a.py").read_text() == "new()\ncareful()\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["x = 1\nold()\ny = 2\n", "old()", "x = 1\r\nold()\r\n", "\n" * 20 + "old()\n" + "\n" * 20 + "old()"],
+)
+def test_diff_applies_with_patch(project: Path, run: Run, before: str) -> None:
+    path = project / "a b.py"
+    path.write_bytes(before.encode())
+    ran = run("a b.py", "--diff", format=None)
+    assert ran.status == 1
+    assert path.read_bytes() == before.encode()
+    assert "Would fix" in ran.err
+    done = subprocess.run(
+        ["patch", "-p0", "--binary"], input=ran.out.encode(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert path.read_bytes() == before.replace("old", "new").encode()
+    ran = run("a b.py", "--diff", format=None)
+    assert (ran.status, ran.out) == (0, "")
+
+
+def test_suppressed_findings_are_not_fixed(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old()  # qalint: ignore[QA9901]\n")
+    assert run("a.py", "--fix").status == 0
+    assert (project / "a.py").read_text() == "old()  # qalint: ignore[QA9901]\n"
+
+
+def test_read_only_folder_is_told(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "a.py").write_text("old()\n")
+
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    ran = run("a.py", "--fix", "--no-cache")
+    assert ran.status == 2
+    assert ran.err == "error: The file a.py cannot be written: Permission denied.\n"
+    assert [path.name for path in project.iterdir()] == ["a.py"]
+    assert (project / "a.py").read_text() == "old()\n"
+
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# old()\n"]},
+        {
+            "cell_type": "code",
+            "execution_count": 3,
+            "metadata": {"tags": ["é"]},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["old()\n"]}],
+            "source": ["%matplotlib inline\n", "!pip install old()\n", "x = old()  # ☃\n", "risky(x)"],
+        },
+        {"cell_type": "code", "metadata": {}, "source": "old()\nold()", "outputs": []},
+    ],
+    "metadata": {"kernelspec": {"language": "python", "name": "python3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+def test_jupyter_edits_touch_nothing_else(project: Path, run: Run) -> None:
+    path = project / "a.ipynb"
+    before = json.dumps(NOTEBOOK, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(before)
+    ran = run("a.ipynb")
+    assert [(item["cell"], item["location"]["row"], item["code"]) for item in ran.json] == [
+        (2, 3, "QA9901"),
+        (2, 4, "QA9902"),
+        (3, 1, "QA9901"),
+        (3, 2, "QA9901"),
+    ]
+    run("a.ipynb", "--fix")
+    after = path.read_text()
+    assert after == before.replace("x = old()", "x = new()").replace(r'"old()\nold()"', r'"new()\nnew()"')
+
+
+def test_jupyter_syntax_error_names_the_cell(project: Path, run: Run) -> None:
+    broken = {
+        **NOTEBOOK,
+        "cells": [*NOTEBOOK["cells"], {"cell_type": "code", "source": ["x = 1\n", "y = = 2"]}],
+    }  # type: ignore[misc]
+    (project / "a.ipynb").write_text(json.dumps(broken))
+    ran = run("a.ipynb")
+    assert [(item["code"], item["cell"], item["location"]["row"]) for item in ran.json] == [("QA0002", 4, 2)]
+
+
+MARKDOWN = """\
+---
+title: old()
+---
+
+old() in prose
+
+```python {.marimo}
+x = old()
+```
+
+```{python .marimo name="second"}
+risky(x)
+```
+
+~~~{.python.marimo}
+old()
+~~~
+
+```python
+old()
+```
+"""
+
+
+def test_markdown_notebook(project: Path, run: Run) -> None:
+    (project / "a.md").write_text(MARKDOWN)
+    ran = run("a.md")
+    assert [(item["location"], item["code"]) for item in ran.json] == [
+        ({"row": 8, "column": 5}, "QA9901"),
+        ({"row": 12, "column": 1}, "QA9902"),
+        ({"row": 16, "column": 1}, "QA9901"),
+    ]
+    run("a.md", "--fix")
+    expected = MARKDOWN.replace("x = old()", "x = new()").replace(
+        "~~~{.python.marimo}\nold", "~~~{.python.marimo}\nnew"
+    )
+    assert (project / "a.md").read_text() == expected
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "old()",
+            "risky(old())",
+            "x = '''old()\nold()'''",
+            "if x:\n    old()  # old()",
+            "# old() é ☃",
+            "ping()",
+            "worse(old())",
+            "broken()",
+            "old()  # qalint: ignore[QA9901]",
+            "y = [\n    old(),\n    risky(),\n]",
+            "",
+            "\tz = 1".strip(),
+            "maybe(old)",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=PIECES, ending=st.sampled_from(["\n", "\r\n", "\r"]), last=st.booleans(), bom=st.booleans())
+def test_fixing_is_idempotent_and_changes_only_names(
+    project: Path, run: Run, pieces: list[str], ending: str, last: bool, bom: bool
+) -> None:
+    text = "\n".join(pieces).replace("\n", ending) + (ending if last else "")
+    before = (b"\xef\xbb\xbf" if bom else b"") + text.encode()
+    path = project / "a.py"
+    path.write_bytes(before)
+    arguments = [
+        "check",
+        "--plugin",
+        "demo_plugin",
+        "a.py",
+        "--fix",
+        "--unsafe-fixes",
+        "--no-cache",
+        "-q",
+        "-j",
+        "0",
+    ]
+    main(arguments)
+    once = path.read_bytes()
+    main(arguments)
+    assert path.read_bytes() == once
+    for name, other in ((b"new", b"old"), (b"careful", b"risky")):
+        once = once.replace(name, other)
+    assert once == before
