@@ -576,11 +576,7 @@ def _speaks(notebook: Notebook, cell: Cell) -> bool:
 
 def _try_import(edits: Edits, install: Install) -> Fix | None:
     statement = install.statement()
-    if (
-        not isinstance(statement, ast.Expr | ast.Assign)
-        or not edits.alone(statement)
-        or len(install.packages) != 1
-    ):
+    if not isinstance(statement, ast.Expr) or not edits.alone(statement) or len(install.packages) != 1:
         return None
     name = name_of(install.packages[0]).replace("-", "_")
     name = {"scikit_learn": "sklearn", "pillow": "PIL", "opencv_python": "cv2", "pyyaml": "yaml"}.get(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from qalint.analysis.notebook import Cell, Notebook, Use, walk_statements
+from qalint.analysis.notebook import Cell, Notebook, Use, bindings, walk_statements
 from qalint.rule import Applicability, Edit, Finding, Fix, Related, Rule, Severity
 
 from .guards import _is_import_error
@@ -36,7 +36,9 @@ class StaleImport(Rule):
     Reports the use of a name that a cell binds by `try: import m` / `except ImportError: m = None` (or
     leaves unbound there), where the notebook installs the package and the using code does not import
     it again. It stays silent where the use is guarded: `if m is not None`, `mo.stop(m is None)`, a
-    stop or test on a flag of the installing cell.
+    flag that the failed import sets (`if available:`), or a stop after the install
+    (`mo.stop(needs_restart)`). A test whether the install worked (`if installed:`) is no guard: the
+    disk has changed, the name has not.
 
     ## Why is this bad?
 
@@ -200,7 +202,7 @@ def _imported_after(missing: Missing, install: Install) -> bool:
 
 def _first_use(notebook: Notebook, missing: Missing, install: Install) -> Use | None:
     """The first unguarded use of the module as one: an attribute of it, or a call."""
-    flags = set(missing.cell.defs) | (set(install.cell.defs) if install.cell is not None else set())
+    flags = _flags(missing, install)
     for cell in notebook.run_order():
         if cell is missing.cell:
             uses = [
@@ -237,33 +239,72 @@ def _used_as_module(cell: Cell, name: str) -> set[int]:
     return found
 
 
-def _guarded_nodes(notebook: Notebook, cell: Cell, name: str, flags: set[str]) -> set[int] | None:
-    """The nodes under a test of the module or a flag; None where a stop guards the whole cell."""
+def _flags(missing: Missing, install: Install) -> dict[str, bool]:
+    """The names by which other code can tell, and whether each may be true after the install.
+
+    A flag that the failed import sets to False stays False (`available`); one that the installing code
+    sets afterwards (`installed`, `needs_restart`) may be true.
+    """
+    flags: dict[str, bool] = {}
+    cells = [missing.cell, *([install.cell] if install.cell not in (None, missing.cell) else [])]
+    for cell in cells:
+        if cell is None:
+            continue
+        installing = cell is install.cell
+        for target, value in bindings(cell.body):
+            if not isinstance(target, ast.Name) or target.id == missing.name:
+                continue
+            inside = any(value is node for each in missing.handler.body for node in ast.walk(each))
+            after = installing and (cell is not missing.cell or inside or value.lineno > install.call.lineno)
+            false = isinstance(value, ast.Constant) and not value.value
+            flags[target.id] = flags.get(target.id, False) or (after and not false)
+    return flags
+
+
+def _guarded_nodes(notebook: Notebook, cell: Cell, name: str, flags: dict[str, bool]) -> set[int] | None:
+    """The nodes that do not run with the stale module; None where a stop guards the whole cell."""
     guarded: set[int] = set()
     for statement in cell.body:
         for node in ast.walk(statement):
             match node:
                 case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
-                    if _tests(test, name, flags):
+                    if _guards(test, name, flags, stops=False):
                         guarded.update(id(inner) for inner in ast.walk(node))
                 case ast.BoolOp(values=[first, *_]):
-                    if _tests(first, name, flags):
+                    if _guards(first, name, flags, stops=False):
                         guarded.update(id(inner) for inner in ast.walk(node))
                 case ast.Call(func=func, args=[test, *_]) if notebook.marimo(cell, func) == "stop":
-                    if _tests(test, name, flags):
+                    if _guards(test, name, flags, stops=True):
                         return None
                 case ast.Assert(test=test):
-                    if _tests(test, name, flags):
+                    if _guards(test, name, flags, stops=False):
                         return None
                 case _:
                     pass
     return guarded
 
 
-def _tests(test: ast.expr, name: str, flags: set[str]) -> bool:
-    return any(
-        isinstance(node, ast.Name) and (node.id == name or node.id in flags) for node in ast.walk(test)
-    )
+def _guards(test: ast.expr, name: str, flags: dict[str, bool], *, stops: bool) -> bool:
+    """Whether code under the test (or after a stop on it) cannot run with the stale module.
+
+    A test of the module itself always can tell. `if available:` guards, since the flag is still False
+    after the install; `if installed:` does not, since that may be true; for `mo.stop(test)`, and under
+    `not`, it is the other way round.
+    """
+    if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(test)):
+        return True
+    negated = stops
+    inner = test
+    while isinstance(inner, ast.UnaryOp) and isinstance(inner.op, ast.Not):
+        negated = not negated
+        inner = inner.operand
+    if isinstance(inner, ast.BoolOp):
+        return any(_guards(each, name, flags, stops=negated) for each in inner.values)
+    if isinstance(inner, ast.Attribute):
+        inner = inner.value
+    if not isinstance(inner, ast.Name) or inner.id not in flags:
+        return False
+    return flags[inner.id] if negated else not flags[inner.id]
 
 
 def _import_again(installs: Installs, missing: Missing, install: Install) -> Fix | None:

@@ -140,12 +140,36 @@ def _split(notebook: Notebook, cell: Cell, read: ValueRead, edits: Edits) -> Fix
         return None
     shown: list[str] = []
     if not any(isinstance(each, ast.Expr) and notebook.display(cell).of(each.value) for each in first):
-        shown = [read.name]
+        shown = [] if _is_placed(second, read.name) else [read.name]
     elif not isinstance(first[-1], ast.Expr):
         return None
     text = _divider(notebook, cell, edits, before, after, shown)
     start = edits.comments(second[0]).start
-    return edits.unsafe("Read the value in a cell of its own", (Edit(start, start, text),))
+    changes = [Edit(start, start, text)]
+    if (
+        cell.returns is not None
+        and cell.returned
+        and all(isinstance(each, ast.Name) for each in cell.returned)
+    ):
+        names = sorted(name for name in after.stores if not is_private(name))
+        listed = f" ({names[0]},)" if len(names) == 1 else "".join([" " if names else "", ", ".join(names)])
+        changes.append(Edit(*notebook.source.span(cell.returns), f"return{listed}"))
+    return edits.unsafe("Read the value in a cell of its own", tuple(changes))
+
+
+def _is_placed(statements: list[ast.stmt], name: str) -> bool:
+    """Whether the statements use the element itself, to show it, and not only its value."""
+    read = {
+        id(node.value)
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute)
+    }
+    return any(
+        isinstance(node, ast.Name) and node.id == name and id(node) not in read
+        for statement in statements
+        for node in ast.walk(statement)
+    )
 
 
 def _nodes(statements: list[ast.stmt]) -> set[ast.AST]:
@@ -164,7 +188,8 @@ def _divider(
         return newline.join([*lines, ""])
     names = sorted(name for name in before.stores if not is_private(name))
     listed = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
-    wanted = sorted(name for name in after.loads if name in before.stores or notebook.definers(name))
+    ordinary = {name for each in notebook.cells if each.kind == "cell" for name in each.defs}
+    wanted = sorted(name for name in after.loads if name in ordinary)
     keyword = "async def" if cell.is_async else "def"
     lines += [
         f"{indentation}return {listed}".rstrip(), "", "",

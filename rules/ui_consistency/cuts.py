@@ -162,6 +162,7 @@ def _without_iloc(expr: ast.expr) -> ast.expr:
 
 
 def number(expr: ast.expr | None) -> int | None:
+    """The literal number, also of `min(5, len(rows))`."""
     match expr:
         case ast.Constant(value=int() as value) if not isinstance(value, bool):
             return value
@@ -173,6 +174,7 @@ def number(expr: ast.expr | None) -> int | None:
 
 
 def makes_frame(notebook: Notebook, cell: Cell, func: ast.expr) -> bool:
+    """Whether the call makes a data frame of what it is given."""
     return notebook.resolve(cell, func) in ("pandas.DataFrame", "polars.DataFrame", "polars.from_dicts")
 
 

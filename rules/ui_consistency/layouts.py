@@ -216,7 +216,10 @@ def _publish(notebook: Notebook, cell: Cell, name: str) -> Fix | None:
 
 
 def _name_layout(notebook: Notebook, cell: Cell, edits: Edits, statement: ast.stmt) -> Fix | None:
-    """Give the layout that the cell shows a public name."""
+    """Give the layout that the cell shows a public name, or drop the underscore of the one it has."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=private)]) if is_private(private):
+            return _publish(notebook, cell, private)
     if not isinstance(statement, ast.Expr) or not edits.alone(statement):
         return None
     name, number = "layout", 2
