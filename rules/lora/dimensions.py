@@ -264,7 +264,11 @@ class LinearOnlyInjection(Rule):
                     if guard.outcome
                     for test in guard.tests
                     if test.module.root is root
-                    and (test.module is event.target or in_value(event.value, test.module) or test.module.path == "*")
+                    and (
+                        test.module is event.target
+                        or in_value(event.value, test.module)
+                        or test.module.path == "*"
+                    )
                 ]
                 linear = [test for test in tests if test.types == {"Linear"} and test.kind == "is"]
                 if not linear or any("Conv1D" in test.types for test in tests):

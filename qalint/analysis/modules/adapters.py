@@ -200,7 +200,7 @@ def own_cells(value: Mod | Param) -> set[Cell]:
             continue
         if isinstance(cell, Mod) and cell.parent is not None:
             continue
-        if cell is not value and elsewhere(cell, value):
+        if cell is not value and elsewhere(cell, value, found):
             continue
         found.add(cell)
         queue.extend(cell.attrs.values())
@@ -209,11 +209,13 @@ def own_cells(value: Mod | Param) -> set[Cell]:
     return found
 
 
-def elsewhere(cell: Cell, value: Cell) -> bool:
-    """Whether `cell` was a part of something before `value` was made."""
+def elsewhere(cell: Cell, value: Cell, own: set[Cell] | None = None) -> bool:
+    """Whether `cell` was a part of something else (but `own`) before `value` was made."""
     if isinstance(cell, Mod) and cell.parent is not None:
         return True
-    return cell.time < value.time and any(time < value.time for _, time in cell.holders)
+    return cell.time < value.time and any(
+        time < value.time and (own is None or holder not in own) for holder, time in cell.holders
+    )
 
 
 def wraps(value: Mod, model: Mod) -> bool:

@@ -454,6 +454,9 @@ def set_attribute(
         base = module
     if not isinstance(base, Mod):
         return
+    if name == "requires_grad" and base.parent is not None and base.path != "*":
+        freeze(run, base, value, site)  # an attribute of a layer that is not in sight: a parameter
+        return
     inside = base in run.building
     old = base.attrs.get(name)
     nonleaf(run, value, site, base, name)

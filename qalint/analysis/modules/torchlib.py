@@ -436,6 +436,7 @@ def module_of(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, 
     """A module of torch's own."""
     module = Mod(site, run.tick(), qual=name)
     module.stack = tuple(run.stack)
+    module.loaded = True
     library.fresh_module(run, module, kwargs)
     library.constructed(run, module, args, kwargs)
     return module
