@@ -47,19 +47,17 @@ class Injection:
 
     @property
     def site(self) -> Site:
-        """The injection as it stands in the function that has the model."""
+        """The injection as it stands in the function that has the model by itself."""
         return outer(self.first, self.model)
 
 
 def outer(event: Event, model: Mod) -> Site:
-    """Where `event` stands in the function in which `model` came to be, or the call there that led to it."""
-    depth = 0
-    for one, other in zip(event.stack, model.stack, strict=False):
-        if one.node is not other.node:
+    """Where `event` stands in the function that has the model by itself: helpers that were given it are left."""
+    depth = len(event.stack)
+    while depth and len(event.given) == len(event.stack) and id(model) in event.given[depth - 1]:
+        if hasattr(event.stack[depth - 1].node, "body"):
             break
-        depth += 1
-    while depth < len(event.stack) and hasattr(event.stack[depth].node, "body"):
-        depth += 1
+        depth -= 1
     return event.stack[depth] if depth < len(event.stack) else event.site
 
 

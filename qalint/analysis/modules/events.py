@@ -60,7 +60,7 @@ class Event:
     """One thing that happens. What `target`, `value`, `name`, `how` and `flag` say depends on `kind`: see `KINDS`.
 
     `guards` are the tests on the way, `loops` the loops it is in, `stack` the calls that led here,
-    outermost first; `inside`: a method of a module is running; `autocast` is True inside, False where none is in force, None unknown.
+    outermost first, and `given` the models that each call was given; `inside`: a method of a module is running; `autocast` is True inside, False where none is in force, None unknown.
     """
 
     __slots__ = (
@@ -68,6 +68,7 @@ class Event:
         "autocast",
         "filters",
         "flag",
+        "given",
         "grad",
         "guards",
         "how",
@@ -94,6 +95,7 @@ class Event:
         self.autocast: bool | None = False
         self.grad = True
         self.inside = False
+        self.given: tuple[frozenset[int], ...] = ()
         self.program = 0
         self.target: Any = None
         self.value: Any = None

@@ -112,6 +112,8 @@ class Frame(NamedTuple):
     function: Func
     returns: list[Value]
     yields: list[Value]
+    given: frozenset[int] = frozenset()
+    """The models that it is given, or parts of (ids)."""
 
 
 class Stop(Exception):
@@ -168,6 +170,7 @@ class Interpreter:
         event.autocast = self.in_autocast()
         event.grad = not self.no_grad
         event.program = self.program
+        event.given = tuple(frame.given for frame in self.frames)
         event.inside = any(isinstance(frame.function.receiver, Mod) for frame in self.frames)
         if not self.quiet or kind not in LATER:
             self.events.append(event)
@@ -835,7 +838,13 @@ class Interpreter:
             return self.fresh(function.name, site.node)
         scope = Scope(function.scope.file, function.scope, "function")
         self.bind(function, args, kwargs, scope, site)
-        frame = Frame(function, [], [])
+        given = frozenset(
+            id(option.root)
+            for value in [*args, *kwargs.values()]
+            for option in each(value)
+            if isinstance(option, Mod)
+        )
+        frame = Frame(function, [], [], given)
         self.frames.append(frame)
         self.stack.append(site)
         depth = len(self.guards)

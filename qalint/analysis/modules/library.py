@@ -44,6 +44,7 @@ PLAIN_BASES = frozenset(
     {"torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module", "builtins.object"}
 )
 CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
+HOOKS = "<forward hooks>"
 CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
 WALKS = frozenset({"modules", "named_modules", "children", "named_children"})
 MODULE_METHODS = (
@@ -241,6 +242,14 @@ def constructed(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[s
                 module.elements.append(value)
         for value in module.elements:
             hold(run, module, value)
+            element(run, module, value)
+
+
+def element(run: Interpreter, module: Mod, value: Value) -> None:
+    """A container of modules gets an element."""
+    for option in each(value):
+        if isinstance(option, Mod) and module.site is not None:
+            run.emit("attach", option.site or module.site, target=module, value=option, name="", how="init")
 
 
 def hold(run: Interpreter, module: Mod, value: Value) -> None:
@@ -848,6 +857,8 @@ def super_call(
         if name == "__init__":
             if receiver.qual != "torch.nn.Module":
                 constructed(run, receiver, args, kwargs)
+                if kwargs.keys() & {"dtype", "device"}:
+                    fresh_module(run, receiver, kwargs)
             return Const(None)
         if name in {"forward", "__call__"} and receiver.qual and receiver.qual.startswith("torch.nn."):
             tensor = next((t for t in (tensors.as_tensor(run, a) for a in args) if t is not None), None)
@@ -859,7 +870,21 @@ def super_call(
 
 
 def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
-    """`module(...)`."""
+    """`module(...)`, with its forward hooks."""
+    value = plain_forward(run, module, args, kwargs, site)
+    hooks = module.attrs.get(HOOKS)
+    for hook in hooks.items if isinstance(hooks, Seq) else ():
+        if isinstance(hook, Func):
+            changed = run.enter(hook, [module, Seq(args, "tuple", site=site), value], {}, site)
+            if not (isinstance(changed, Const) and changed.value is None):
+                value = changed
+    return value
+
+
+def plain_forward(
+    run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
     run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs})
     run.emit("work", site, target=module)
@@ -909,6 +934,8 @@ def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, 
 
 def run_adapters(run: Interpreter, module: Mod, site: Site) -> None:
     """A model whose layers are not in sight runs: so do the adapters in it, on its activations."""
+    if run.quiet:
+        return
     root = module.root
     dtype = run.dtype_of(root)
     autocast = run.in_autocast()
@@ -929,6 +956,10 @@ def run_adapters(run: Interpreter, module: Mod, site: Site) -> None:
                 run.enter(found.bind(event.value), [x], {}, site)
         elif isinstance(event.value, Func) and event.how == "forward":
             run.enter(event.value, [x], {}, site)
+        elif isinstance(event.value, Func) and event.name == "register_forward_hook":
+            run.enter(
+                event.value, [event.target, Seq([x], "tuple", site=site), x.copy(source="model")], {}, site
+            )
 
 
 def method(
@@ -1047,6 +1078,10 @@ def module_method(
         return Const(None)
     if name in {"register_forward_hook", "register_forward_pre_hook"} and first is not None:
         run.emit("attach", site, target=module, value=first, name=name, how="hook")
+        if name == "register_forward_hook":
+            hooks = module.attrs.setdefault(HOOKS, Seq([], "list"))
+            if isinstance(hooks, Seq):
+                hooks.items.append(first)
         x = tensors_input(run, module)
         inputs: list[Value] = [module, Seq([x], "tuple", site=site)]
         if name == "register_forward_hook":
@@ -1063,11 +1098,12 @@ def module_method(
         value = args[-1] if args else Const(None)
         values = value.items if isinstance(value, Seq) and name == "extend" else [value]
         module.elements.extend(values)
-        for element in values:
-            hold(run, module, element)
+        for added in values:
+            hold(run, module, added)
+            element(run, module, added)
         return Const(None)
     if name in {"items", "values"} and module.elements:
-        pairs = [Seq([run.fresh("key", site.node), element], "tuple") for element in module.elements]
+        pairs = [Seq([run.fresh("key", site.node), inner], "tuple") for inner in module.elements]
         return Seq(pairs if name == "items" else module.elements, "list", open=True, site=site)
     if name in {"items", "values"}:
         return Walk(module, "named_children" if name == "items" else "children", site)
