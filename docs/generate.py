@@ -6,6 +6,7 @@ Nothing that it makes is committed, so nothing can be out of date.
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from qalint.checklist import items
 from qalint.registry import Catalog, RuleInfo, catalog
 from qalint.settings import KEYS
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+MOST_SHOWN = 4000
+"""Longer fixtures are not shown."""
 ENGINE = "What the engine itself reports"
 
 
@@ -80,6 +84,7 @@ def _page(rule: RuleInfo) -> str:
     """The rule's page, with the checklist items it judges spelt out."""
     page = docs.markdown(rule)
     texts = {item.id: item.text for item in items()}
+    page += _tested(rule)
     judged = [f"- {item}: {texts[item]}" for item in rule.checklist if item in texts]
     if judged:
         page += "\n## Checklist\n" + "\n".join(judged) + "\n"
@@ -90,25 +95,47 @@ def _page(rule: RuleInfo) -> str:
     )
 
 
+def _tested(rule: RuleInfo) -> str:
+    """The shortest bad fixture of the rule with its lines marked, and the shortest good one.
+
+    On every fixture the findings of all rules must be exactly the marked ones; a test sees to that.
+    """
+    folders = sorted(FIXTURES.glob(f"*/{rule.name}"))
+    out = []
+    for kind, words in (("bad", "Found"), ("good", "Not found")):
+        files = [path for folder in folders for path in folder.glob(f"{kind}_*.py")]
+        short = min(files, key=lambda path: (len(path.read_bytes()), path.name), default=None)
+        if short is None or len(short.read_bytes()) > MOST_SHOWN:
+            continue
+        lines = short.read_text(encoding="utf-8").splitlines()
+        marked = [
+            str(number) for number, line in enumerate(lines, 1) if re.search(rf"# expect:.*{rule.code}", line)
+        ]
+        code = "\n".join(re.sub(r"\s*# expect:.*$", "", line) for line in lines)
+        mark = f' hl_lines="{" ".join(marked)}"' if marked else ""
+        title = short.stem.partition("_")[2].replace("_", " ")
+        out.append(f'```python title="{words}: {title}"{mark}\n{code}\n```\n')
+    return "\n## Whole programs\n" + "\n".join(out) if out else ""
+
+
 def _index(found: Catalog) -> str:
     """Every rule with severity, fix and whether it is on, a table a section."""
     count = len(found.rules)
     out = [
-        "# Rules\n",
-        f"{count} rules. **Fix**: ✅ safe, ⚠️ unsafe (applied with `--unsafe-fixes`). "
-        "**Run**: the fault and its fix can be shown by running the code, on a CPU or a GPU "
+        "---\nhide: [toc]\n---\n# Rules\n",
+        f"{count} rules. **Run**: the fault and its fix can be shown by running the code, on a CPU or a GPU "
         "(`qalint verify`). Rules marked *off* or *preview* speak only when selected.\n",
     ]
     for title, rules in _sections(found):
         out.append(f"## {title}\n")
-        out.append("| Code | Name | | Severity | Fix | Run |\n|---|---|---|---|---|---|")
+        out.append("| Code | Rule | Severity | Fix | Run |\n|---|---|---|---|---|")
         for rule in rules:
-            fix = {"safe": "✅", "unsafe": "⚠️"}.get(rule.fix, "")
+            fix = "" if rule.fix == "none" else rule.fix
             run = {"cpu": "CPU", "gpu": "GPU"}.get(rule.oracle, "")
             flags = ("" if rule.default else " *off*") + (" *preview*" if rule.preview else "")
             summary = rule.summary.replace("|", "&#124;")
             out.append(
-                f"| {rule.code} | [{rule.name}]({rule.name}.md){flags} | {summary} "
+                f"| {rule.code} | [{rule.name}]({rule.name}.md){flags}<br>{summary} "
                 f"| {rule.severity} | {fix} | {run} |"
             )
         out.append("")
