@@ -110,9 +110,13 @@ class Coverage:
 
 
 def is_test(path: str) -> bool:
-    """Whether a file is a test, by its name or its folder."""
-    parts = path.replace("\\", "/").split("/")
-    return bool(_TEST_NAME.match(parts[-1])) or "tests" in parts[:-1] or parts[-1] == "conftest.py"
+    """Whether a file is a test: by its name, or by a folder `tests` inside its project."""
+    name = os.path.basename(path)
+    if _TEST_NAME.match(name) or name == "conftest.py":
+        return True
+    root = repository(path)
+    inside = os.path.relpath(os.path.abspath(path), root) if root else name
+    return "tests" in inside.replace("\\", "/").split("/")[:-1]
 
 
 def repository(path: str) -> str | None:

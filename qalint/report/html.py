@@ -183,7 +183,7 @@ def _filters(page: _Page) -> str:
         '<div><label for="words">Words</label><input type="search" id="words" autocomplete="off"></div>'
         f"<fieldset><legend>Severity of findings</legend>{severities}</fieldset>"
         f"<fieldset><legend>Verdict of items</legend>{verdicts}</fieldset>"
-        '<div><button type="button" id="reset">Reset</button></div>'
+        '<div><button type="button" id="clear">Reset</button></div>'
         '<div role="status" aria-live="polite" id="shown" class="quiet"></div></form>\n'
     )
 

@@ -51,7 +51,7 @@
 
   filters.addEventListener("input", apply);
   filters.addEventListener("submit", function (event) { event.preventDefault(); });
-  byId("reset").addEventListener("click", function () {
+  byId("clear").addEventListener("click", function () {
     filters.reset();
     apply();
   });

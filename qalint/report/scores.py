@@ -368,19 +368,18 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
         for index, criterion in enumerate(criteria)
     )
     judged = [part for part in parts if part.value is not None]
-    total = sum(part.criterion.weight for part in judged)
-    value = (
-        10 * sum(part.criterion.weight * (part.value or 0.0) for part in judged) / total if total else None
-    )
+    total = sum(part.weight for part in judged)
+    value = 10 * sum(part.weight * (part.value or 0.0) for part in judged) / total if total else None
     return Score(name, None if value is None else round(value, 1), parts)
 
 
 def scores(files: Iterable[Facts]) -> dict[str, Score]:
     """Both scores over the programs and notebooks among some files; where there are none, over the modules.
 
-    Tests are not scored: they document something else.
+    Tests are not scored beside other files: they document something else.
     """
-    everything = [facts for facts in files if not is_test(facts.file.path)]
+    given = list(files)
+    everything = [facts for facts in given if not is_test(facts.file.path)] or given
     programs = [facts for facts in everything if facts.explanations is not None]
     chosen = programs or everything
     return {
