@@ -8,6 +8,7 @@ from qalint.analysis.edits import Changes
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Fix, Severity
 
+from .amp import argument, regions
 from .faults import FaultRule, Repair, receiver
 
 
@@ -100,13 +101,11 @@ class MissingGradScaler(FaultRule):
 
 
 def device_text(repair: Repair, at: ast.stmt) -> str:
-    """The device of the autocast region of the fault, as far as it can be named at `at`."""
-    region = repair.node("with")
-    call = region.context_expr if isinstance(region, ast.withitem) else region
-    if isinstance(call, ast.Call):
-        given = call.args[0] if call.args else None
-        given = next((item.value for item in call.keywords if item.arg == "device_type"), given)
-        if given is not None:
+    """The device of the file's first autocast region, as far as it can be named at `at`."""
+    for region in regions(repair.names):
+        call = region.call
+        given = argument(call, 0, "device_type")
+        if given is not None and repair.names.canonical(call.func) == "torch.amp.autocast":
             return written(repair, given, at)
     return '"cuda"'
 
