@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import time
-from hashlib import blake2b
 from typing import Any
 
 from . import __version__, store
 from .needles import Mask
 from .outcome import Outcome
+from .store import digest_of
 
 RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again within its timestamp."""
@@ -106,8 +106,3 @@ def stat_of(path: str) -> Stat | None:
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def digest_of(data: bytes) -> bytes:
-    """A fingerprint of content."""
-    return blake2b(data, digest_size=16).digest()

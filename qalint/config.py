@@ -106,7 +106,7 @@ class Config:
 
 
 def _label(where: str) -> str:
-    """What stands before the key in an error: `--select`, `$ QALINT_SELECT: select`, `pyproject.toml: select`."""
+    """What stands before the key in an error: `--select`, or `The configuration pyproject.toml: select`."""
     return where if where == "--" else f"{where}: "
 
 
@@ -245,7 +245,7 @@ class Configs:
 
 
 def _anchored(table: dict[str, Any], where: str, folder: str) -> dict[str, Any]:
-    """The table with its paths made absolute. A repository must not choose what a run writes outside of it."""
+    """The table, its paths absolute. A repository must not choose what a run writes outside of it."""
     if "output-file" in table:
         raise UsageError(
             f"{where} sets `output-file`, which only the flag and the variable QALINT_OUTPUT_FILE may do."

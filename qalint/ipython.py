@@ -62,7 +62,7 @@ def _statement(line: str) -> str | None:
 
 
 def _inert(line: str, indent: int) -> str:
-    """A comment at the top level, where nothing need stand; a statement in a block, which may not be empty."""
+    """A comment at the top level; a statement in a block, which may not be empty."""
     rest = len(line) - indent
     if not indent:
         return "#" + line[1:]

@@ -74,7 +74,7 @@ class Linter:
         self.linted = linted
         """The files of this run; a cross-file finding elsewhere moves to a related place in one of them."""
         self.project = project
-        """The other files as analyses see them, anew for each linted file, so that it knows what it consulted."""
+        """The other files as analyses see them: anew for each linted file, to know what it consulted."""
         self.gates = gates
         self.prefixes = catalog.prefixes
 
@@ -213,7 +213,7 @@ class _Lint:
             return finding
         for item in sorted(finding.related, key=lambda item: item.place.source.path != self.path):
             if item.place.source.path in linted:
-                moved = Finding(
+                return Finding(
                     code=finding.code,
                     name=finding.name,
                     place=item.place,
@@ -226,7 +226,6 @@ class _Lint:
                     ),
                     help=finding.help,
                 )
-                return moved
         return finding
 
     def _suppressions_of(self, source: Source) -> Suppressions:

@@ -54,7 +54,7 @@ def downgrade(text: str) -> str | None:
 def _changes(cst: Any, node: Any, span: Any, text: str) -> Iterator[tuple[int, int, str]]:
     """(start, end, what of the same length stands there instead)."""
     match node:
-        case cst.TypeAlias(name=name, type_parameters=parameters):
+        case cst.TypeAlias(type_parameters=parameters):
             start = span(node)[0]
             yield start, start + 5, "pass;"
             if parameters is not None:
@@ -68,7 +68,7 @@ def _changes(cst: Any, node: Any, span: Any, text: str) -> Iterator[tuple[int, i
         ):
             yield from _blank(text, span(elements[0].value)[1], span(node.type)[1])
         case cst.FormattedString() | cst.TemplatedString():
-            start, end = span(node)
+            start, _ = span(node)
             prefix = node.start.rstrip("\"'")
             if "t" in prefix.lower():
                 yield start, start + len(prefix), prefix.replace("t", "f").replace("T", "F")

@@ -45,7 +45,7 @@ class Outcome:
         self.counts: dict[str, int] = {}
         """Findings by code before precedence: what a fix may not make more of."""
         self.consulted: dict[str, tuple[int, int] | None] = {}
-        """Other files whose content mattered, with time and size; None for one that was looked for in vain."""
+        """Other files whose content mattered, with time and size; None for one looked for in vain."""
         self.elsewhere: dict[str, bool] = {}
         """Other files in which findings wanted to stand, and whether they were files of the run."""
         self.seconds: dict[str, float] = {}

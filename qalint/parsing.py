@@ -11,6 +11,7 @@ import ast
 import sys
 import warnings
 from collections.abc import Iterator
+
 from .source import Block, Source
 
 

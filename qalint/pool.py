@@ -6,6 +6,7 @@ marshalled results come out. Where the system cannot fork, the jobs run in this 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import marshal
 import os
@@ -16,6 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+from .errors import UsageError
 
 SECONDS = 60.0
 """How long one job may take on the wall clock before its process is killed."""
@@ -58,10 +61,8 @@ class _Worker:
         """Hand over a job."""
         self.job = job
         self.deadline = time.monotonic() + seconds
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its end is seen when its answer is awaited
             os.write(self.requests, _HEADER.pack(job))
-        except BrokenPipeError:
-            pass  # Its end is seen when its answer is awaited.
 
     def take(self) -> Any | None:
         """The answer if it is complete; raises EOFError if the child is gone."""
@@ -93,7 +94,7 @@ def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[D
     """The results of `work(job)` in the order in which they are ready. `workers` 0: in this process."""
     if not workers or not CAN_FORK:
         for job in jobs:
-            yield Done(job, work(job), None)
+            yield _done(job, _attempt(work, job))
         return
     pending, seconds = jobs[::-1], SECONDS
     crew: list[_Worker] = []
@@ -130,7 +131,7 @@ def _round(
                 continue
             if answer is None:
                 continue
-            yield Done(job, answer[0], None)
+            yield _done(job, answer[0])
             if pending:
                 worker.give(pending.pop(), seconds)
             else:
@@ -149,6 +150,27 @@ def _replace(crew: list[_Worker], pending: list[int], work: Callable[[int], Any]
         crew[-1].give(pending.pop(), seconds)
 
 
+def _attempt(work: Callable[[int], Any], job: int) -> tuple[str, Any]:
+    """What a job gave, or how it failed: `done`, `failed` (with the exception) or `usage` (for the user)."""
+    try:
+        return "done", work(job)
+    except UsageError as error:
+        return "usage", str(error)
+    except Exception as error:
+        import traceback
+
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        return "failed", f"{type(error).__name__}: {error} at {place}"
+
+
+def _done(job: int, answer: tuple[str, Any]) -> Done:
+    kind, value = answer
+    if kind == "usage":
+        raise UsageError(value)
+    return Done(job, value, None) if kind == "done" else Done(job, None, value)
+
+
 def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
     """The life of a child: it never returns."""
     status = 1
@@ -158,7 +180,7 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         _limit_memory()
         gc.set_threshold(50_000, 20, 50)
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
-            payload = marshal.dumps(work(_HEADER.unpack(header)[0]))
+            payload = marshal.dumps(_attempt(work, _HEADER.unpack(header)[0]))
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
                 data = data[os.write(answers, data) :]

@@ -79,7 +79,7 @@ def decode(path: str, data: bytes) -> Source:
         from .markdown import fences
 
         return Source(path, text, raw=data, kind=kind, bom=bom, blocks=fences(text))
-    from .jupyter import NotJupyter, Notebook
+    from .jupyter import Notebook, NotJupyter
 
     try:
         book = Notebook(text)

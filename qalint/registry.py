@@ -109,9 +109,9 @@ class Catalog:
 
 def catalog(plugins: Iterable[str] = ()) -> Catalog:
     """What is installed, and the `plugins` named by module. UsageError names the plugin that fails."""
-    kept = store.Shelf("registry.bin")
-    state = kept.read()
     paths = _paths()
+    kept = store.Shelf(f"registry-{store.digest_of(repr(paths).encode()).hex()}.bin")
+    state = kept.read()
     path_stamp = (__version__, sys.version, paths, store.stamp(paths))
     if state is not None and state[0] == path_stamp and state[1] == store.tree_stamp(state[2]):
         sections = [SectionInfo(*fields) for fields in state[3]]
@@ -307,10 +307,10 @@ BUILT_IN = (
         "critical",
         "none",
         "A rule or an analysis of qalint failed on this file.",
-        "## What it does\nNames the rule or analysis that failed. The findings of the other rules are kept and\n"
-        "the exit status is 2.\n\n"
-        "## Why is this bad?\nIt is a fault of qalint or of a plugin, not of your code. Please report it with\n"
-        "the file, or the part of it that is enough to make it fail.",
+        "## What it does\nNames the rule or analysis that failed. The findings of the other rules are\n"
+        "kept and the exit status is 2.\n\n"
+        "## Why is this bad?\nIt is a fault of qalint or of a plugin, not of your code. Please report it\n"
+        "with the file, or the part of it that is enough to make it fail.",
     ),
     _engine(
         "QA0004",
@@ -318,8 +318,8 @@ BUILT_IN = (
         "low",
         "safe",
         "A suppression comment suppresses nothing.",
-        "## What it does\nReports codes in `# qalint: ...` and `# noqa: QA...` comments that hide no finding.\n"
-        "Only codes whose rules ran are judged.\n\n"
+        "## What it does\nReports codes in `# qalint: ...` and `# noqa: QA...` comments that hide no\n"
+        "finding. Only codes whose rules ran are judged.\n\n"
         "## Why is this bad?\nA stale suppression hides the next fault on its line.\n\n"
         "## Fix safety\nThe fix removes the code, or the comment if no other code is left in it.",
     ),
@@ -329,8 +329,9 @@ BUILT_IN = (
         "medium",
         "none",
         "A suppression comment names no code, or one that does not exist.",
-        "## What it does\nReports `# qalint: ...` comments without codes or with unknown codes or verbs, and\n"
-        "unknown `QA` codes in `# noqa` comments. A bare `# noqa` belongs to other tools and is left alone.\n\n"
+        "## What it does\nReports `# qalint: ...` comments without codes or with unknown codes or\n"
+        "verbs, and unknown `QA` codes in `# noqa` comments. A bare `# noqa` belongs to other tools and\n"
+        "is left alone.\n\n"
         "## Why is this bad?\nThe comment does not do what its author meant.",
     ),
 )

@@ -102,7 +102,7 @@ class Report:
         self.get_rule = get_rule
         """Metadata of one rule by code, QA0001 to QA0005 included; None for an unknown code."""
         self.get_rules = get_rules
-        """Metadata of all rules, sorted by code; loads the rules, so only for formats that need it (SARIF)."""
+        """Metadata of all rules, sorted by code."""
 
     @property
     def new(self) -> tuple[Diagnostic, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import pool, reader
-from .cache import Cache, Entry, digest_of, holds, stat_of
+from .cache import Cache, Entry, holds, stat_of
 from .config import Configs
 from .diagnostic import Diagnostic, Region
 from .discovery import Found
@@ -16,6 +16,7 @@ from .needles import Lookup, Mask, Needles
 from .outcome import Outcome
 from .policy import Policy
 from .registry import Catalog
+from .store import digest_of
 from .suppressions import may_suppress
 
 SYNTAX_BUDGET = 4_000_000
@@ -173,7 +174,7 @@ class _Batch:
     def _survivors(self) -> dict[str, frozenset[str]]:
         """The rules that may speak about each file, of those that its policy enables."""
         masks = {path: mask for path, mask in self.masks.items() if mask.known != NOTHING}
-        found = {path: self.needles.tested for path in masks}
+        found = dict.fromkeys(masks, self.needles.tested)
         if self.runner.filters:
             found = self.needles.survivors(masks, _load_or_nothing, Lookup(masks))
         for path in masks:

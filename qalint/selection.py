@@ -32,7 +32,7 @@ class Selector:
         self.preview = preview
 
     def codes(self, text: str, where: str) -> frozenset[str]:
-        """The codes an entry stands for, preview rules left out unless asked for. `where` is for the error."""
+        """The codes an entry stands for, without preview rules unless asked for. `where` is for errors."""
         rules = self.catalog.rules
         if text == "ALL":
             return frozenset(code for code, rule in rules.items() if self._allowed(rule))
@@ -64,12 +64,14 @@ class Selector:
 
     def _apply(self, chosen: frozenset[str], where: str, layer: Layer) -> frozenset[str]:
         verdicts: dict[str, bool] = {}
-        steps: list[tuple[int, int, frozenset[str]]] = []
-        for text in (*(layer.select or ()), *layer.extend):
-            steps.append((_rank(text, self.catalog), 1, self.codes(text, f"{where}select")))
         everything = Selector(self.catalog, preview=True)
-        for text in layer.ignore:
-            steps.append((_rank(text, self.catalog), 2, everything.codes(text, f"{where}ignore")))
+        steps = [
+            (_rank(text, self.catalog), 1, self.codes(text, f"{where}select"))
+            for text in (*(layer.select or ()), *layer.extend)
+        ]
+        steps += [
+            (_rank(text, self.catalog), 2, everything.codes(text, f"{where}ignore")) for text in layer.ignore
+        ]
         for _, kind, codes in sorted(steps, key=lambda step: step[:2]):
             verdicts.update(dict.fromkeys(codes, kind == 1))
         base = frozenset() if layer.select is not None else chosen

@@ -14,7 +14,8 @@ from .errors import UsageError, did_you_mean
 from .registry import Catalog
 
 FORMATS = (
-    "full", "concise", "grouped", "json", "json-lines", "github", "gitlab", "junit", "sarif", "rdjson", "pylint",
+    "full", "concise", "grouped", "json", "json-lines", "github",
+    "gitlab", "junit", "sarif", "rdjson", "pylint",
 )  # fmt: skip
 SEVERITIES = ("critical", "high", "medium", "low")
 CONFIDENCES = ("high", "medium", "low")
@@ -22,7 +23,8 @@ CONFIDENCES = ("high", "medium", "low")
 EXCLUDES = (
     ".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints", ".mypy_cache", ".nox",
     ".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".qalint_cache", ".ruff_cache", ".svn", ".tox", ".venv",
-    ".vscode", "__marimo__", "__pypackages__", "_build", "buck-out", "dist", "node_modules", "site-packages", "venv",
+    ".vscode", "__marimo__", "__pypackages__", "_build", "buck-out", "dist", "node_modules",
+    "site-packages", "venv",
 )  # fmt: skip
 
 

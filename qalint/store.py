@@ -8,6 +8,7 @@ disk or a read-only folder only means that the next run is slower.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import sys
@@ -89,10 +90,8 @@ def write_atomically(path: str, data: bytes, mode: int | None = None) -> bool:
             file.write(data)
         os.replace(temporary, path)
     except OSError:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass
         return False
     return True
 
@@ -131,3 +130,8 @@ def tree_stamp(roots: list[str]) -> str:
                 status = entry.stat()
                 digest.update(f"{entry.path}\0{status.st_mtime_ns}\0{status.st_size}\n".encode())
     return digest.hexdigest()
+
+
+def digest_of(data: bytes) -> bytes:
+    """A fingerprint of content."""
+    return blake2b(data, digest_size=_DIGEST).digest()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import tokenize
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from .errors import did_you_mean
@@ -217,7 +218,7 @@ class Suppressions:
 
 
 def may_suppress(data: bytes, prefixes: frozenset[str]) -> bool:
-    """Whether a file's bytes can hold a suppression at all; `prefixes` are the letters that codes start with."""
+    """Whether a file's bytes can hold a suppression; `prefixes` are the letters that codes start with."""
     if b"qalint:" in data:
         return True
     for prefix in prefixes:
@@ -240,7 +241,7 @@ def _comments(source: Source) -> Iterator[tuple[int, str, bool]]:
             text = neutralise(text)
         part = Source(source.path, text, raw=b"")
         starts = [*part.line_starts, len(text)]
-        lines = iter([text[a:b] for a, b in zip(starts, starts[1:], strict=False)])
+        lines = iter([text[a:b] for a, b in pairwise(starts)])
         try:
             for token in tokenize.generate_tokens(lambda lines=lines: next(lines, "")):  # type: ignore[misc]
                 if token.type == tokenize.COMMENT:

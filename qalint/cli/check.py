@@ -144,8 +144,6 @@ class Check:
     def report(self, found: list[Diagnostic], linted: frozenset[str], fixes: Fixes | None) -> int:
         """Write every output and return the status that the findings give."""
         arguments = self.arguments
-        if arguments.ignore_suppressions:
-            found = [item._replace(status="new") if item.status == "suppressed" else item for item in found]
         found, hidden = self._by_confidence(found)
         found = self._baseline(found, linted)
         from ..output import render
@@ -223,7 +221,7 @@ class Check:
         return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
     def _main_folder(self) -> str:
-        first = os.path.abspath(self.arguments.stdin_filename or self.paths[0])
+        first: str = os.path.abspath(self.arguments.stdin_filename or self.paths[0])
         if self.stdin and not self.arguments.stdin_filename:
             return os.getcwd()
         return first if os.path.isdir(first) else os.path.dirname(first)
@@ -294,7 +292,8 @@ class Check:
             return 0
         order = ("critical", "high", "medium", "low")
         worst = order.index(self.values["fail-on"])
-        return int(any(order.index(item.severity) <= worst for item in report.new))
+        counted = [item for item in report.shown if item.status != "baseline"]
+        return int(any(order.index(item.severity) <= worst for item in counted))
 
     def _warn(self, discovery: Discovery, files: list[Found]) -> None:
         if not files:

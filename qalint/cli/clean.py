@@ -30,7 +30,8 @@ def main(argv: list[str]) -> int:
                 shutil.rmtree(path, ignore_errors=True)
             elif name in (".git", "node_modules"):
                 names.remove(name)
-    registry = os.path.join(store.user_folder(), "registry.bin")
-    if os.path.exists(registry):
-        os.unlink(registry)
+    own = store.user_folder()
+    for name in os.listdir(own) if os.path.isdir(own) else []:
+        if name.startswith("registry-"):
+            os.unlink(os.path.join(own, name))
     return 0

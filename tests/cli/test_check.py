@@ -162,6 +162,22 @@ def test_unreadable_and_broken_files_cannot_be_ignored(project: Path, run: Run) 
     assert run("--baseline", "known.json").codes == ["QA0001", "QA0002"]
 
 
+@pytest.mark.parametrize("jobs", ["0", "1"])
+def test_failure_of_the_engine_itself_is_told(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    from qalint import linter
+
+    def fail(*_: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(linter.Linter, "lint", fail)
+    (project / "a.py").write_text("old()\n")
+    ran = run("a.py", "--jobs", jobs)
+    assert ran.status == 2
+    assert "KeyError: 'lost' at test_check.py:" in ran.json[0]["message"]
+
+
 def test_empty_folder_warns(run: Run) -> None:
     ran = run()
     assert ran.status == 0

@@ -121,7 +121,8 @@ def test_suppressions_of_suppression_findings(project: Path, run: Run) -> None:
 
 def test_jupyter_and_markdown(project: Path, run: Run) -> None:
     (project / "a.md").write_text(
-        "<!-- qalint: file-ignore[QA9901] -->\n```python {.marimo}\nold()\nrisky()  # qalint: ignore[QA9902]\n```\n"
+        "<!-- qalint: file-ignore[QA9901] -->\n"
+        "```python {.marimo}\nold()\nrisky()  # qalint: ignore[QA9902]\n```\n"
     )
     assert run("a.md").codes == []
     (project / "b.md").write_text("<!-- qalint: ignore[QA9901] -->\n```python {.marimo}\nold()\n```\n")
