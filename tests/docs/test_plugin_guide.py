@@ -91,7 +91,7 @@ def test_the_guide_has_all_files():
 def test_the_plugins_own_tests_pass(home):
     done = home.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(home.source / "tests"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 def test_it_is_selected_and_found(home):
@@ -101,6 +101,17 @@ def test_it_is_selected_and_found(home):
     assert (finding["code"], finding["name"]) == ("ACME01", "seed-not-pinned")
     assert finding["message"] == "Seed 7 is not the agreed 1234"
     assert home.qalint("check", "--ignore", "ACME01").returncode == 0
+
+
+def test_its_order_rule_follows_the_program(home):
+    tests = files_of_the_guide()["tests/test_rules.py"]
+    path = home.work / "order.py"
+    path.write_text(tests.partition('WRONG_ORDER = """')[2].partition('"""')[0], encoding="utf-8")
+    done = home.qalint("check", "--select", "ACME02", "--output-format", "concise", "order.py")
+    assert "order.py:5:5: ACME02 `optimizer` steps without gradients" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    path.unlink()
 
 
 def test_it_is_configured(home):
