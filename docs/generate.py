@@ -21,6 +21,13 @@ from qalint.settings import KEYS
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MOST_SHOWN = 4000
 """Longer fixtures are not shown."""
+MORE = [
+    ("The abstract machine", "machine.md"),
+    ("How fixes are verified", "verified.md"),
+    ("What it found in real code", "real-code.md"),
+    ("Speed", "speed.md"),
+]
+"""Pages with figures, which are there once they have been measured."""
 ENGINE = "What the engine itself reports"
 
 
@@ -31,6 +38,9 @@ def on_config(config: Any) -> Any:
     for entry in config.nav:
         if isinstance(entry, dict) and entry.get("Rules") == "rules/":
             entry["Rules"] = ["rules/index.md", *pages]
+        if isinstance(entry, dict) and "How it works" in entry:
+            folder = Path(config.docs_dir)
+            entry["How it works"] += [{title: name} for title, name in MORE if (folder / name).exists()]
     return config
 
 
