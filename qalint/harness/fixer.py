@@ -1,23 +1,27 @@
-"""Applies qalint's own fixes of one rule to a program, the way `check --fix --unsafe-fixes` does."""
+"""Applies qalint's own fixes of one rule to a program, as `check --fix --unsafe-fixes --select CODE` does."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
-from .. import reader
-from ..diagnostic import Diagnostic, PlainEdit, PlainFix
-from ..linter import Linter
-from ..policy import Policy
+from ..config import Configs
+from ..diagnostic import Diagnostic
+from ..discovery import Found
+from ..fixing import Fixer as EngineFixer
 from ..registry import Catalog, catalog
+from ..runner import Runner, merge
 from .jobs import copied
 from .verify import Fixed, RuleFacts
 
-ROUNDS = 20
-"""A fix may open the way for the next; more rounds than this do not converge."""
+CODE = (".py", ".md", ".qmd", ".ipynb")
 
 
 class Fixer:
-    """Lints and fixes whole programs, their files together."""
+    """Lints and fixes whole programs, their files together. May be called from several threads."""
+
+    # The engine keeps the texts of a fixing run in one place for the whole process.
+    lock = threading.Lock()
 
     def __init__(self, known: Catalog | None = None) -> None:
         self.catalog = known or catalog()
@@ -32,58 +36,23 @@ class Fixer:
 
     def __call__(self, files: dict[str, str], code: str) -> Fixed:
         """The files after the fixes of `code`, and how many findings there were."""
-        with copied(files) as folder:
-            first = self.lint(folder, list(files), code)
-            found = first
-            for _ in range(ROUNDS):
-                if not self.apply(found):
-                    break
-                found = self.lint(folder, list(files), code)
-            after = {name: (folder / name).read_text(encoding="utf-8") for name in files}
-            return Fixed(after, len(first), sum(item.fix is not None for item in first))
+        with copied(files) as folder, self.lock:
+            found = self.lint(folder, list(files), code)
+            if any(item.fix is not None for item in found):
+                runner, paths = self.runner(folder, list(files), code)
+                EngineFixer(runner, unsafe=True).run(paths)
+            after = {name: (folder / name).read_bytes().decode() for name in files}
+            return Fixed(after, len(found), sum(item.fix is not None for item in found))
 
     def lint(self, folder: Path, names: list[str], code: str) -> list[Diagnostic]:
-        """The findings of one rule in a folder, all its files linted together."""
-        section = self.catalog.section_of(code)
-        assert section is not None
-        paths = [
-            str((folder / name).resolve())
-            for name in names
-            if name.endswith((".py", ".md", ".qmd", ".ipynb"))
-        ]
-        policy = Policy(frozenset({code}))
-        linter = Linter(self.catalog, lambda _: policy, linted=frozenset(paths), project=_project())
-        found: dict[tuple[object, ...], Diagnostic] = {}
-        for path in paths:
-            for item in linter.lint(path, [section]).diagnostics:
-                if item.code == code:
-                    found.setdefault((item.filename, item.region), item)
-        return sorted(found.values(), key=Diagnostic.sort_key)
+        """The findings of one rule, of every confidence, in a folder whose files are linted together."""
+        runner, paths = self.runner(folder, names, code)
+        found = merge(runner.lint(paths).values(), frozenset(path.path for path in paths))
+        return [item for item in found if item.code == code and item.status == "new"]
 
-    def apply(self, found: list[Diagnostic]) -> bool:
-        """Write the fixes that do not overlap; whether there were any."""
-        by_file: dict[str, list[PlainFix]] = {}
-        for item in found:
-            if item.fix is not None and item.fix.applicability != "display-only":
-                by_file.setdefault(item.filename, []).append(item.fix)
-        for filename, fixes in by_file.items():
-            taken: list[tuple[int, int]] = []
-            edits: list[PlainEdit] = []
-            for fix in fixes:
-                spans = [(edit.start, edit.end) for edit in fix.edits]
-                if any(
-                    start <= other_end and other <= end for start, end in spans for other, other_end in taken
-                ):
-                    continue
-                taken += spans
-                edits += fix.edits
-            Path(filename).write_bytes(reader.rewrite(reader.read(filename), edits))
-        return bool(by_file)
-
-
-def _project() -> object:
-    try:
-        from ..analysis.project import Project
-    except ImportError:
-        return None
-    return Project()
+    def runner(self, folder: Path, names: list[str], code: str) -> tuple[Runner, list[Found]]:
+        """A runner of this one rule, and the files."""
+        overrides = {"select": [code], "exclude": []}
+        configs = Configs(self.catalog, overrides=overrides, isolated=True, environment={})
+        paths = [str((folder / name).resolve()) for name in sorted(names) if name.endswith(CODE)]
+        return Runner(self.catalog, configs, jobs=0), [Found(path, None, True) for path in paths]
