@@ -220,15 +220,12 @@ def shared_rank(made: list[Event]) -> list[Event] | None:
             sizes.append((event, dims))
     for event, dims in sizes:
         for other, others in sizes:
-            if other is event:
+            if other is event or isinstance(event.value, Param) != isinstance(other.value, Param):
                 continue
-            common = set(dims) & set(others)
-            rest = (set(dims) | set(others)) - common
-            if (
-                len(common) == 1
-                and len(rest) == 2
-                and isinstance(event.value, Param) == isinstance(other.value, Param)
-            ):
+            chained = dims[1] == others[0] or (isinstance(event.value, Param) and dims[0] == others[1])
+            outside = {dims[0], others[1]} if dims[1] == others[0] else {dims[1], others[0]}
+            rank = dims[1] if dims[1] == others[0] else dims[0]
+            if chained and rank not in outside and event.time < other.time:
                 return [event, other]
     return None
 

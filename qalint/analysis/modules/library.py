@@ -483,10 +483,7 @@ def set_attribute(
             )
         elif isinstance(option, Tensor):
             if (
-                isinstance(old, Param)
-                and old.tensor_of is None
-                and not option.weights
-                and option.source != "parameter"
+                isinstance(old, Param) and old.tensor_of is None
             ):
                 run.emit(
                     "nonleaf",
