@@ -10,6 +10,7 @@ _FENCE = re.compile(r"^( {0,3})(`{3,}|~{3,})[ \t]*([^\r\n]*)$")
 _LINE = re.compile(r"[^\n\r]*(?:\r\n|\n|\r)|[^\n\r]+")
 _WORD = r"(?:^|[.\s{{]){}(?:[.\s}}]|$)"
 _MARIMO = re.compile(r"\{[^}]*\bmarimo\b[^}]*\}")
+_UNPARSABLE = re.compile(r"""\bunparsable=["']?true""")
 _LANGUAGES = tuple((name, re.compile(_WORD.format(name))) for name in ("python", "sql", "markdown"))
 
 
@@ -34,9 +35,23 @@ def fences(text: str) -> tuple[Block, ...]:
                 opened, start, info = match.group(2), position + len(line), match.group(3).strip()
         elif match and match.group(2).startswith(opened) and not match.group(3).strip():
             if language := language_of(info):
+                language = _state(language, info, text[start:position])
                 blocks.append(Block(start, position, None, language, info))
             opened = ""
         position += len(line)
     if opened and (language := language_of(info)):
+        language = _state(language, info, text[start:position])
         blocks.append(Block(start, position, None, language, info))
     return tuple(blocks)
+
+
+def _state(language: str, info: str, code: str) -> str:
+    """`unparsable` for a cell that marimo saved so, and that still does not parse."""
+    if language == "python" and _UNPARSABLE.search(info):
+        import ast
+
+        try:
+            ast.parse(code)
+        except (SyntaxError, ValueError):
+            return "unparsable"
+    return language

@@ -34,7 +34,12 @@ SHIPPED = sorted(
     for path in glob.glob(os.path.join(os.path.dirname(marimo.__file__), "**", "*.py"), recursive=True)
     if "App(" in open(path, encoding="utf-8").read()
 )
-KINDS = {"SetupCell": "setup", "FunctionCell": "function", "ClassCell": "class", "UnparsableCell": "unparsable"}
+KINDS = {
+    "SetupCell": "setup",
+    "FunctionCell": "function",
+    "ClassCell": "class",
+    "UnparsableCell": "unparsable",
+}
 
 
 def notebook_of(text: str, path: str = "nb.py") -> Notebook | None:
@@ -76,9 +81,7 @@ def compare(text: str, path: str = "nb.py") -> int:
         assert refs - own - classy == {r for r in compiled.refs if r not in sql} - own - classy, (path, mine)
         deleted = {name for name in mine.deleted if not is_private(name)}
         assert deleted == set(compiled.deleted_refs), (path, mine)
-        theirs_private = {
-            name.removeprefix("_cell_x") for name in compiled.temporaries
-        }
+        theirs_private = {name.removeprefix("_cell_x") for name in compiled.temporaries}
         assert mine.private == theirs_private, (path, mine)
     return len(ours.cells)
 

@@ -308,8 +308,8 @@ def markdown_cells(source: Source, tree: ast.Module) -> list[Cell]:
         span = Span(block.start, block.end)
         disabled = attributes.get("disabled") == "true"
         number = len(cells)
-        if block.language == "markdown":
-            cells.append(Cell(source, "markdown", number, name, span, [], block=block, disabled=disabled))
+        if block.language in ("markdown", "unparsable"):
+            cells.append(Cell(source, block.language, number, name, span, [], block=block, disabled=disabled))
             continue
         if block.language == "sql":
             cells.append(_sql_cell(source, block, attributes, number, name, disabled))
@@ -318,8 +318,7 @@ def markdown_cells(source: Source, tree: ast.Module) -> list[Cell]:
         while position < len(statements) and statements[position][0] < block.end:
             body.append(statements[position][1])
             position += 1
-        kind = "unparsable" if attributes.get("unparsable") == "true" else "cell"
-        cells.append(Cell(source, kind, number, name, span, body, block=block, disabled=disabled))
+        cells.append(Cell(source, "cell", number, name, span, body, block=block, disabled=disabled))
     return cells
 
 
