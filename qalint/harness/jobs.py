@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,24 @@ from typing import Any
 from .limits import Limits
 
 Report = dict[str, Any]
+
+TORCH = ("torch",)
+MARIMO = ("marimo",)
+NOTEBOOK_TRAINING = ("torch", "marimo")
+PRETRAINED = ("torch", "transformers")
+"""What the children have imported before the first job."""
+
+
+def _libraries(kind: str, root: Path) -> tuple[str, ...]:
+    """Which child suits a job: by what the program's files import."""
+    if kind == "notebook":
+        return MARIMO
+    if kind != "training":
+        return TORCH
+    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in root.rglob("*.py"))
+    if re.search(r"^\s*(import|from) (transformers|peft)\b", text, re.MULTILINE):
+        return PRETRAINED
+    return NOTEBOOK_TRAINING if "marimo" in text else TORCH
 
 
 class Worker:
@@ -41,6 +60,7 @@ class Worker:
                 "MKL_NUM_THREADS": "1",
                 "MPLBACKEND": "Agg",
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "HF_HUB_OFFLINE": "1",
                 "MARIMO_SKIP_UPDATE_CHECK": "1",
                 "TOKENIZERS_PARALLELISM": "false",
             }
@@ -93,12 +113,14 @@ class Workers:
 
     def __init__(self, count: int | None = None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.free: dict[str, queue.LifoQueue[Worker]] = {}
+        self.free: dict[tuple[str, ...], queue.LifoQueue[Worker]] = {}
         self.count = count or min(os.cpu_count() or 1, 4)
-        for kind, library in (("training", "torch"), ("notebook", "marimo")):
-            self.free[kind] = queue.LifoQueue()
-            for _ in range(self.count):
-                self.free[kind].put(Worker(library))
+        for libraries in (TORCH, MARIMO, NOTEBOOK_TRAINING, PRETRAINED):
+            # The heavy ones are few; they start when first needed.
+            number = self.count if libraries in (TORCH, MARIMO) else 1
+            self.free[libraries] = queue.LifoQueue()
+            for _ in range(number):
+                self.free[libraries].put(Worker(*libraries))
 
     def run(self, kind: str, path: Path, root: Path, **more: Any) -> Report:
         """The report of running `path`, which lies in `root`."""
@@ -110,7 +132,7 @@ class Workers:
             "memory": self.limits.memory,
             **more,
         }
-        free = self.free["notebook" if kind == "notebook" else "training"]
+        free = self.free[_libraries(kind, Path(job["root"]))]
         worker = free.get()
         try:
             return worker.run(job)

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from . import tiny_models
 from .pretend import Pretend, answer_for_cuda, is_cuda
 
 STEPS_KEPT = 12
@@ -57,7 +58,7 @@ MODES: dict[str, Mode] = {
     "still": Mode(still=True),
     "reference": Mode(still=True, reference=True),
     "overflow": Mode(init_scale=2.0**120),
-    "underflow": Mode(still=True, loss_factor=1e-6),
+    "underflow": Mode(still=True, loss_factor=1e-6, init_scale=2.0**16),
     "tiny-reference": Mode(still=True, reference=True, loss_factor=1e-6),
     "devices": Mode(cuda="tags"),
     "no-cuda": Mode(cuda="none"),
@@ -76,6 +77,7 @@ class Probe:
         self.roots: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
         self.initial: dict[int, tuple[Any, Any]] = {}
+        self.moved: set[int] = set()
         self.taken: dict[int, int] = {}
         self.since_backward: dict[int, int] = {}
         self.stale: dict[int, Any] = {}
@@ -124,6 +126,7 @@ class Probe:
         self.patch_optimizer()
         self.patch_clip()
         self.patch_modules()
+        self.patch_random()
 
     def no_half(self) -> None:
         """float16 becomes float32 by every spelling."""
@@ -137,6 +140,30 @@ class Probe:
             return unscale(self, optimizer, inv_scale, found_inf, True)
 
         torch.amp.GradScaler._unscale_grads_ = unscale_any
+
+    def patch_random(self) -> None:
+        """Random numbers in half are drawn in float and rounded, so that the FP32 reference draws the same."""
+        half = (torch.float16, torch.bfloat16)
+        for name in ("randn", "rand", "randn_like", "rand_like"):
+            draw: Callable[..., Any] = getattr(torch, name)
+
+            def drawn(*args: Any, _draw: Any = draw, **kwargs: Any) -> Any:
+                like = args[0].dtype if args and isinstance(args[0], torch.Tensor) else None
+                dtype = kwargs.get("dtype") or like
+                if dtype not in half:
+                    return _draw(*args, **kwargs)
+                return _draw(*args, **{**kwargs, "dtype": torch.float32}).to(dtype)
+
+            setattr(torch, name, drawn)
+        for name in ("normal_", "uniform_"):
+            fill: Callable[..., Any] = getattr(torch.Tensor, name)
+
+            def filled(self: Any, *args: Any, _fill: Any = fill, **kwargs: Any) -> Any:
+                if self.dtype not in half:
+                    return _fill(self, *args, **kwargs)
+                return self.copy_(_fill(torch.empty_like(self, dtype=torch.float32), *args, **kwargs))
+
+            setattr(torch.Tensor, name, filled)
 
     def patch_scaler(self) -> None:
         """Scalers work on the CPU, and tell what is asked of them."""
@@ -328,6 +355,7 @@ class Probe:
                 if "_lr" in group:
                     group["lr"] = group.pop("_lr")
                 for parameter in group["params"]:
+                    probe.see_moved(parameter)
                     if parameter.grad is not None and bool((parameter.grad != 0).any()):
                         probe.stale[id(parameter)] = (parameter, parameter.grad.detach().clone())
             probe.taken[id(optimizer)] = probe.taken.get(id(optimizer), 0) + 1
@@ -337,10 +365,18 @@ class Probe:
         register_optimizer_step_pre_hook(before)
         register_optimizer_step_post_hook(after)
 
+    def see_moved(self, parameter: Any) -> None:
+        """Note that a parameter has moved, though it may come back."""
+        key = id(parameter)
+        if key in self.initial and key not in self.moved and not torch.equal(parameter, self.initial[key][1]):
+            self.moved.add(key)
+
     def keep_step(self, optimizer: Any) -> None:
         """What the step finds in the gradients."""
         _, line = self.where()
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        everything = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        # A frozen one may stand in the list; it is passed over.
+        parameters = [parameter for parameter in everything if parameter.requires_grad]
         grads = [parameter.grad for parameter in parameters]
         self.since_backward[id(optimizer)] = self.since_backward.get(id(optimizer), 0) + 1
         index = list(self.optimizers).index(id(optimizer)) if id(optimizer) in self.optimizers else -1
@@ -456,7 +492,7 @@ class Probe:
                 "in_module": key in names,
                 "owned": key in owners,
                 "steps": owners.get(key, 0),
-                "moved": not torch.equal(parameter.detach(), old),
+                "moved": key in self.moved or not torch.equal(parameter.detach(), old),
                 "finite": bool(torch.isfinite(parameter.detach()).all()),
                 "grad": parameter.grad is not None,
                 "trainable": parameter.requires_grad,
@@ -501,6 +537,8 @@ def run(path: str, root: str, mode: Mode, *, uses_cuda: bool = True) -> dict[str
     """Run the script at `path` as `__main__` and report. Patches this process for good."""
     probe = Probe(root, mode)
     probe.install()
+    if "transformers" in sys.modules:
+        tiny_models.offer()
     failure: dict[str, Any] | None = None
     caught: list[dict[str, Any]] = []
 

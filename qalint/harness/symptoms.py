@@ -11,6 +11,7 @@ import array
 import base64
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 Report = dict[str, Any]
@@ -92,9 +93,22 @@ def symptoms(reports: Reports) -> list[Symptom]:
 
 
 def did_anything(reports: Reports) -> bool:
-    """Whether the program trained, forwarded, or failed at all: a file of definitions shows nothing."""
+    """Whether the program did anything that could be judged here.
+
+    A file of definitions shows nothing, and a program that ends for want of a package, a file or a
+    network shows nothing about its own faults.
+    """
+    if any("lost" in report for report in reports.values()):
+        return True
+    error = next(iter(reports.values()))["exception"]
+    if error is not None and (
+        error["type"] in ("ModuleNotFoundError", "FileNotFoundError")
+        or (error["type"] == "OSError" and ("connect" in error["message"] or "network" in error["message"]))
+    ):
+        return False
+    idle = ("optimizer-created", "scaler-created")
     return any(
-        "lost" in report or report["exception"] or report["events"] or report["warnings"]
+        report["exception"] or report["warnings"] or any(event[0] not in idle for event in report["events"])
         for report in reports.values()
     )
 
@@ -124,6 +138,8 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         skipped = not overflow["steps"]
         if skipped and updates >= 2 and len(scales) >= 2 and len(set(scales)) == 1 and scales[0] > 1e30:
             yield Symptom("stuck-scale", f"{updates} updates, the scale stays {scales[0]:.3g}")
+        elif skipped and any(later > earlier for earlier, later in pairwise(scales)):
+            yield Symptom("stuck-scale", "the scale forgets that it was too large")
     if "devices" in reports:
         devices = reports["devices"]
         error = devices["exception"]
@@ -199,11 +215,10 @@ def _of_parameters(report: Report) -> Iterator[Symptom]:
         outside = [p for p in parameters if p["owned"] and not p["in_module"]]
         if outside:
             yield Symptom("outside-module", f"{len(outside)} parameters")
-    for model in report["models"]:
-        if model["trainable"] > 0.9 * model["total"]:
-            share = model["trainable"] / model["total"]
-            yield Symptom("fully-trainable", f"{share:.0%} of {model['class']}")
-            break
+    total = sum(model["total"] for model in report["models"])
+    trainable = sum(model["trainable"] for model in report["models"])
+    if total and trainable > 0.9 * total:
+        yield Symptom("fully-trainable", f"{trainable / total:.0%} of {report['models'][0]['class']}")
 
 
 def _of_events(report: Report) -> Iterator[Symptom]:

@@ -135,6 +135,11 @@ def preload(names: list[str]) -> None:
 
         torch.set_num_threads(1)  # no thread pool may exist when the process forks
         warm_up()
+    if "transformers" in names:
+        with contextlib.suppress(ImportError):
+            import peft  # noqa: F401
+            import transformers  # noqa: F401
+            from transformers import AutoModelForCausalLM, GPT2LMHeadModel, LlamaForCausalLM  # noqa: F401
     if "marimo" in names:
         import importlib
 
