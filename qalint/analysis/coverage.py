@@ -62,7 +62,9 @@ REQUIREMENTS: dict[str, Requirement] = {
         r"fp16|float16|\bhalf\b|\bamp\b|autocast|16-mixed|scaler", r"nan|finite|isinf", _TRAINS
     ),
     "fp32": _requirement(
-        r"fp32|float32|(?:fp16|amp|half|enabled)\w*\s*=\s*False|\b32\b|full[_ ]precision", _TRAINS
+        r"fp32|float32|(?:fp16|amp|half|enabled)\w*\s*=\s*False|\b32\b|full[_ ]precision"
+        r"|(?:fp16|amp|half)\w*[\"'],\s*[\[(][^\])]*False",
+        _TRAINS,
     ),
     "trainable share": _requirement(
         r"requires_grad|trainable", r"numel|share|ratio|percent|fraction|count|nb_trainable|<|>|==|sum\("

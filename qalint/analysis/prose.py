@@ -174,13 +174,12 @@ def _explaining(paragraph: Paragraph, topic: Vocabulary, reason: Vocabulary) -> 
             for near in sentences[index : index + 2]:
                 if reason.found(near):
                     return sentence if near is sentence else f"{sentence} {near}"
-    named = [heading for heading in paragraph.headings if topic.found(heading)]
-    if named and paragraph.words >= _MIN_BODY:
-        asks = any(_WHY_HEADING.search(heading) or reason.found(heading) for heading in paragraph.headings)
+    if any(topic.found(heading) for heading in paragraph.headings):
         for sentence in sentences:
             if reason.found(sentence):
                 return sentence
-        if asks:
+        asks = any(_WHY_HEADING.search(heading) or reason.found(heading) for heading in paragraph.headings)
+        if asks and paragraph.words >= _MIN_BODY:
             return sentences[0]
     return None
 

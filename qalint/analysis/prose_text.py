@@ -218,13 +218,15 @@ def _outside(source: Source) -> Iterator[Piece]:
     if front := re.match(r"---\r?\n.*?\n---\r?\n", text, re.DOTALL):
         position = front.end()
     for block in (*source.blocks, None):
-        end = block.start if block else len(text)
+        # A block starts below its fence: the line with the fence is no prose, nor is the one that closes it.
+        end = text.rfind("\n", 0, max(block.start - 1, 0)) + 1 if block else len(text)
         if position < end:
             yield Piece(position, text[position:end].replace("\r", " "), "markdown", exact=True)
         if block:
             if block.language == "markdown":
                 yield Piece(block.start, text[block.start : block.end], "markdown", exact=True)
-            position = block.end
+            newline = text.find("\n", block.end)
+            position = len(text) if newline < 0 else newline + 1
 
 
 def _strings(file: File) -> Iterator[Piece]:
