@@ -14,10 +14,11 @@ from .graph import (
     UndefinedAcrossCells,
     UnparsableCell,
 )
-from .lost_output import DroppedOutput, OutputInBranch, ReturnDoesNotDisplay, ReturnInsideCell
+from .lost_output import DroppedOutput, OutputInBranch, ReturnInsideCell
 from .private_names import PrivateNameCrossesCells, PrivateNameReturned
 from .steps import CrowdedStepCell, DocstringShown, MissingProgress, ProcessingCellReturnsUi
 from .stops import LateStop, StopHidesOutput
+from .unshown import ReturnDoesNotDisplay
 from .values import ValueReadWhereCreated
 
 section = Section(

@@ -17,7 +17,7 @@ from qalint.analysis.notebook import (
     tails,
     walk_statements,
 )
-from qalint.rule import Edit, Fix
+from qalint.rule import Edit, Fix, Place
 
 COMPOUND = (
     ast.If,
@@ -316,3 +316,22 @@ def _movable(cell: Cell, statement: ast.Expr) -> bool:
                 case _:
                     pass
     return True
+
+
+def stray_returns(cell: Cell) -> list[ast.Return]:
+    """The `return` statements that marimo cannot load."""
+    return [each for each in walk_statements(cell.body) if isinstance(each, ast.Return)]
+
+
+def header(notebook: Notebook, statement: ast.stmt) -> Place:
+    """The place of a statement: of a compound one, its first line."""
+    place = notebook.file.place(statement)
+    text = notebook.source.text
+    end = text.find("\n", place.start)
+    return place if end < 0 or end >= place.end else place._replace(end=end)
+
+
+def short(text: str) -> str:
+    """The text on one line, cut to what fits a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else line[:37] + "..."

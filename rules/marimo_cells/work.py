@@ -15,6 +15,9 @@ WORK = re.compile(
 )
 """Names of functions that do work."""
 
+STARTS_WORK = re.compile(r"load|train|run|fetch|download|prepare|make_data|get_data|create_model|build_model")
+"""How functions begin that do work without being given anything."""
+
 TRAINING = re.compile(r"train|fit|backward|finetune|fine_tune|fit_transform|step")
 LOADING = re.compile(
     r"from_pretrained|load_dataset|load_model|\w*download\w*|urlopen|urlretrieve|read_(csv|parquet|json)"
@@ -57,7 +60,7 @@ def is_work(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
         if (
             isinstance(call.func, ast.Name)
             and is_function(notebook, call.func.id)
-            and (call.args or call.keywords)
+            and (call.args or call.keywords or STARTS_WORK.match(call.func.id))
         ):
             return True
     return False
