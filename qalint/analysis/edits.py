@@ -68,6 +68,13 @@ class Edits:
                 return None
             edits += [edit for edit in change if edit not in edits]
         edits.sort(key=lambda edit: (edit.start, edit.end))
+        joined: list[Edit] = []
+        for edit in edits:  # what is inserted at one offset is one edit, in the order in which it was given
+            if joined and edit.start == edit.end == joined[-1].start == joined[-1].end:
+                joined[-1] = Edit(edit.start, edit.end, joined[-1].content + edit.content)
+            else:
+                joined.append(edit)
+        edits = joined
         if not edits or any(one.end > other.start for one, other in pairwise(edits)):
             return None
         return Fix(applicability, message, tuple(edits))

@@ -198,17 +198,28 @@ class AccumulatedLossNotDivided(FaultRule):
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """By how much the gradients are too large."""
-        steps = fault.name("count") or "the number of micro-batches"
+        steps = self.count(repair)
         loss = fault.name("loss") or "the loss"
         return (
             f"`{loss}` is accumulated and not divided: the gradients are as many times too large",
-            f"divide it by `{steps}`" if fault.name("count") else f"divide it by {steps}",
+            f"divide it by `{steps}`" if steps else "divide it by the number of micro-batches",
         )
+
+    @staticmethod
+    def count(repair: Repair) -> str:
+        """N, as the test of the step spells it: `(i + 1) % N == 0`."""
+        step = repair.statement("step")
+        for holder in repair.edits.parents(step) if step is not None else ():
+            if isinstance(holder, ast.If):
+                for node in ast.walk(holder.test):
+                    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+                        return repair.edits.segment(node.right)
+        return ""
 
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Divide the loss where it is scaled or called backward on."""
         edits = repair.edits
-        count = fault.names.get("count", "")
+        count = self.count(repair)
         node = repair.node("backward") or fault.node
         loss = receiver(node)
         if (

@@ -76,7 +76,7 @@ class UnscaledBackward(FaultRule):
         """Scale what `backward` is called on."""
         edits = repair.edits
         backward = repair.node("backward")
-        loss = receiver(backward)
+        loss = backward if isinstance(backward, ast.BinOp) else receiver(backward)
         if loss is None or backward is None:
             return None
         if fault.variant == "mixed":

@@ -399,6 +399,8 @@ class UpdateBetweenOptimizers(FaultRule):
         update, step = repair.statement("update"), repair.statement("step")
         if update is None or step is None or not repair.same_suite(update, step):
             return None
+        if update.lineno >= step.lineno:
+            return None  # the two steps come from two calls of one helper
         scaler = receiver(repair.call_statement(update))
         if scaler is None:
             return None

@@ -430,7 +430,12 @@ def finish(machine: Machine) -> None:
                 [(context, "the loss is computed in float16 here"), (place, "the step follows")],
                 machine.names_of(world, None, optimizer),
                 "",
-                {"backward": at, "step": place, "with": context},
+                {
+                    "backward": at,
+                    "step": place,
+                    "with": context,
+                    "optimizer": machine._made(world, optimizer),
+                },
             )
     steps = [event for event in story.find(ScalerStep) if event.scaler and event.scaler.facts["enabled"]]
     if not steps or framework:

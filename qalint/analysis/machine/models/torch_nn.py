@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 from typing import Any
 
 from ..calls import Call
@@ -461,7 +463,7 @@ def _only_device(call: Call) -> bool:
         return True
     if call.wild or "dtype" in call.keywords or "other" in call.keywords:
         return False
-    for value in call.args:
+    for index, value in enumerate(call.args):
         value = call.world.resolve(value)
         if type(value) is Const or call.machine.device_name(call.world, value) is not None:
             continue
@@ -469,8 +471,8 @@ def _only_device(call: Call) -> bool:
             value.op == "device" or (value.op == "attr" and value.args[1] == "device")
         ):
             continue
-        node = call.arg_node(0)
-        if node is not None and "dtype" not in dotted(node):
+        node = call.arg_node(index)
+        if node is not None and "dtype" not in ast.dump(node):
             continue
         return False
     return True
