@@ -535,6 +535,15 @@ def _is_inspected(install: Install) -> bool:
             for node in ast.walk(scope)
             if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load)
         ]
+        waiting = {
+            id(node.value.func.value)
+            for node in ast.walk(scope)
+            if isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Attribute)
+            and node.value.func.attr in ("wait", "communicate")
+        }
+        reads = [node for node in reads if id(node) not in waiting]
         returns = scope.body[-1] if not isinstance(scope, ast.Module) else None
         trailing = {id(node) for node in ast.walk(returns)} if isinstance(returns, ast.Return) else set()
         return any(id(node) not in trailing for node in reads)

@@ -191,6 +191,8 @@ def _is_chosen(notebook: Notebook, cell: Cell, whole: ast.expr) -> bool:
             break
         name = root.id
         where = [cell] if name in cell.bound else notebook.definers(name)
+        if any(each.kind == "sql" for each in where):
+            return True
         values = [v for c in where for t, v in bindings(c.body) if isinstance(t, ast.Name) and t.id == name]
         if not values:
             break

@@ -23,7 +23,7 @@ from .cells import (
     statement_span,
     strings_of,
 )
-from .display import Display, Shown, bindings, blocks_of, tails, walk_statements
+from .display import Display, Shown, bindings, blocks_of, returned_by, tails, walk_statements
 from .scope import Import, Scope, Use, is_private, name_nodes, scope_of
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Notebook:
         self._mentions: dict[int, set[str]] = {}
         self._parents: dict[int, list[Cell]] = {}
         self._displays: dict[int, Display] = {}
+        self._returned: dict[tuple[int, str], Shown | None] = {}
         self._outside_scope: Scope | None = None
         self._shared_imports: dict[str, str] | None = None
 
@@ -201,6 +202,24 @@ class Notebook:
         if cell.number not in self._displays:
             self._displays[cell.number] = Display(self, cell)
         return self._displays[cell.number]
+
+    def returned_by(self, name: str, cell: Cell) -> Shown | None:
+        """What the notebook's function `name` gives to look at, if that is all it does."""
+        definers = [cell] if name in cell.bound else self.definers(name)
+        if len(definers) != 1:
+            return None
+        definer = definers[0]
+        key = (definer.number, name)
+        if key not in self._returned:
+            self._returned[key] = None  # a function that calls itself gives nothing more
+            stores = definer.stores(name)
+            if len(stores) == 1 and isinstance(stores[0].node, ast.FunctionDef):
+                function = definer.body[0] if definer.kind == "function" else stores[0].node
+                if isinstance(function, ast.FunctionDef) and not (
+                    definer.kind == "cell" and function.decorator_list
+                ):
+                    self._returned[key] = returned_by(self, definer, function)
+        return self._returned[key]
 
     # The graph.
 

@@ -167,9 +167,9 @@ class Cell:
 
 
 def ends_with_semicolon(source: Source, statement: ast.stmt) -> bool:
-    """Whether `;` follows the statement."""
+    """Whether the line ends in `;` after the statement (`a; b` shows b, and only drops a)."""
     end = source.span(statement).end
-    return re.compile(r"[ \t]*;").match(source.text, end) is not None
+    return re.compile(r"[ \t]*;[ \t]*(#[^\r\n]*)?(\r|\n|$)").match(source.text, end) is not None
 
 
 def statement_span(source: Source, statement: ast.stmt) -> Span:

@@ -88,11 +88,12 @@ class Shown(NamedTuple):
 
 
 class Display:
-    """What the expressions of one cell show."""
+    """What the expressions of one cell show, or those of a function with the body `body` in it."""
 
-    def __init__(self, notebook: Notebook, cell: Cell) -> None:
+    def __init__(self, notebook: Notebook, cell: Cell, body: list[ast.stmt] | None = None) -> None:
         self.notebook = notebook
         self.cell = cell
+        self.body = cell.body if body is None else body
         self._names: dict[str, Shown | None] = {}
 
     # Expressions
@@ -141,7 +142,7 @@ class Display:
         return shown
 
     def _bound(self, name: str) -> Shown | None:
-        for target, value in bindings(self.cell.body):
+        for target, value in bindings(self.body):
             shown: Shown | None = None
             if isinstance(target, ast.Name) and target.id == name:
                 shown = self.of(value)
@@ -201,6 +202,9 @@ class Display:
                 return Shown("frame", text)
         if isinstance(call.func, ast.Attribute):
             return self._method(call.func, call)
+        if isinstance(call.func, ast.Name):
+            shown = self.notebook.returned_by(call.func.id, self.cell)
+            return shown._replace(what=call.func.id) if shown is not None else None
         return None
 
     def _method(self, func: ast.Attribute, call: ast.Call) -> Shown | None:
@@ -299,6 +303,34 @@ class Display:
                     if marimo is not None and marimo.startswith("output."):
                         return True
         return False
+
+
+def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef) -> Shown | None:
+    """What a function of the notebook gives to look at, if that is all it does.
+
+    None where it returns anything else as well, or where calling it might be meant for an effect.
+    """
+    display = Display(notebook, cell, function.body)
+    found: list[Shown] = []
+    for statement in walk_statements(function.body):
+        match statement:
+            case ast.Return(value=None):
+                pass
+            case ast.Return(value=value):
+                shown = display.of(value)
+                if shown is None or shown.kind == "frame":
+                    return None
+                found.append(shown)
+            case ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr=method))):
+                if method not in ("append", "extend", "update", "insert", "update_layout", "add_trace"):
+                    return None
+            case ast.Expr() | ast.Global() | ast.Nonlocal() | ast.Delete():
+                return None
+            case _:
+                pass
+    return found[0]._replace(lost_ui=any(each.lost_ui for each in found)) if found else None
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
