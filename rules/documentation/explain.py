@@ -303,12 +303,14 @@ class UnexplainedArchitecture(Advice):
     ## Example
     ```python
     if type(module).__name__ == "Conv1D":
+        in_features, out_features = module.weight.shape
     ```
 
     ## Use instead
     ```python
     # GPT-2 keeps its weights as (in, out), the transpose of nn.Linear, so the two sides must be swapped.
     if type(module).__name__ == "Conv1D":
+        in_features, out_features = module.weight.shape
     ```
 
     ## Fix safety
