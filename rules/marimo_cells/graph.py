@@ -577,7 +577,8 @@ class ReusableBeforeDefinition(Rule):
 
     ## References
 
-    - `marimo check` MR003
+    - `marimo check` MR003, which also names ordinary cells that could be saved as reusable if they were
+      in another order; those run as they are, and are not reported here
     - [marimo: reusing functions](https://docs.marimo.io/guides/reusing_functions/)
     """
 

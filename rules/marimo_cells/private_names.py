@@ -27,7 +27,8 @@ class PrivateNameCrossesCells(Rule):
     marimo renames `_x` to something only its own cell knows, so that cells can reuse short names.
     Reading it elsewhere raises `NameError: name '_x' is not defined`, in a function as soon as it is
     called. Naming `_x` in the signature or in the `return` of a cell changes nothing: marimo ignores
-    both when it loads a notebook. `marimo check` reports none of this.
+    both when it loads a notebook. `marimo check` reports none of this; its MR004 advises against
+    repeating `import x as _x` in several cells, which works and is not reported here.
 
     ## Example
 

@@ -97,7 +97,7 @@ class CrowdedStepCell(Rule):
             second = next(call for number, call in steps if number != steps[0][0])
             yield self.finding(
                 notebook.file.place(second),
-                f"this cell does {len(numbers)} steps: readers see none of them before all are done",
+                f"this cell runs {len(numbers)} numbered steps: they fail and run again only together",
                 related=[
                     Related(notebook.file.place(call), f"step {number} is announced here")
                     for number, call in steps
