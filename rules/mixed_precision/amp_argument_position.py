@@ -132,7 +132,8 @@ class AmpArgumentPosition(Rule):
                 fix=self.shifted(edits, args, given, first, "dtype"),
             )
         elif is_device(names, first):
-            changes: Changes = edits.insert(edits.outer(first).end, ".type")
+            simple = isinstance(first, (ast.Name, ast.Call))
+            changes: Changes | None = edits.insert(edits.outer(first).end, ".type") if simple else None
             yield self.finding(
                 place,
                 f"`{text}` is a `torch.device`: the device type of `{name}` must be a string",

@@ -108,8 +108,11 @@ class Repair:
         return None
 
     def function(self, node: ast.AST | None) -> ast.AST | None:
-        """The function around a node; None at module level."""
-        return self.edits.function(node) if node is not None else None
+        """The function around a node; None at module level, where the cells of a notebook are too."""
+        found = self.edits.function(node) if node is not None else None
+        if found is not None and self.names.scopes[found].kind == "cell":
+            return None
+        return found
 
     def call_statement(self, statement: ast.stmt) -> ast.Call | None:
         """The call that a statement consists of."""

@@ -39,6 +39,7 @@ _KEEP = frozenset(
         "flatten",
     }
 )
+_WHY = {"cast": "it was cast to half", "product": "a product under float16 autocast"}
 _CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
 
 
@@ -165,6 +166,10 @@ class Halves:
         if depth > 12:
             return None
         if isinstance(tensor, ast.Name):
+            made = self.reaching(tensor)
+            if made is not None:
+                kind = self.dtype(made.value, depth + 1, None)
+                return _WHY.get(kind or "")
             bindings = self.names.bindings(tensor)
             found: str | None = None
             for binding in bindings:
@@ -181,7 +186,26 @@ class Halves:
                     return None
             return found
         kind = self.dtype(tensor, depth, None)
-        return {"cast": "it was cast to half", "product": "a product under float16 autocast"}.get(kind or "")
+        return _WHY.get(kind or "")
+
+    def reaching(self, name: ast.Name) -> ast.Assign | None:
+        """The plain assignment that gives the name its value here, if it surely is the last one."""
+        statement = self.edits.statement(name)
+        while statement is not None:
+            seat = self.edits.seat(statement)
+            if seat is None:
+                return None
+            for before in reversed(seat.block[: seat.position]):
+                if not binds(before, name.id):
+                    continue
+                if isinstance(before, ast.Assign) and len(before.targets) == 1:
+                    return before if isinstance(before.targets[0], ast.Name) else None
+                return None
+            holder = seat.parent
+            if not isinstance(holder, (ast.If, ast.With, ast.Try)):
+                return None
+            statement = holder
+        return None
 
     def dtype(self, expr: ast.expr, depth: int, same: str | None) -> str | None:
         """`cast`, `product`, `same` (as the variable of that name), or None for all else."""
@@ -317,6 +341,14 @@ class Halves:
             definition = self.names.definition(value.func)
             return definition if isinstance(definition, ast.ClassDef) else None
         return None
+
+
+def binds(statement: ast.stmt, name: str) -> bool:
+    """Whether a statement can give a name another value."""
+    return any(
+        isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load)
+        for node in ast.walk(statement)
+    )
 
 
 def annotated_scalar(node: ast.AST) -> bool:

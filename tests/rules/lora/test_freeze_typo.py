@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from qalint_rules.lora.freeze_typo import FreezeHasNoEffect
+
+from qalint.testing import apply, findings
+
+CASES = {
+    "a misspelt attribute": (
+        "for p in model.parameters():\n    p.require_grad = False\n",
+        "for p in model.parameters():\n    p.requires_grad = False\n",
+    ),
+    "a comparison": (
+        "for n, p in m.named_parameters():\n    p.requires_grad == False\n",
+        "for n, p in m.named_parameters():\n    p.requires_grad = False\n",
+    ),
+    "a module of torch": (
+        "m = torch.nn.Linear(2, 2).cuda()\nm.requires_grad = False\n",
+        "m = torch.nn.Linear(2, 2).cuda()\nm.requires_grad_(False)\n",
+    ),
+    "a module of this file": (
+        "class N(torch.nn.Module): pass\nm = N()\nm.requires_grad = False\n",
+        "class N(torch.nn.Module): pass\nm = N()\nm.requires_grad_(False)\n",
+    ),
+    "a module that a loop yields": (
+        "for m in model.modules():\n    m.requires_grad = False\n",
+        "for m in model.modules():\n    m.requires_grad_(False)\n",
+    ),
+    "a misspelt attribute of a module": (
+        "def freeze(m: torch.nn.Module):\n    m.required_grad = False\n",
+        "def freeze(m: torch.nn.Module):\n    m.requires_grad_(False)\n",
+    ),
+    "an attribute of self": (
+        "class N:\n  def __init__(self):\n    self.e = torch.nn.ReLU()\n    self.e.requires_grad = False\n",
+        "class N:\n  def __init__(self):\n    self.e = torch.nn.ReLU()\n    self.e.requires_grad_(False)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fix(case: str) -> None:
+    before, after = CASES[case]
+    (found,) = findings(FreezeHasNoEffect, "import torch\n" + before)
+    assert apply(found) == "import torch\n" + after
+    assert findings(FreezeHasNoEffect, apply(found)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for p in m.parameters():\n    p.requires_grad = False\n",
+        "m.requires_grad_(False)\n",
+        "x = torch.zeros(1)\nx.requires_grad = True\n",
+        "m = torch.nn.Linear(1, 1)\nm.weight.requires_grad = False\n",
+        "class C:\n    def __init__(self):\n        self.require_grad = True\n",
+        "config.require_grad = False\nuse(config.require_grad)\n",
+        "ok = p.requires_grad == False\nassert p.requires_grad == False\n",
+        "model.requires_grad = False\n",
+        "for m in pairs:\n    m.requires_grad = False\n",
+    ],
+)
+def test_silent(text: str) -> None:
+    assert findings(FreezeHasNoEffect, "import torch\n" + text) == []
+
+
+def test_a_library_without_torch_has_attributes_of_its_own() -> None:
+    assert findings(FreezeHasNoEffect, "x.require_grad = False\n") == []
