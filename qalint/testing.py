@@ -37,6 +37,15 @@ def file_of(text: str, path: str = "example.py") -> File:
     return File(source, ast.parse(source.text))
 
 
+def notebook(*cells: str) -> str:
+    """The text of a marimo notebook with these cell bodies (marimo ignores signatures and returns)."""
+    parts = ["import marimo\n\napp = marimo.App()\n"]
+    for cell in cells:
+        body = textwrap.indent(textwrap.dedent(cell).strip("\n"), "    ")
+        parts.append(f"\n\n@app.cell\ndef _():\n{body}\n")
+    return "".join(parts)
+
+
 def findings(rule: type[Rule], text: str, path: str = "example.py", **options: Any) -> list[Finding]:
     """The findings of one rule on a text, sorted by place."""
     return sorted(check(file_of(text, path), [rule(options)]), key=lambda finding: finding.place.start)
