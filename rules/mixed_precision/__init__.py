@@ -69,7 +69,6 @@ section = Section(
         UnsafeLossUnderAutocast,
     ),
     needles=(
-        (b"torch", b"transformers", b"trl", b"lightning", b"accelerate", b"setfit", b"adapters"),
         (
             b"backward",
             b"autocast",
@@ -79,7 +78,9 @@ section = Section(
             b"float16",
             b"fp16",
             b"half",
+            b"parameters",
         ),
+        (b"torch", b"transformers", b"trl", b"lightning", b"accelerate", b"setfit", b"adapters"),
     ),
     precedence=(
         ("QA1210", "QA1102"),

@@ -57,6 +57,7 @@ class AmpArgumentPosition(Rule):
 
     code = "QA1124"
     severity = Severity.HIGH
+    needles = ((b"GradScaler", b"autocast"),)
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"

@@ -72,6 +72,7 @@ class ConflictingPrecisionFlags(Rule):
 
     code = "QA1130"
     severity = Severity.CRITICAL
+    needles = ((b"fp16",), (b"bf16", b"Trainer"))
     checklist = ("11.14",)
     fix = "unsafe"
     fix_availability = "sometimes"

@@ -88,6 +88,7 @@ class DeprecatedAmpApi(Rule):
 
     code = "QA1123"
     severity = Severity.MEDIUM
+    needles = ((b"GradScaler", b"autocast", b"custom_fwd", b"custom_bwd"),)
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"

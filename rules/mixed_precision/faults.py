@@ -25,6 +25,8 @@ class FaultRule(Rule):
     def check(self, story: Story) -> Iterator[Finding]:
         """One finding for each confirmed fault."""
         for fault in story.faults(self.name):
+            if not self.speaks(fault):
+                continue
             repair = Repair(fault)
             message, help = self.say(fault, repair)
             yield self.finding(
@@ -36,6 +38,10 @@ class FaultRule(Rule):
                 help=help,
                 fix=self.repair(fault, repair),
             )
+
+    def speaks(self, fault: Fault) -> bool:
+        """Whether this fault is one to report."""
+        return True
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """The message and what to do, in the user's own names."""

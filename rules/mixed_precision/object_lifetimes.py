@@ -56,6 +56,7 @@ class ScalerCreatedInLoop(FaultRule):
 
     code = "QA1112"
     severity = Severity.CRITICAL
+    needles = ((b"GradScaler",), (b"step",))
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
@@ -140,10 +141,16 @@ class ExhaustedParameterIterator(FaultRule):
 
     code = "QA1114"
     severity = Severity.CRITICAL
+    needles = ((b"clip_grad", b"optim"), (b"parameters",))
     checklist = ("11.13", "12.06")
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+
+    def speaks(self, fault: Fault) -> bool:
+        """Only where parameters are trained: elsewhere an empty iterator is somebody else's business."""
+        text = fault.file.source.text
+        return "optim" in text or "clip_grad" in text
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """Which iterator is empty."""
@@ -195,6 +202,7 @@ class ScalerNotCheckpointed(FaultRule):
 
     code = "QA1129"
     severity = Severity.LOW
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"state_dict",))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"

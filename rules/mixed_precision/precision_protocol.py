@@ -58,6 +58,7 @@ class MissingGradScaler(FaultRule):
 
     code = "QA1101"
     severity = Severity.CRITICAL
+    needles = ((b"autocast",), (b"backward",))
     checklist = ("11.01", "11.16")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -172,6 +173,7 @@ class ForwardOutsideAutocast(FaultRule):
 
     code = "QA1103"
     severity = Severity.MEDIUM
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.04",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -263,6 +265,7 @@ class MissingGradientClipping(FaultRule):
 
     code = "QA1106"
     severity = Severity.LOW
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.13",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -326,6 +329,7 @@ class UncheckedLoss(FaultRule):
 
     code = "QA1120"
     severity = Severity.LOW
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.12",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -392,6 +396,7 @@ class ScalerWithBfloat16(FaultRule):
 
     code = "QA1122"
     severity = Severity.MEDIUM
+    needles = ((b"autocast",), (b"backward",), (b"scale", b"GradScaler"))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
@@ -447,6 +452,7 @@ class ScalerInsideFramework(FaultRule):
 
     code = "QA1127"
     severity = Severity.HIGH
+    needles = ((b"backward", b"GradScaler"),)
     oracle = "none: frameworks have no FP16 scaler on a CPU"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:

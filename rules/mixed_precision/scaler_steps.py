@@ -49,6 +49,7 @@ class OptimizerStepBypassesScaler(FaultRule):
 
     code = "QA1107"
     severity = Severity.CRITICAL
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.08",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -131,6 +132,7 @@ class MissingScalerUpdate(FaultRule):
 
     code = "QA1108"
     severity = Severity.CRITICAL
+    needles = ((b"backward", b"unscale_"), (b"scale", b"GradScaler"), (b"step", b"unscale_"))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -211,6 +213,7 @@ class ScalerCallOrder(FaultRule):
 
     code = "QA1109"
     severity = Severity.CRITICAL
+    needles = ((b"backward", b"unscale_"), (b"scale", b"GradScaler"), (b"step", b"unscale_"))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -295,6 +298,7 @@ class UnscaleEveryMicroStep(FaultRule):
 
     code = "QA1110"
     severity = Severity.CRITICAL
+    needles = ((b"unscale_",),)
     checklist = ("11.06",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -380,6 +384,7 @@ class UpdateBetweenOptimizers(FaultRule):
 
     code = "QA1111"
     severity = Severity.HIGH
+    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"update",))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -439,6 +444,7 @@ class ScalerStepClosure(FaultRule):
 
     code = "QA1126"
     severity = Severity.HIGH
+    needles = ((b"backward", b"GradScaler"), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.08",)
     oracle = "cpu"
 

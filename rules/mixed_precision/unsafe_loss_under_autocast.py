@@ -54,6 +54,7 @@ class UnsafeLossUnderAutocast(Rule):
 
     code = "QA1131"
     severity = Severity.HIGH
+    needles = ((b"BCELoss", b"binary_cross_entropy"), (b"autocast",))
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "gpu"
