@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import UsageError
-from .floors import floors_of, script_block
 from .patterns import Patterns
 from .policy import Policy, Version
 from .registry import Catalog
@@ -74,6 +73,8 @@ class Config:
     def floors(self) -> dict[str, Version]:
         """The oldest versions of torch and marimo that the project allows."""
         if self._floors is None:
+            from .floors import floors_of
+
             self._floors = floors_of(self.root)
             for package in ("torch", "marimo"):
                 given = self.values[f"{package}-version"]
@@ -161,8 +162,11 @@ class Configs:
     def policy(self, path: str, data: bytes | None = None) -> Policy:
         """The policy of a file; `data` lets a notebook's own `# /// script` block speak."""
         config = self.of_file(path)
-        if data is not None and b"# /// script" in data and (block := script_block(data)):
-            return self._scripted(config, path, block)
+        if data is not None and b"# /// script" in data:
+            from .floors import script_block
+
+            if block := script_block(data):
+                return self._scripted(config, path, block)
         return config.policy(path)
 
     def _scripted(self, config: Config, path: str, block: Mapping[str, Any]) -> Policy:

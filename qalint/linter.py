@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import sys
-import traceback
 from collections.abc import Callable, Container, Iterable, Iterator
 from time import perf_counter
 from typing import Any
@@ -16,15 +15,14 @@ from .describe import Describer, region
 from .diagnostic import Diagnostic, PlainEdit, PlainFix
 from .errors import did_you_mean
 from .file import AnalysisError, File
-from .outcome import Candidate, Outcome
+from .needles import may_suppress
+from .outcome import REPORT_AT, Candidate, Outcome
 from .policy import Policy
 from .precedence import hidden
 from .registry import ALWAYS, Catalog
 from .rule import Finding, Place, Related, Rule, Severity
 from .source import Source, Span
-from .suppressions import Suppressions, may_suppress
-
-REPORT_AT = "please report it together with the file, or the part of it that is enough to make it fail"
+from .suppressions import Suppressions
 
 
 def parse(source: Source) -> File:
@@ -302,6 +300,8 @@ class _Lint:
         self.outcome.diagnostics.append(item._replace(notebook_cell=_cell_above(source, broken.offset)))
 
     def _failure(self, what: str, error: BaseException) -> None:
+        import traceback
+
         frames = traceback.extract_tb(error.__traceback__)
         at = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

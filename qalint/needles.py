@@ -226,3 +226,13 @@ def _up(folder: str, level: int) -> str:
     for _ in range(level - 1):
         folder = os.path.dirname(folder)
     return folder
+
+
+def may_suppress(data: bytes, prefixes: frozenset[str]) -> bool:
+    """Whether a file's bytes can hold a suppression; `prefixes` are the letters that codes start with."""
+    if b"qalint:" in data:
+        return True
+    for prefix in map(str.encode, prefixes):
+        if prefix in data and re.search(rb"(?i:noqa)[ \t]*:[^\r\n]*" + prefix + rb"\d", data):
+            return True
+    return False

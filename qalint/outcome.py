@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from .diagnostic import Diagnostic, PlainEdit, PlainFix, Region, RelatedPlace
 
+REPORT_AT = "please report it together with the file, or the part of it that is enough to make it fail"
+
 
 class Candidate(NamedTuple):
     """A suppression's entry that is idle unless a finding of some file needs it.

@@ -6,18 +6,16 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import pool, reader
+from . import reader
 from .cache import Cache, Entry, holds, stat_of
 from .config import Configs
 from .diagnostic import Diagnostic, Region
 from .discovery import Found
-from .linter import REPORT_AT, Linter
-from .needles import Lookup, Mask, Needles
-from .outcome import Outcome
+from .needles import Lookup, Mask, Needles, may_suppress
+from .outcome import REPORT_AT, Outcome
 from .policy import Policy
 from .registry import Catalog
 from .store import digest_of
-from .suppressions import may_suppress
 
 SYNTAX_BUDGET = 4_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
@@ -207,6 +205,9 @@ class _Batch:
     def _lint(self, jobs: list[str], survivors: dict[str, frozenset[str]]) -> None:
         if not jobs:
             return
+        from . import pool
+        from .linter import Linter
+
         linter = Linter(
             self.runner.catalog,
             self.runner.policy,

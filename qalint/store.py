@@ -12,8 +12,12 @@ import contextlib
 import marshal
 import os
 import sys
-from hashlib import blake2b
 from typing import Any
+
+try:
+    from _blake2 import blake2b  # hashlib would load OpenSSL, which costs more than the rest of a run
+except ImportError:  # pragma: no cover - an interpreter built without it
+    from hashlib import blake2b
 
 _DIGEST = 16
 

@@ -10,12 +10,12 @@ or names. A suppression on the first line of a marimo cell's body covers its sig
 from __future__ import annotations
 
 import re
-import tokenize
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 from .errors import did_you_mean
+from .needles import may_suppress
 from .source import Source, Span
 from .statements import Statements
 
@@ -217,20 +217,10 @@ class Suppressions:
                     self.invalid.append(Invalid(code.span, message))
 
 
-def may_suppress(data: bytes, prefixes: frozenset[str]) -> bool:
-    """Whether a file's bytes can hold a suppression; `prefixes` are the letters that codes start with."""
-    if b"qalint:" in data:
-        return True
-    for prefix in prefixes:
-        if prefix.encode() in data and re.search(
-            rb"(?i:noqa)[ \t]*:[^\r\n]*" + prefix.encode() + rb"\d", data
-        ):
-            return True
-    return False
-
-
 def _comments(source: Source) -> Iterator[tuple[int, str, bool]]:
     """(offset, text, whether it stands alone on its line) of each comment in the Python blocks."""
+    import tokenize
+
     for block in source.blocks:
         if block.language != "python":
             continue

@@ -10,11 +10,18 @@ from ..errors import UsageError
 from ..settings import CONFIDENCES, FORMATS, SEVERITIES, from_text
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Help of a fixed width: asking the terminal, as each argument would, imports much."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one plain sentence, and that knows `@file` arguments."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, **kwargs)
+        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, formatter_class=_Formatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError in place of printing the usage."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qalint import pool, runner
+from qalint import pool
 
 from .conftest import Run
 
@@ -25,7 +25,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(jobs))
         return real(jobs, *rest)
 
-    monkeypatch.setattr(runner.pool, "run", counting)
+    monkeypatch.setattr(pool, "run", counting)
     return counts
 
 

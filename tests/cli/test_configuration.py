@@ -221,7 +221,8 @@ def test_baseline(project: Path, run: Run) -> None:
     ran = run()
     assert (ran.status, ran.err) == (
         0,
-        f"warning: 1 known finding is gone: write the baseline again with --write-baseline {project / 'known.json'}.\n",
+        "warning: 1 known finding is gone: write the baseline again with "
+        f"--write-baseline {project / 'known.json'}.\n",
     )
 
 
