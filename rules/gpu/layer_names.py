@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules
 from qalint.analysis.modules.families import BY_NAME, DISTINCT, Family
 from qalint.analysis.modules.hub import PeftConfig
+from qalint.analysis.modules.needles import WALK
 from qalint.analysis.modules.tensors import strings_of
 from qalint.analysis.modules.values import Const, Mod, Seq, Site, Unknown, Value
 from qalint.rule import Finding, Fix, Option, Related, Rule, Severity
@@ -83,6 +84,7 @@ class WrongLayerNames(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = ((b"target_modules", *WALK),)
     options = OPTION
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
@@ -259,6 +261,7 @@ class SingleArchitectureInjection(Rule):
     default = False
     checklist = ("17.04",)
     oracle = "cpu"
+    needles = (WALK,)
     options = OPTION
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
@@ -328,6 +331,7 @@ class PeftConv1dFlag(Rule):
     fix = "safe"
     fix_availability = "always"
     oracle = "none: current versions of peft correct it by themselves, with a warning"
+    needles = ((b"LoraConfig",),)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Peft configurations of models whose family is known."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import FLOATS, Batch, Mod, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -52,6 +53,7 @@ class DeviceMismatch(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (DEVICE,)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Device clashes that no more specific rule explains."""
@@ -147,6 +149,7 @@ class BatchNotMoved(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (DEVICE, (b"DataLoader",))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of moved models with batches that were not."""
@@ -172,6 +175,11 @@ class BatchNotMoved(Rule):
             ]
             if loader is not None:
                 related.append(Related(modules.place(loader), "the loader yields tensors on the CPU"))
+                related += [
+                    Related(modules.place(other.site), "this leaves it where it is")
+                    for other in modules.all("discard")
+                    if other.target.site is not None and other.target.site.node is loader.node
+                ]
             yield self.finding(
                 modules.place(event.site),
                 f"the batch is on the CPU, but `{event.target.name or 'the model'}` has been moved to its device",
@@ -299,10 +307,11 @@ class InputDtypeNotMatched(Rule):
 
     code = "QA1710"
     severity = Severity.HIGH
-    checklist = ("17.07",)
+    checklist = ("11.10", "17.07")
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = ((*DEVICE, *RUN),)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of models with a floating tensor of another dtype."""

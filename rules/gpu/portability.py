@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.values import Const, Device, Mod
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -53,6 +54,7 @@ class ModuleHasNoDevice(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = ((*DEVICE, *RUN, b"torch.device("),)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of `device` on plain modules, and comparisons of devices with strings."""
@@ -160,6 +162,7 @@ class HardCodedCuda(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "none: whether there is a GPU is the machine's to say"
+    needles = (DEVICE,)
 
     def check(self, names: Names, modules: Modules) -> Iterator[Finding]:
         """Constant CUDA devices in a file that never asks."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -48,6 +49,7 @@ class CreatedOnCpuThenMoved(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "none: the values are right, only time is lost"
+    needles = (TRAIN,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Moves of a factory's result where they are repeated."""
@@ -163,6 +165,7 @@ class DiscardedToResult(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = ((*DEVICE, *RUN, b"torch.device("),)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversion statements on tensors."""
@@ -249,6 +252,7 @@ class UnregisteredTensorAttribute(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (DEVICE,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Plain tensor attributes that meet a tensor on the device."""

@@ -54,6 +54,9 @@ class UnsynchronizedTiming(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "gpu"
+    needles = (
+        (b"time.time", b"perf_counter", b"monotonic", b"default_timer", b"process_time", b"time import"),
+    )
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Clock pairs with work and no wait between them."""

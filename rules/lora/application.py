@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
+from qalint.analysis.modules.needles import ADAPT, FORWARD
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -83,6 +84,7 @@ class AdapterNeverApplied(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (ADAPT,)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Attached adapters nobody applies, matrices left out, hooks that return nothing."""
@@ -373,6 +375,7 @@ class LateBoundForward(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (FORWARD,)
 
     def check(self, modules: Modules, edits: Edits) -> Iterator[Finding]:
         """Closures over loop variables that become a forward or a hook."""
@@ -554,6 +557,7 @@ class InertAdapter(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (ADAPT,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of zeros, and floor-divided factors."""

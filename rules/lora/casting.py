@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event
 from qalint.analysis.modules.adapters import held_by
+from qalint.analysis.modules.needles import RUN
 from qalint.analysis.modules.values import Cell, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -64,6 +65,7 @@ class AdapterInputNotCast(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (RUN,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Products of two dtypes, one of them an adapter's matrix."""
@@ -174,6 +176,7 @@ class AdapterOutputNotRestored(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (RUN,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Sums of an FP16 output and an adapter's FP32 result."""

@@ -50,6 +50,7 @@ class CheckpointingCutsGradients(Rule):
     fix = "safe"
     fix_availability = "always"
     oracle = "cpu"
+    needles = ((b"checkpoint(", b"import checkpoint"),)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Reentrant checkpoints that run in a frozen model with adapters."""

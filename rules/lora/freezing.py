@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
 from qalint.analysis.modules.adapters import outer
+from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.values import Cell, Mod, Param, Params, Site, Unknown
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
 
@@ -105,6 +106,7 @@ class BaseModelNotFrozen(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (OPTIMIZER,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections into a model made in sight, with an optimizer and no freeze."""
@@ -199,6 +201,7 @@ class FreezeAfterInjection(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (TRAIN,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Freezes of everything after the last injection, with training to follow."""
@@ -325,6 +328,7 @@ class AdapterLeavesExtraTrainable(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (OPTIMIZER,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Partial freezes, and an optimizer over the model."""

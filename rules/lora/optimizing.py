@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules, compatible
 from qalint.analysis.modules.adapters import outer
+from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.values import Cell, Mod, Params, Seq, Site, Value
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -52,6 +53,7 @@ class OptimizerBeforeInjection(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (OPTIMIZER,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Optimizers older than the adapters of their model."""
@@ -150,6 +152,7 @@ class EmptyOptimizer(Rule):
     severity = Severity.CRITICAL
     checklist = ("12.06",)
     oracle = "cpu"
+    needles = (OPTIMIZER,)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Optimizers all of whose parameters are frozen, or that have none."""
@@ -269,6 +272,7 @@ class TrainableShareUnverified(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "none: nothing fails, somebody has to look"
+    needles = (TRAIN,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections without a count."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
+from qalint.analysis.modules.needles import DEVICE, TRAIN
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -61,6 +62,7 @@ class AdapterNotFp32(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (TRAIN,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Adapters' matrices that are FP16 in the end, by their own making."""
@@ -178,6 +180,7 @@ class AdapterOnWrongDevice(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (DEVICE,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Adapters that stay on the CPU in a model that is elsewhere."""

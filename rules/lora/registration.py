@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import own_cells
+from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -55,6 +56,7 @@ class UnregisteredAdapter(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (ADAPT,)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Containers that are attributes of modules and hold adapters that nothing else holds."""
@@ -170,6 +172,7 @@ class NonLeafParameter(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (ADAPT,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversions right at the parameter's construction, and tensors set over parameters."""

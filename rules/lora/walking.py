@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.needles import WALK
 from qalint.analysis.modules.values import Mod, Walk
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -56,6 +57,7 @@ class InjectionWhileIterating(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+    needles = (WALK,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Attachments to the module that an unlisted walk has yielded."""

@@ -482,9 +482,7 @@ def set_attribute(
                 info={"old": old},
             )
         elif isinstance(option, Tensor):
-            if (
-                isinstance(old, Param) and old.tensor_of is None
-            ):
+            if isinstance(old, Param) and old.tensor_of is None:
                 run.emit(
                     "nonleaf",
                     site,
