@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The JavaScript that looks at a notebook's page. marimo's elements live in shadow roots: it goes in."""
 
 SCRIPT = r"""

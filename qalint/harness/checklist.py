@@ -53,7 +53,8 @@ def at_real_size(root: Path, result: Path) -> Iterator[Entry]:
     half, full = rows["fp16"], rows["fp32"]
     seen = (
         f"{half['parameters'] / 1e6:.0f} million parameters: FP32 {full['seconds_per_step']:.3f} s and "
-        f"{full['peak_mib']:.0f} MiB a step, FP16 {half['seconds_per_step']:.3f} s and {half['peak_mib']:.0f} MiB"
+        f"{full['peak_mib']:.0f} MiB a step, FP16 {half['seconds_per_step']:.3f} s "
+        f"and {half['peak_mib']:.0f} MiB"
     )
     verdict = "confirmed" if half["finite"] and full["finite"] else "refuted"
     yield Entry(None, "17.08", "trainer", "cuda", "", seen, verdict, seconds, f"written to {result}")

@@ -1,9 +1,8 @@
 """Runs a marimo notebook inside the child process and reports what its reader would see.
 
-Three ways, because none sees all: `app.run()` gives the definitions and stops at the first error;
-an exported session shows what each cell displays, errors included, also what `mo.output` shows;
-running the file as a script would show neither. Installs are never carried out: `subprocess` is
-replaced by something that remembers the command and pretends a result.
+Two ways, because neither sees all: `app.run()` gives the definitions and stops at the first error; an
+exported session shows what each cell displays, errors included, also what `mo.output` shows. Installs
+are never carried out; see `notebook_inside`.
 
 Modes: `plain`; `present`: every import works, missing packages are stubs; `missing`: no package can be
 imported until an install "succeeds"; `broken`: no package can be imported and every install fails.
@@ -13,135 +12,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import io
 import json
 import os
-import subprocess
 import sys
-import types
-from collections.abc import Sequence
+import tempfile
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
-
-class Stub(types.ModuleType):
-    """A package that is not there: every attribute is something that can be called and looked into."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return MagicMock(name=f"{self.__name__}.{name}")
-
-
-class Packages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Decides which of a notebook's packages can be imported."""
-
-    def __init__(self, names: set[str], mode: str) -> None:
-        self.names = names
-        self.blocked = mode in ("missing", "broken")
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """A stub, a refusal, or nothing to say."""
-        if name.partition(".")[0] not in self.names:
-            return None
-        if self.blocked:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """A stub."""
-        module = Stub(spec.name)
-        module.__path__ = []
-        module.__version__ = "1.0"  # type: ignore[attr-defined]
-        return module
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing to run."""
-
-
-class Installs:
-    """Stands for `subprocess` and `os.system`: remembers, does nothing, answers as the mode says."""
-
-    def __init__(self, packages: Packages, fails: bool) -> None:
-        self.packages = packages
-        self.fails = fails
-        self.calls: list[dict[str, Any]] = []
-
-    def note(self, command: Any, options: dict[str, Any]) -> int:
-        """One command; its exit status."""
-        words = command.split() if isinstance(command, str) else [os.fspath(word) for word in command]
-        self.calls.append(
-            {
-                "words": words,
-                "timeout": options.get("timeout") is not None,
-                "own_interpreter": bool(words) and words[0] == sys.executable,
-                "shell": isinstance(command, str),
-            }
-        )
-        if "install" in words or "add" in words:
-            if self.fails:
-                return 1
-            self.packages.blocked = False
-        return 0
-
-    def install(self) -> None:
-        """Replace the functions."""
-
-        def run(args: Any, *_: Any, check: bool = False, text: bool = False, **options: Any) -> Any:
-            status = self.note(args, options)
-            empty: Any = "" if text or options.get("universal_newlines") else b""
-            error: Any = (
-                "ERROR: no matching distribution" if empty == "" else b"ERROR: no matching distribution"
-            )
-            if check and status:
-                raise subprocess.CalledProcessError(status, args, empty, error)
-            return subprocess.CompletedProcess(args, status, empty, error if status else empty)
-
-        def check_call(args: Any, *_: Any, **options: Any) -> int:
-            return int(run(args, check=True, **options).returncode)
-
-        def check_output(args: Any, *_: Any, **options: Any) -> Any:
-            return run(args, check=True, **options).stdout
-
-        def call(args: Any, *_: Any, **options: Any) -> int:
-            return int(run(args, **options).returncode)
-
-        class Popen:
-            """A process that has already ended."""
-
-            def __init__(self, args: Any, *_: Any, **options: Any) -> None:
-                self.args, self.options = args, options
-                self.returncode = run(args, **options).returncode
-                self.stdout = self.stderr = io.StringIO("")
-
-            def communicate(self, *_: Any, **__: Any) -> tuple[str, str]:
-                return "", ""
-
-            def wait(self, *_: Any, **__: Any) -> int:
-                return int(self.returncode)
-
-            def poll(self) -> int:
-                return int(self.returncode)
-
-            def __enter__(self) -> Any:
-                return self
-
-            def __exit__(self, *_: Any) -> None:
-                pass
-
-        for name, value in (("run", run), ("check_call", check_call), ("check_output", check_output)):
-            setattr(subprocess, name, value)
-        subprocess.call = call
-        subprocess.Popen = Popen  # type: ignore[assignment,misc]
-        subprocess.getstatusoutput = lambda command: (self.note(command, {}), "")  # type: ignore[assignment,misc]
-        subprocess.getoutput = lambda command: str(self.note(command, {}) and "")  # type: ignore[assignment,misc]
-        os.system = lambda command: self.note(command, {})
+from .notebook_inside import SITECUSTOMIZE, VARIABLE, begin
 
 
 def imported(text: str) -> set[str]:
@@ -168,31 +48,28 @@ def imported(text: str) -> set[str]:
 
 def run(path: str, root: str, mode: str) -> dict[str, Any]:
     """Run the notebook and report: cells with outputs and console, errors, definitions, installs."""
-    text = Path(path).read_text(encoding="utf-8")
-    sys.path.insert(0, os.path.dirname(path))
-    names = imported(text)
-    packages = Packages(set(), mode)
-    installs = Installs(packages, fails=mode == "broken")
-    if mode != "plain":
-        local = {entry.stem for entry in Path(root).glob("*.py")} | {
-            p.name for p in Path(root).iterdir() if p.is_dir()
+    with tempfile.TemporaryDirectory(prefix="qalint-inside-") as folder:
+        log = Path(folder, "installs")
+        log.touch()
+        Path(folder, "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
+        names = imported(Path(path).read_text(encoding="utf-8")) if mode != "plain" else set()
+        local = {entry.stem for entry in Path(root).iterdir()}
+        wanted = {"mode": mode, "names": sorted(names - local), "log": str(log)}
+        os.environ[VARIABLE] = json.dumps(wanted)
+        above = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *([above] if above else [])])
+        session, trouble = export(path)
+        report: dict[str, Any] = {
+            "cells": [],
+            "errors": [],
+            "trouble": trouble,
+            "definitions": {},
+            "run": None,
         }
-        packages.names = names - local
-        if mode == "present":
-            packages.names = {name for name in packages.names if importlib.util.find_spec(name) is None}
-        for name in packages.names:
-            for loaded in [key for key in sys.modules if key.partition(".")[0] == name]:
-                del sys.modules[loaded]
-        sys.meta_path.insert(0, packages)
-    session, trouble = export(path, installs)
-    report: dict[str, Any] = {
-        "cells": [],
-        "errors": [],
-        "installs": installs.calls,
-        "trouble": trouble,
-        "definitions": {},
-        "run": None,
-    }
+        if mode == "plain":
+            begin()
+            report["definitions"], report["run"] = app_run(path)
+        report["installs"] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     for index, cell in enumerate(session.get("cells", [])):
         shown = []
         for output in cell["outputs"]:
@@ -206,24 +83,18 @@ def run(path: str, root: str, mode: str) -> dict[str, Any]:
                 ]
         console = "".join(str(entry.get("text", "")) for entry in cell["console"])
         report["cells"].append({"shown": shown, "console": console[:4000]})
-    if mode == "plain":
-        report["definitions"], report["run"] = app_run(path)
     return report
 
 
-def export(path: str, installs: Installs) -> tuple[dict[str, Any], str]:
+def export(path: str) -> tuple[dict[str, Any], str]:
     """The session that `marimo export session` writes, and what it said when it wrote none."""
     from marimo._cli.cli import main
 
     said = io.StringIO()
     trouble = ""
-    installs.install()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            main(
-                ["export", "session", path, "--force-overwrite", "--no-sandbox"],
-                standalone_mode=False,
-            )
+            main(["export", "session", path, "--force-overwrite", "--no-sandbox"], standalone_mode=False)
         except SystemExit as error:
             trouble = f"status {error.code}"
         except BaseException as error:
@@ -238,14 +109,24 @@ def export(path: str, installs: Installs) -> tuple[dict[str, Any], str]:
 
 def app_run(path: str) -> tuple[dict[str, str], dict[str, str] | None]:
     """Definitions by name with their types, and the exception of `app.run()` if it raised one."""
-    from marimo._ast.load import load_app
-
+    sys.path.insert(0, os.path.dirname(path))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            app = load_app(path)
-            if app is None:
-                return {}, {"type": "Unloadable", "message": "marimo finds no notebook in the file"}
-            _, definitions = app.run()
+            _, definitions = loaded(path).run()
         except BaseException as error:
             return {}, {"type": type(error).__name__, "message": str(error)[:1000]}
     return {name: type(value).__name__ for name, value in definitions.items()}, None
+
+
+def loaded(path: str) -> Any:
+    """The app of a notebook: a Python file is imported, which runs its setup cell; others marimo reads."""
+    if path.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("notebook_under_test", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["notebook_under_test"] = module
+        spec.loader.exec_module(module)
+        return module.app
+    from marimo._ast.load import load_app
+
+    return load_app(path)

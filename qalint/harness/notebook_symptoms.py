@@ -137,6 +137,7 @@ def markup(cell: Report) -> str:
     """
     text = " ".join(shown["text"] for shown in cell["shown"])
     text = re.sub(r"(random-id|object-id|data-initial-value)='[^']*'", "", text)
+    text = re.sub(r"data:image/[^\s'\")<]*", "(image)", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
 
 
@@ -164,10 +165,22 @@ def _words(report: Report) -> Counter[str]:
 
 
 def vanished(before: Reports, after: Reports) -> list[Symptom]:
-    """What was shown before the fix and no longer is. Layout words come and go; words of content may not."""
-    old, new = (text_words(reports["plain"]) for reports in (before, after))
-    lost = sorted((old - new).elements())
+    """What was shown before the fix and no longer is. Layout words come and go; words of content may not.
+
+    What a cell showed only by accident may go when it now shows a figure: the value of the last call that
+    drew it.
+    """
+    old, new = before["plain"]["cells"], after["plain"]["cells"]
+    if len(old) == len(new):
+        kept = [cell for cell, other in zip(old, new, strict=True) if _figures(other) <= _figures(cell)]
+    else:
+        kept = old
+    lost = sorted((text_words({"cells": kept}) - text_words(after["plain"])).elements())
     return [Symptom("undisplayed", " ".join(lost[:8]))] if lost else []
+
+
+def _figures(cell: Report) -> int:
+    return len(re.findall(r"\(image\)|<img\b|<svg\b|<marimo-(?:plotly|vega)", markup(cell)))
 
 
 def text_words(report: Report) -> Counter[str]:
@@ -179,10 +192,23 @@ def text_words(report: Report) -> Counter[str]:
 
 
 def shows_more(before: Reports, after: Reports) -> str | None:
-    """The fix displays what was not displayed."""
-    fresh = sorted((_words(after["plain"]) - _words(before["plain"])).elements())
-    fresh = [word for word in fresh if not word.isdigit()] or fresh
-    return f"newly displayed: {' '.join(fresh[:6])}" if fresh else None
+    """The fix displays what was not displayed: text, or else at least markup."""
+    for words in (text_words, _words):
+        fresh = list((words(after["plain"]) - words(before["plain"])).elements())
+        if fresh:
+            return f"newly displayed: {' '.join(fresh[:6])}"
+    return None
+
+
+def fewer_kinds(before: Reports, after: Reports) -> str | None:
+    """Callouts of one cell come in fewer kinds than before."""
+    old, new = ([callout_kinds(cell) for cell in reports["plain"]["cells"]] for reports in (before, after))
+    if len(old) != len(new):
+        return None
+    for one, other in zip(old, new, strict=True):
+        if len(other) < len(one):
+            return f"{', '.join(sorted(one))} in one cell, {', '.join(sorted(other))} after the fix"
+    return None
 
 
 def more_rows(before: Reports, after: Reports) -> str | None:

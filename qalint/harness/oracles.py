@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .notebook_symptoms import more_rows, shows_more
+from .notebook_symptoms import fewer_kinds, more_rows, shows_more
 from .symptoms import Reports, Symptom, gradient_ratio, trained
 
 BASE = ("plain", "still", "reference", "overflow", "underflow", "tiny-reference")
@@ -187,7 +187,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1506": notebook("no-timeout", extra=("missing",)),
     "QA1507": notebook("foreign-pip", extra=("missing",)),
     # Section 16
-    "QA1601": notebook("mixed-kinds"),
+    "QA1601": notebook(compare=fewer_kinds),
     "QA1606": notebook("cell-error callout kind"),
     "QA1607": notebook(compare=more_rows),
     "QA1608": notebook("page-size", "cell-error"),

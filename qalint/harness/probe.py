@@ -142,7 +142,7 @@ class Probe:
         torch.amp.GradScaler._unscale_grads_ = unscale_any
 
     def patch_random(self) -> None:
-        """Random numbers in half are drawn in float and rounded, so that the FP32 reference draws the same."""
+        """Random numbers in half are drawn in float and rounded: the FP32 reference draws the same ones."""
         half = (torch.float16, torch.bfloat16)
         for name in ("randn", "rand", "randn_like", "rand_like"):
             draw: Callable[..., Any] = getattr(torch, name)

@@ -31,11 +31,11 @@ class Trainer:
         import torch
 
         sys.path.insert(0, folder)
-        import data
-        import generate
-        import lora
-        import model
-        import train
+        import data  # type: ignore[import-not-found]
+        import generate  # type: ignore[import-not-found]
+        import lora  # type: ignore[import-not-found]
+        import model  # type: ignore[import-not-found]
+        import train  # type: ignore[import-not-found]
 
         self.torch: Any = torch
         self.train: Any = train

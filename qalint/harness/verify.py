@@ -186,7 +186,7 @@ def verify(
     device: str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Iterator[Entry]:
-    """The entries of all rules, in order of their codes. `quick`: one faulty fixture a rule, no correct ones."""
+    """The entries of all rules, by code. `quick`: one faulty fixture a rule, no correct ones."""
     by_rule: dict[str, list[Case]] = {}
     for case in all_cases:
         by_rule.setdefault(case.rule, []).append(case)
