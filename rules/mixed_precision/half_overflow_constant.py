@@ -169,7 +169,7 @@ class Halves:
         if isinstance(tensor, ast.Name):
             made = self.reaching(tensor)
             if made is not None:
-                kind = self.dtype(made.value, depth + 1, None)
+                kind = self.dtype(made, depth + 1, None)
                 return _WHY.get(kind or "")
             bindings = self.names.bindings(tensor)
             found: str | None = None
@@ -189,8 +189,8 @@ class Halves:
         kind = self.dtype(tensor, depth, None)
         return _WHY.get(kind or "")
 
-    def reaching(self, name: ast.Name) -> ast.Assign | None:
-        """The plain assignment that gives the name its value here, if it surely is the last one."""
+    def reaching(self, name: ast.Name) -> ast.expr | None:
+        """The expression that gives the name its value here, if it surely is the last one."""
         statement = self.edits.statement(name)
         while statement is not None:
             seat = self.edits.seat(statement)
@@ -199,9 +199,7 @@ class Halves:
             for before in reversed(seat.block[: seat.position]):
                 if not binds(before, name.id):
                     continue
-                if isinstance(before, ast.Assign) and len(before.targets) == 1:
-                    return before if isinstance(before.targets[0], ast.Name) else None
-                return None
+                return assigned(before, name.id)
             holder = seat.parent
             if not isinstance(holder, (ast.If, ast.With, ast.Try)):
                 return None
@@ -217,7 +215,7 @@ class Halves:
             return None if why is None else "cast" if "cast" in why else "product"
         if isinstance(expr, ast.BinOp):
             if isinstance(expr.op, ast.MatMult):
-                return "product" if self.under_autocast(expr) else None
+                return self.product(expr, [expr.left, expr.right], depth, same)
             if isinstance(expr.op, (ast.Mult, ast.Div, ast.Add, ast.Sub)) and self.scalar(expr.right):
                 return self.dtype(expr.left, depth + 1, same)
             if isinstance(expr.op, (ast.Mult, ast.Add)) and self.scalar(expr.left):
@@ -227,7 +225,7 @@ class Halves:
             return None
         qualified = self.names.resolve(expr.func)
         if qualified in _PRODUCTS:
-            return "product" if self.under_autocast(expr) else None
+            return self.product(expr, expr.args[:2], depth, same)
         if qualified is not None or not isinstance(expr.func, ast.Attribute):
             return None
         method = expr.func.attr
@@ -239,10 +237,17 @@ class Halves:
                 return "cast"
             return None
         if method in ("matmul", "bmm", "mm"):
-            return "product" if self.under_autocast(expr) else None
+            return self.product(expr, [expr.func.value, *expr.args], depth, same)
         if method in _KEEP:
             return self.dtype(expr.func.value, depth + 1, same)
         return None
+
+    def product(self, node: ast.expr, factors: list[ast.expr], depth: int, same: str | None) -> str | None:
+        """A matrix product is half under float16 autocast, and where all its factors are."""
+        if self.under_autocast(node):
+            return "product"
+        halves = [self.dtype(factor, depth + 1, same) for factor in factors]
+        return "cast" if len(factors) > 1 and all(kind == "cast" for kind in halves) else None
 
     def scalar(self, expr: ast.expr) -> bool:
         """Whether an operand is a Python number, which does not change a tensor's dtype."""
@@ -342,6 +347,20 @@ class Halves:
             definition = self.names.definition(value.func)
             return definition if isinstance(definition, ast.ClassDef) else None
         return None
+
+
+def assigned(statement: ast.stmt, name: str) -> ast.expr | None:
+    """What a plain assignment, of one name or of as many as there are values, gives to a name."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    target, value = statement.targets[0], statement.value
+    if isinstance(target, ast.Name):
+        return value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        for one, other in zip(target.elts, value.elts, strict=True):
+            if isinstance(one, ast.Name) and one.id == name:
+                return other
+    return None
 
 
 def binds(statement: ast.stmt, name: str) -> bool:

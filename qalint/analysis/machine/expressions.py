@@ -341,6 +341,9 @@ class Expressions(Base):
                 assert mixed is not None
                 return mixed._replace(divided=True)
         flow = mix(one, two, (node, world.module))
+        if flow is not None and op in (ast.Div, ast.Mult):
+            # By what is not known (`args.accum`): it may be the number of micro-steps.
+            return flow._replace(divided=True)
         return flow
 
     def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
