@@ -1,9 +1,9 @@
 """Findings of earlier runs, for clean and dirty files alike.
 
-One flat file for a project and a set of settings (measured against SQLite: 3 ms instead of 17 ms to
-load 2,860 entries, and as safe, since it is replaced whole). An entry holds while the file has the
-same time and size, or the same bytes, and while every other file that was consulted is unchanged.
-Code of the engine and of every plugin is part of the key, so that no entry outlives them.
+One flat file for a project and a set of settings: with 2,860 entries 1.6 ms to read and 1.8 to write
+against 6.3 and 52 with SQLite, and as safe, since it is replaced whole. An entry holds while the
+file has the same time and size, or the same bytes, and while every other file that was consulted is
+unchanged. Code of the engine and of every plugin is part of the key, so that no entry outlives them.
 """
 
 from __future__ import annotations

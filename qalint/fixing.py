@@ -20,7 +20,7 @@ from .discovery import Found
 from .errors import UsageError
 from .outcome import Outcome
 from .report_data import Fixed
-from .runner import Runner, merge
+from .runner import Importers, Runner, merge
 from .source import Source
 
 MAX_ROUNDS = 50
@@ -103,18 +103,19 @@ class Fixer:
         by_path = {found.path: found for found in files}
         held = dict(reader.overlay)
         outcomes = self.fixes.outcomes = self.runner.lint(files, linted)
-        at_first = merge(outcomes.values(), linted)
+        importers = Importers(self.runner.configs, linted)
+        at_first = merge(outcomes.values(), linted, importers)
         try:
             for _ in range(MAX_ROUNDS):
-                plan = self._plan(merge(outcomes.values(), linted))
+                plan = self._plan(merge(outcomes.values(), linted, importers))
                 if not plan:
                     break
                 for path, items in plan.items():
                     self._try(path, items, outcomes, by_path, linted)
             else:
-                self._unstable(merge(outcomes.values(), linted))
+                self._unstable(merge(outcomes.values(), linted, importers))
             self._record(held)
-            self.fixes.settle(at_first, merge(outcomes.values(), linted))
+            self.fixes.settle(at_first, merge(outcomes.values(), linted, importers))
             if self.write:
                 self._replace_all(held)
         finally:

@@ -265,7 +265,11 @@ class _Lint:
                 words = "Remove the comment" if whole else f"Remove `{code.text}`"
                 item = item._replace(fix=PlainFix("safe", words, (edit,)))
                 hits = own.hits("QA0004", source.row(code.span.start))
-                self.outcome.candidates.append(Candidate(number, entry, item, tuple(hits)))
+                program = any(
+                    section is not None and section.program
+                    for section in map(self.linter.catalog.section_of, code.rules)
+                )
+                self.outcome.candidates.append(Candidate(number, entry, item, tuple(hits), program))
 
     def _ran(self, rules: frozenset[str]) -> bool:
         """Whether every rule that an entry names by default, or the one it names, has run."""

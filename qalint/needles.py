@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from .registry import SectionInfo
 
+FEW = 500
+"""In runs of so few files the files that they import are looked at even where they are not of the run."""
 HOPS = 2
 """How many imports away a needle may lie from the file whose program it belongs to."""
 
@@ -26,6 +28,8 @@ _JUPYTER_IMPORT = re.compile(
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 Groups = tuple[bytes, ...]
+Outside = Callable[[str, tuple[str, ...]], list[str]]
+"""From a file and the dotted names that it imports to files of its project on disk."""
 
 
 class Mask:
@@ -82,31 +86,33 @@ class Needles:
                         break
 
     def survivors(
-        self, masks: dict[str, Mask], load: Callable[[str], bytes], lookup: Lookup
+        self, masks: dict[str, Mask], load: Callable[[str], bytes], outside: Outside | None = None
     ) -> dict[str, frozenset[str]]:
         """The rules that may speak about each file; files without any are left out.
 
-        Every mask must know the groups in `first`.
+        Every mask must know the groups in `first`. `outside` finds imported files that are not of the run.
         """
         found: dict[str, set[str]] = {}
-        graph = _Graph(masks, load, lookup)
+        graph = _Graph(masks, load, outside if len(masks) <= FEW else None)
         for unit in self.units:
             if not unit.wanted:
                 candidates = set(masks)
             else:
                 rare = 1 << unit.wanted[0]
                 candidates = {path for path, mask in masks.items() if mask.hits & rare}
-                if candidates and unit.program and len(unit.wanted) > 1:
+                if unit.program and graph.outside is not None:
+                    candidates = set(masks)
+                elif candidates and unit.program and len(unit.wanted) > 1:
                     candidates |= graph.importers(candidates)
             for path in candidates:
-                if self._covered(path, unit, masks, graph):
+                if self._covered(path, unit, graph):
                     found.setdefault(path, set()).update(unit.codes)
         return {path: frozenset(codes) for path, codes in found.items()}
 
-    def _covered(self, path: str, unit: _Unit, masks: dict[str, Mask], graph: _Graph) -> bool:
+    def _covered(self, path: str, unit: _Unit, graph: _Graph) -> bool:
         """Whether the file, or the file and what it imports, have all groups between them."""
         bits = sum(1 << number for number in unit.wanted)
-        hits = self._hits(path, unit, bits, masks[path], graph)
+        hits = self._hits(path, unit, bits, graph)
         if hits == bits:
             return True
         own = bits & ~(1 << unit.wanted[-1]) if len(unit.wanted) > 1 else bits
@@ -117,12 +123,13 @@ class Needles:
             layer = [near for item in layer for near in graph.imports(item) if near not in seen]
             seen.update(layer)
             for item in layer:
-                hits |= self._hits(item, unit, bits, masks[item], graph)
+                hits |= self._hits(item, unit, bits, graph)
                 if hits == bits:
                     return True
         return False
 
-    def _hits(self, path: str, unit: _Unit, bits: int, mask: Mask, graph: _Graph) -> int:
+    def _hits(self, path: str, unit: _Unit, bits: int, graph: _Graph) -> int:
+        mask = graph.masks[path]
         if bits & ~mask.known:
             self.test(mask, graph.load(path), unit.wanted)
         return mask.hits & bits
@@ -131,10 +138,12 @@ class Needles:
 class _Graph:
     """Who imports whom among the files of the run; worked out only when a section asks."""
 
-    def __init__(self, masks: dict[str, Mask], load: Callable[[str], bytes], lookup: Lookup) -> None:
-        self.masks = masks
+    def __init__(self, masks: dict[str, Mask], load: Callable[[str], bytes], outside: Outside | None) -> None:
+        self.run = tuple(masks)
+        self.masks = dict(masks)
         self.load = load
-        self.lookup = lookup
+        self.outside = outside
+        self._lookup: Lookup | None = None
         self._imports: dict[str, tuple[str, ...]] = {}
         self._importers: dict[str, list[str]] | None = None
 
@@ -145,16 +154,22 @@ class _Graph:
             mask = self.masks[path]
             if mask.imports is None:
                 mask.imports = imported_names(self.load(path), path)
-            found = self._imports[path] = tuple(
-                near for near in self.lookup.files(path, mask.imports) if near in self.masks
-            )
+            if self._lookup is None:
+                self._lookup = Lookup(self.run)
+            near = self._lookup.files(path, mask.imports)
+            if self.outside is not None:
+                for other in self.outside(path, mask.imports):
+                    if other not in near:
+                        near.append(other)
+                        self.masks.setdefault(other, Mask())
+            found = self._imports[path] = tuple(near)
         return found
 
     def importers(self, targets: Iterable[str]) -> set[str]:
         """The files that reach one of `targets` within the hops."""
         if self._importers is None:
             self._importers = {}
-            for path in self.masks:
+            for path in self.run:
                 for near in self.imports(path):
                     self._importers.setdefault(near, []).append(path)
         found: set[str] = set()

@@ -12,13 +12,15 @@ REPORT_AT = "please report it together with the file, or the part of it that is 
 class Candidate(NamedTuple):
     """A suppression's entry that is idle unless a finding of some file needs it.
 
-    `hits` are the entries that would suppress the QA0004 itself.
+    `hits` are the entries that would suppress the QA0004 itself. `program`: a finding that needs it
+    may come from a file that imports this one.
     """
 
     number: int
     entry: int
     item: Diagnostic
     hits: tuple[tuple[int, int], ...]
+    program: bool
 
 
 class Outcome:
@@ -80,7 +82,8 @@ class Outcome:
         outcome = cls(packed[0])
         outcome.diagnostics = [_diagnostic(item) for item in packed[1]]
         outcome.candidates = [
-            Candidate(number, entry, _diagnostic(item), hits) for number, entry, item, hits in packed[2]
+            Candidate(number, entry, _diagnostic(item), hits, program)
+            for number, entry, item, hits, program in packed[2]
         ]
         outcome.used = set(packed[3])
         (

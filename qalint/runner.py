@@ -10,8 +10,8 @@ from . import reader
 from .cache import Cache, Entry, holds, stat_of
 from .config import Configs
 from .diagnostic import Diagnostic, Region
-from .discovery import Found
-from .needles import Lookup, Mask, Needles, may_suppress
+from .discovery import Discovery, Found
+from .needles import Lookup, Mask, Needles, imported_names, may_suppress
 from .outcome import REPORT_AT, Outcome
 from .policy import Policy
 from .registry import Catalog
@@ -22,6 +22,8 @@ SYNTAX_BUDGET = 4_000_000
 
 Beyond it only those named on the command line are: parsing a million lines in which nothing can be
 found would cost more than everything else."""
+MAX_OTHERS = 3000
+"""How many files outside the run are searched for imports of one of its files."""
 MAX_TREES = 100
 """How many trees of imported files a process keeps for the next file."""
 NOTHING = -1
@@ -174,7 +176,7 @@ class _Batch:
         masks = {path: mask for path, mask in self.masks.items() if mask.known != NOTHING}
         found = dict.fromkeys(masks, self.needles.tested)
         if self.runner.filters:
-            found = self.needles.survivors(masks, _load_or_nothing, Lookup(masks))
+            found = self.needles.survivors(masks, _load_or_nothing, self._outside)
         for path in masks:
             if self.entries[path].scripted:
                 # Its own block may enable rules whose needles nobody has looked for.
@@ -182,6 +184,19 @@ class _Batch:
                 found[path] = found.get(path, frozenset()) | untested
         kept = {path: codes & self.runner.policy(path).enabled for path, codes in found.items()}
         return {path: codes for path, codes in kept.items() if codes}
+
+    def _outside(self, path: str, names: tuple[str, ...]) -> list[str]:
+        """The files of its project that a file imports."""
+        from .analysis.project import Project
+
+        project = Project([self.runner.configs.of_file(path).root])
+        found = []
+        for name in names:
+            bare = name.lstrip(".")
+            other = project.resolve(path, bare, len(name) - len(bare))
+            if other is not None and other != path:
+                found.append(other)
+        return found
 
     def _from_cache(self, path: str, codes: frozenset[str]) -> bool:
         """Whether an earlier outcome holds; it is taken if so."""
@@ -317,8 +332,16 @@ def projects(configs: Configs) -> Callable[[str], Any]:
     return project
 
 
-def merge(outcomes: Iterable[Outcome], linted: frozenset[str]) -> list[Diagnostic]:
-    """All findings of a run, each once, sorted; suppressions that no file needs become QA0004."""
+def merge(
+    outcomes: Iterable[Outcome],
+    linted: frozenset[str],
+    imported_elsewhere: Callable[[str], bool] = lambda path: False,
+) -> list[Diagnostic]:
+    """All findings of a run, each once, sorted; suppressions that no file needs become QA0004.
+
+    `imported_elsewhere` says whether a file outside the run imports this one, so that a suppression
+    may be needed by a finding which this run cannot see.
+    """
     by_path = sorted(outcomes, key=lambda outcome: outcome.path)
     used = {hit for outcome in by_path for hit in outcome.used}
     found: dict[tuple[Any, ...], Diagnostic] = {}
@@ -330,8 +353,45 @@ def merge(outcomes: Iterable[Outcome], linted: frozenset[str]) -> list[Diagnosti
             if item.filename in linted or item.filename == outcome.path:
                 found.setdefault(key, item)
     for outcome in by_path:
-        for number, entry, item, hits in outcome.candidates:
+        for number, entry, item, hits, program in outcome.candidates:
             if (outcome.path, number, entry) not in used:
+                if program and imported_elsewhere(outcome.path):
+                    continue
                 shown = item._replace(status="suppressed") if hits else item
                 found[(item.filename, item.cell, item.region, item.code)] = shown
     return sorted(found.values(), key=Diagnostic.sort_key)
+
+
+class Importers:
+    """Whether files of the project that are not of the run import a file; rarely asked."""
+
+    def __init__(self, configs: Configs, linted: frozenset[str]) -> None:
+        self.configs = configs
+        self.linted = linted
+        self._others: dict[str, list[str]] = {}
+        self._answers: dict[str, bool] = {}
+
+    def __call__(self, path: str) -> bool:
+        """Whether another file imports this one; True too where the project is too large to tell."""
+        if path not in self._answers:
+            self._answers[path] = self._imported(path)
+        return self._answers[path]
+
+    def _imported(self, path: str) -> bool:
+        root = self.configs.of_file(path).root
+        if not path.startswith(os.path.join(root, "")):
+            root = os.path.dirname(path)
+        if root not in self._others:
+            discovery = Discovery(self.configs)
+            discovery.add([root])
+            self._others[root] = [other for other in discovery.files if other not in self.linted]
+        if len(self._others[root]) > MAX_OTHERS:
+            return True
+        lookup = Lookup([path])
+        folder, _, name = path.rpartition(os.sep)
+        word = (os.path.basename(folder) if name == "__init__.py" else name.rpartition(".")[0]).encode()
+        for other in self._others[root]:
+            data = _load_or_nothing(other)
+            if word in data and lookup.files(other, imported_names(data, other)):
+                return True
+        return False

@@ -13,9 +13,9 @@ from ..discovery import Discovery, Found
 from ..errors import UsageError
 from ..registry import Catalog, catalog
 from ..report_data import Report
-from ..runner import Runner, merge
+from ..runner import Importers, Runner, merge
 from ..source import Source
-from .flags import build_parser, configurations, overrides
+from .flags import build_parser, configurations, overrides, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ STDIN = "-"
 
 def main(argv: list[str]) -> int:
     """Run the command; the exit status is that of `interface.md`."""
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv, os.environ)
     check = Check(arguments)
     if arguments.watch:
         from ..watch import watch
@@ -95,7 +95,7 @@ class Check:
         else:
             outcomes = runner.lint(files)
         linted = frozenset(found.path for found in files)
-        found = merge(outcomes.values(), linted)
+        found = merge(outcomes.values(), linted, Importers(self.configs, linted))
         self._warn(discovery, files)
         status = self.report(found, linted, fixes)
         if any(outcome.failed for outcome in outcomes.values()):
@@ -211,7 +211,7 @@ class Check:
     @property
     def color(self) -> bool:
         """Whether standard output takes colours."""
-        wanted: str = self.arguments.color or os.environ.get("QALINT_COLOR") or "auto"
+        wanted: str = self.arguments.color or "auto"
         if wanted != "auto" or self.values["output-file"]:
             return wanted == "always"
         if os.environ.get("NO_COLOR"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..settings import CONFIDENCES, FORMATS, SEVERITIES, from_text
+from ..settings import CONFIDENCES, FORMATS, KEYS, SEVERITIES, from_text
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -179,6 +179,28 @@ _PLAIN = (
     "baseline",
     "jobs",
 )
+
+
+def parse(argv: list[str], environment: Mapping[str, str]) -> argparse.Namespace:
+    """The arguments; flags that are no keys of the configuration may come from variables, too."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    for action in parser._actions:
+        name = action.dest.replace("_", "-")
+        text = environment.get("QALINT_" + action.dest.upper())
+        if text is None or name in KEYS or getattr(arguments, action.dest, None):
+            continue
+        if action.const is True:
+            value = text.strip().lower() not in ("", "0", "false", "no", "off")
+            setattr(arguments, action.dest, value)
+        elif action.option_strings:
+            if action.choices is not None and text not in action.choices:
+                expected = ", ".join(f"`{choice}`" for choice in action.choices)
+                raise UsageError(
+                    f"The variable QALINT_{action.dest.upper()} is `{text}`, none of {expected}."
+                )
+            setattr(arguments, action.dest, [text] if isinstance(action, argparse._AppendAction) else text)
+    return arguments
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -24,7 +24,7 @@ PLUGIN = textwrap.dedent(
     import time
 
     from qalint.file import File
-    from qalint.rule import Applicability, Confidence, Edit, Fix, Option, Rule, Section, Severity
+    from qalint.rule import Applicability, Confidence, Edit, Fix, Option, Related, Rule, Section, Severity
 
 
     class Calls:
@@ -177,13 +177,52 @@ PLUGIN = textwrap.dedent(
         fix, fix_availability = "safe", "always"
 
 
+    class CalledHelper(Rule):
+        """A helper of another file that is called calls `act`: the finding stands at `act`."""
+
+        code = "QA9912"
+        severity = Severity.HIGH
+
+        def check(self, calls: Calls):
+            project = calls.file.project
+            for node in calls.file.tree.body:
+                if not isinstance(node, ast.ImportFrom) or project is None:
+                    continue
+                path = project.resolve(calls.file.path, node.module or "", node.level)
+                other = project.file(path) if path else None
+                for act in Calls.of(other).named("act") if other else ():
+                    for call in calls.named(node.names[0].name):
+                        yield self.finding(
+                            other.place(act),
+                            "`act` is called from elsewhere",
+                            related=[Related(calls.file.place(call), "it is called here")],
+                        )
+
+
+    class General(_Call):
+        """`both` is called: the general fault."""
+
+        code = "QA9913"
+        severity = Severity.LOW
+        target = "both"
+
+
+    class Specific(_Call):
+        """`both` is called: the specific fault."""
+
+        code = "QA9914"
+        severity = Severity.HIGH
+        target = "both"
+
+
     section = Section(
         "99",
         "Calls by name",
         (
             OldCall, RiskyCall, OffByDefault, Unsure, InPreview, Crashing, TooLong, BreakingFix,
-            WorseningFix, Ping, Pong,
+            WorseningFix, Ping, Pong, CalledHelper, General, Specific,
         ),
+        precedence=[("QA9914", "QA9913")],
         needles=((b"(",),),
     )
     '''

@@ -151,6 +151,19 @@ def test_floors(project: Path) -> None:
     assert Configs(catalog()).policy(path, script).floors["torch"] == (2, 7)
 
 
+def test_variables_of_flags_that_are_no_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QALINT_EXIT_ZERO", "1")
+    assert run("a.py").status == 0
+    monkeypatch.setenv("QALINT_EXIT_ZERO", "false")
+    assert run("a.py").status == 1
+    monkeypatch.setenv("QALINT_COLOR", "purple")
+    ran = run("a.py")
+    assert (ran.status, ran.err) == (
+        2,
+        "error: The variable QALINT_COLOR is `purple`, none of `auto`, `always`, `never`.\n",
+    )
+
+
 def test_excludes(project: Path, run: Run) -> None:
     for name in ("node_modules/x.py", "sub/x.py", "sub/deep/y.py", "build.py"):
         path = project / name
