@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import glob
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,7 +33,7 @@ from marimo._ast.parse import parse_notebook  # noqa: E402
 SHIPPED = sorted(
     path
     for path in glob.glob(os.path.join(os.path.dirname(marimo.__file__), "**", "*.py"), recursive=True)
-    if "App(" in open(path, encoding="utf-8").read()
+    if "App(" in Path(path).read_text(encoding="utf-8")
 )
 KINDS = {
     "SetupCell": "setup",
@@ -76,7 +77,7 @@ def compare(text: str, path: str = "nb.py") -> int:
         classy = class_level_names(cell.code)
         assert mine.defs == {name for name in compiled.defs if not is_private(name)}, (path, mine)
         refs = {name for name in mine.refs if not is_private(name)}
-        own = {name for name in mine.scope.stores}
+        own = set(mine.scope.stores)
         sql = set(compiled.sql_refs)
         assert refs - own - classy == {r for r in compiled.refs if r not in sql} - own - classy, (path, mine)
         deleted = {name for name in mine.deleted if not is_private(name)}
@@ -88,11 +89,11 @@ def compare(text: str, path: str = "nb.py") -> int:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=[os.path.basename(path) for path in SHIPPED])
 def test_shipped_notebooks(path: str) -> None:
-    compare(open(path, encoding="utf-8").read(), path)
+    compare(Path(path).read_text(encoding="utf-8"), path)
 
 
 def test_enough_cells_are_compared() -> None:
-    assert sum(compare(open(path, encoding="utf-8").read(), path) for path in SHIPPED) > 500
+    assert sum(compare(Path(path).read_text(encoding="utf-8"), path) for path in SHIPPED) > 500
 
 
 NAMES = st.sampled_from(["a", "b", "_p", "_q", "__d", "i", "_", "__"])
@@ -167,5 +168,6 @@ def test_generated_cells(parts: list[str]) -> None:
     except SyntaxError:
         return
     indented = "\n".join("    " + line for line in code.split("\n"))
-    text = f"import marimo\n\n__generated_with = '0.25.2'\napp = marimo.App()\n\n\n@app.cell\ndef _():\n{indented}\n    return\n\n\nif __name__ == '__main__':\n    app.run()\n"
+    head = "import marimo\n\n__generated_with = '0.25.2'\napp = marimo.App()\n\n\n@app.cell\ndef _():\n"
+    text = f"{head}{indented}\n    return\n\n\nif __name__ == '__main__':\n    app.run()\n"
     compare(text)

@@ -107,7 +107,8 @@ class Cell:
         As in marimo, a name that the cell binds only after reading it is one of them.
         """
         scope = self.scope
-        return {name for name in (*scope.loads, *scope.deletes) if scope.reads(name)}
+        names = {*scope.loads, *scope.deletes}
+        return {name for name in names if any(not use.augmented for use in scope.reads(name))}
 
     @property
     def deleted(self) -> set[str]:
