@@ -1,0 +1,290 @@
+"""The rules that read the story: what they say of a small training step, and what their fix makes of it."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from qalint_rules import mixed_precision
+
+from qalint.rule import Applicability, Rule, Severity
+from qalint.testing import apply, findings
+
+RULES: dict[str, type[Rule]] = {rule.code: rule for rule in mixed_precision.section.rules}
+HEAD = """\
+import torch
+from torch import nn
+
+model = nn.Linear(2, 2).cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cuda")
+"""
+FORWARD = """\
+x = torch.randn(4, 2, device="cuda")
+optimizer.zero_grad()
+with torch.autocast("cuda", dtype=torch.float16):
+    loss = model(x).square().mean()
+"""
+CLIP = "nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+
+
+def program(step: str, *, forward: str = FORWARD, head: str = HEAD, loop: str = "for i in range(6):") -> str:
+    """A script that runs `step` in a loop."""
+    body = textwrap.indent(forward + textwrap.dedent(step).strip("\n") + "\n", "    ")
+    return f"{head}{loop}\n{body}"
+
+
+CASES: dict[str, tuple[str, str, str, str | None]] = {
+    "plain": (
+        "QA1104",
+        "loss.backward()\nscaler.step(optimizer)\nscaler.update()",
+        "the loss is not scaled here",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "discarded": (
+        "QA1104",
+        "scaler.scale(loss)\nloss.backward()\nscaler.step(optimizer)\nscaler.update()",
+        "thrown away",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "clip without unscale": (
+        "QA1105",
+        f"scaler.scale(loss).backward()\n# small\n{CLIP}  # one\nscaler.step(optimizer)\nscaler.update()",
+        "while they still carry the loss scale",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n# small\n{CLIP}  # one\n"
+        "scaler.step(optimizer)\nscaler.update()",
+    ),
+    "clip, then unscale": (
+        "QA1105",
+        f"scaler.scale(loss).backward()\n{CLIP}\nscaler.unscale_(optimizer)\nscaler.step(optimizer)\nscaler.update()",
+        "are clipped before they are unscaled",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "clip by hand": (
+        "QA1105",
+        "scaler.scale(loss).backward()\nfor p in model.parameters():\n    p.grad.clamp_(-1, 1)\n"
+        "scaler.step(optimizer)\nscaler.update()",
+        "clipped",
+        "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\nfor p in model.parameters():\n"
+        "    p.grad.clamp_(-1, 1)\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "step past the scaler": (
+        "QA1107",
+        "scaler.scale(loss).backward()\noptimizer.step()\nscaler.update()",
+        "on gradients that `scaler` has scaled",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "step past the scaler, no update": (
+        "QA1107",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\noptimizer.step()",
+        "an infinite gradient is not skipped",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "both steps": (
+        "QA1107",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\noptimizer.step()\nscaler.update()",
+        "applied twice",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "no update": (
+        "QA1108",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)  # go",
+        "no `scaler.update()` follows",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)  # go\nscaler.update()",
+    ),
+    "continue without update": (
+        "QA1108",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\nn = {CLIP}\nif not torch.isfinite(n):\n"
+        "    continue\nscaler.step(optimizer)\nscaler.update()",
+        "without `scaler.update()`",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\nn = {CLIP}\nif not torch.isfinite(n):\n"
+        "    scaler.update()\n    continue\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "update before step": (
+        "QA1109",
+        "scaler.scale(loss).backward()\nscaler.update()\nscaler.step(optimizer)",
+        "updated before",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "unscale after step": (
+        "QA1109",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.unscale_(optimizer)\nscaler.update()",
+        "has already been stepped",
+        "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "unscale twice": (
+        "QA1110",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.unscale_(optimizer)\n"
+        "scaler.step(optimizer)\nscaler.update()",
+        "unscaled already",
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.step(optimizer)\nscaler.update()",
+    ),
+    "cleared before the step": (
+        "QA1116",
+        "scaler.scale(loss).backward()\noptimizer.zero_grad()\nscaler.step(optimizer)\nscaler.update()",
+        "its parameters never move",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()\noptimizer.zero_grad()",
+    ),
+    "closure": (
+        "QA1126",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer, closure=f)\nscaler.update()",
+        "refuses a closure",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_message_and_fix(case: str) -> None:
+    code, before, words, after = CASES[case]
+    (found,) = findings(RULES[code], program(before))
+    assert words in found.message
+    if after is None:
+        assert found.fix is None
+        return
+    assert found.fix is not None and found.fix.applicability is Applicability.SAFE
+    assert apply(found) == program(after)
+    assert findings(RULES[code], program(after)) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_fault_is_one_finding_and_its_fix_leaves_none(case: str) -> None:
+    code, before, _, after = CASES[case]
+    default = [rule for rule in RULES.values() if rule.default]
+    general = {pair[1] for pair in mixed_precision.section.precedence if pair[0] == code}
+    spoken = {item.code for rule in default for item in findings(rule, program(before))}
+    assert spoken - general == {code}
+    if after is not None:
+        assert [item for rule in default for item in findings(rule, program(after))] == []
+
+
+def test_unscale_goes_under_the_guard_of_the_step() -> None:
+    step = f"""
+        if scaler is not None:
+            scaler.scale(loss).backward()
+        else:
+            loss.backward()
+        {CLIP}
+        if scaler is not None:
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            optimizer.step()
+    """
+    head = HEAD.replace('torch.amp.GradScaler("cuda")', 'torch.amp.GradScaler("cuda") if amp else None')
+    (found,) = findings(RULES["QA1105"], program(step, head="amp = input()\n" + head))
+    after = apply(found)
+    assert f"    if scaler is not None:\n        scaler.unscale_(optimizer)\n    {CLIP}\n" in after
+    assert findings(RULES["QA1105"], after) == []
+
+
+def test_unscale_is_not_inserted_where_it_would_come_in_every_micro_step() -> None:
+    step = f"""
+        scaler.scale(loss / 2).backward()
+        {CLIP}
+        if (i + 1) % 2 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    """
+    forward = FORWARD.replace("optimizer.zero_grad()\n", "")
+    found = findings(RULES["QA1105"], program(step, forward=forward))
+    assert [item.fix for item in found] == [None]
+
+
+def test_unscale_of_each_micro_step_moves_under_the_guard_with_the_clip() -> None:
+    step = f"""
+        scaler.scale(loss / 2).backward()
+        scaler.unscale_(optimizer)
+        # bounded
+        {CLIP}
+        if (i + 1) % 2 == 0:
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    """
+    moved = f"""
+        scaler.scale(loss / 2).backward()
+        if (i + 1) % 2 == 0:
+            scaler.unscale_(optimizer)
+            # bounded
+            {CLIP}
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+    """
+    forward = FORWARD.replace("optimizer.zero_grad()\n", "")
+    (found,) = findings(RULES["QA1110"], program(step, forward=forward))
+    assert "in every micro-step" in found.message
+    assert apply(found) == program(moved, forward=forward)
+
+
+def test_a_scaler_in_the_batch_loop_is_hoisted_and_one_in_the_epoch_loop_is_less_severe() -> None:
+    head = HEAD.replace('scaler = torch.amp.GradScaler("cuda")\n', "")
+    made = 'scaler = torch.amp.GradScaler("cuda")  # new\n'
+    step = "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()"
+    (found,) = findings(RULES["QA1112"], program(step, head=head, forward=made + FORWARD))
+    assert found.severity is Severity.CRITICAL
+    assert apply(found) == program(step, head=head + made)
+    epochs = head + "for epoch in range(3):\n" + textwrap.indent(made, "    ")
+    inner = textwrap.indent(program(step, head=""), "    ")
+    (found,) = findings(RULES["QA1112"], epochs + inner)
+    assert found.severity is Severity.HIGH
+
+
+def test_related_places_tell_the_run_in_order() -> None:
+    text = program(CASES["clip without unscale"][1])
+    (found,) = findings(RULES["QA1105"], text)
+    told = [(text[item.place.start : item.place.end], item.message) for item in found.related]
+    assert told == [
+        ("scaler.scale(loss)", "the loss is scaled here"),
+        ("scaler.step(optimizer)", "the step uses them here"),
+    ]
+
+
+def test_missing_zero_grad_is_inserted_after_the_update() -> None:
+    forward = FORWARD.replace("optimizer.zero_grad()\n", "")
+    step = "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()"
+    (found,) = findings(RULES["QA1115"], program(step, forward=forward))
+    assert found.fix is not None and found.fix.applicability is Applicability.UNSAFE
+    assert apply(found) == program(step + "\noptimizer.zero_grad()", forward=forward)
+
+
+def test_the_whole_protocol_is_inserted_where_no_scaler_is() -> None:
+    head = HEAD.replace('scaler = torch.amp.GradScaler("cuda")\n', "")
+    (found,) = findings(RULES["QA1101"], program("loss.backward()\noptimizer.step()", head=head))
+    assert apply(found) == program(
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+        head=head + 'scaler = torch.amp.GradScaler("cuda")\n',
+    )
+
+
+@pytest.mark.parametrize(
+    ("cast", "after"),
+    [
+        ("model = nn.Linear(2, 2).cuda().half()", "model = nn.Linear(2, 2).cuda()"),
+        ("model = nn.Linear(2, 2).to('cuda', torch.float16)", "model = nn.Linear(2, 2).to('cuda')"),
+        ("model = nn.Linear(2, 2, dtype=torch.float16).cuda()", "model = nn.Linear(2, 2).cuda()"),
+    ],
+)
+def test_the_cast_of_trained_parameters_is_removed(cast: str, after: str) -> None:
+    step = "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()"
+    head = HEAD.replace("model = nn.Linear(2, 2).cuda()", cast)
+    (found,) = findings(RULES["QA1102"], program(step, head=head))
+    assert "Attempting to unscale FP16 gradients" in found.message
+    assert apply(found) == program(step, head=head.replace(cast, after))
+
+
+@pytest.mark.parametrize(
+    "code", ["QA1101", "QA1102", "QA1104", "QA1105", "QA1107", "QA1108", "QA1115", "QA1116"]
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.step(optimizer)\nscaler.update()",
+        "scaler.scale(loss).backward()\nscaler.step(optimizer)\nscaler.update()",
+        "scaler.scale(loss).backward()\nunseen(optimizer, scaler)\nscaler.step(optimizer)\nscaler.update()",
+    ],
+)
+def test_correct_steps_are_silent(code: str, step: str) -> None:
+    assert findings(RULES[code], program(step)) == []
