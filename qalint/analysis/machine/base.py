@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from time import process_time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .objects import Model, Obj, Optimizer, Scaler
@@ -69,9 +70,11 @@ class Out:
 
 ROUNDS = 3
 DEPTH = 16
-STEPS = 60_000
+SECONDS = 2.5
+"""CPU seconds for one program: a bound of last resort."""
+STEPS = 40_000
 """Statements executed, counted in each world, before joins become coarse and loops run once."""
-ACTIVATION = 12_000
+ACTIVATION = 8_000
 """The same for one activation of a function."""
 
 
@@ -84,6 +87,7 @@ class Base:
         self.files = files
         self.steps = 0
         self.limit = STEPS
+        self.budget = STEPS
         self.widest = 0
         self.contexts: dict[tuple[int, Any], int] = {}
         self.told: dict[tuple[Any, ...], Event] = {}
@@ -94,6 +98,11 @@ class Base:
         self.cut: set[tuple[int, str]] = set()
         self.catching: list[list[World]] = []
         """Where exceptions that leave a function go: innermost `try` last."""
+        self.barren: set[ast.AST] = set()
+        """Functions that were run at length and met nothing of the protocol."""
+        self.acts = 0
+        """Protocol events met so far, told or not."""
+        self.deadline = process_time() + SECONDS
         self.running: set[ast.AST] = set()
         """Context managers that are being run to their yield."""
         for last, methods in program.uses.items():
@@ -130,6 +139,10 @@ class Base:
     def assign(self, target: ast.expr, value: Value, world: World) -> None:
         """Bind a target."""
         raise NotImplementedError
+
+    def spent(self) -> bool:
+        """Whether the whole budget, in steps or in time, is used up."""
+        return self.steps > self.budget or process_time() > self.deadline
 
     # -- naming --
 
@@ -304,6 +317,7 @@ class Base:
         **what: Any,
     ) -> Event:
         """Tell an event, once for each point, objects and state; returns the told one."""
+        self.acts += 1
         ids = tuple(value.oid if type(value) is Ref else value for value in things)
         auto = self.precision(world)
         key = (cls, id(node), scaler, optimizer, ids, state, auto[0], tuple(sorted(map(str, what.items()))))

@@ -43,6 +43,8 @@ from .values import (
 if TYPE_CHECKING:
     from .interpreter import Machine
 
+BARREN = 250
+"""A call that took so many steps and met no protocol event is not entered again."""
 SMALL = 14
 """A cold function of at most so many statements and no loop is entered for its value."""
 
@@ -415,9 +417,18 @@ class Calls(Expressions):
             return self._stand_in(world, fn, args, keywords, node)
         if not hot and (facts is None or facts.size > SMALL or facts.loops):
             return self._stand_in(world, fn, args, keywords, node)
+        if self.spent():
+            self.bound(world, node, "the budget is spent: this call was not entered")
+            return self._stand_in(world, fn, args, keywords, node)
+        if body_node in self.barren:
+            return self._stand_in(world, fn, args, keywords, node)
         if not isinstance(body_node, ast.Lambda) and hot:
             self.entered.add(body_node)
+        told, before = self.acts, self.steps
         worlds = self.activate(world, fn, args, keywords, node, wild)
+        if self.acts == told and self.steps - before > BARREN:
+            # A long way for nothing: it is not gone again.
+            self.barren.add(body_node)
         if len(worlds) == 1:
             only = worlds[0]
             value = only.ret
@@ -518,8 +529,10 @@ class Calls(Expressions):
         """The worlds after a lambda's expression."""
         done = []
         todo = [world]
+        home = (world.frame, world.module)
         while todo:
             each = todo.pop()
+            each.frame, each.module = home
             try:
                 each.ret = self.evaluate(node.body, each)
                 done.append(each)

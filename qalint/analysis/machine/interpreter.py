@@ -86,6 +86,7 @@ class Machine(Modules):
         for world in todo:
             world.memo = {}
         splits = 0
+        home = (worlds[0].frame, worlds[0].module) if worlds else ((), None)
         while todo:
             world = todo.pop()
             try:
@@ -93,6 +94,9 @@ class Machine(Modules):
             except Split as split:
                 splits += 1
                 self.steps += 1
+                for other in split.worlds:
+                    # A split inside a comprehension or a class body starts again outside of it.
+                    other.frame, other.module = home
                 if splits > HARD:
                     self.bound(world, node, "too many paths through one statement: some were not followed")
                     todo += split.worlds[:1]
@@ -113,6 +117,9 @@ class Machine(Modules):
         joined = self.joiner(node, worlds[0]).join(worlds)
         if len(joined) >= HARD:
             self.bound(joined[0], node, f"more than {HARD} different states meet here: some were dropped")
+        if len(joined) > 2 and self.spent():
+            self.bound(joined[0], node, "the whole budget is spent: only two states are followed further")
+            joined = joined[:2]
         if self.steps > self.limit and len(joined) > 4:
             self.bound(
                 joined[0],
@@ -442,7 +449,7 @@ class Machine(Modules):
         heads = worlds
         exits: list[World] = []
         breaks: list[World] = []
-        limit = 1 if self.steps > self.limit else ROUNDS
+        limit = 1 if self.steps > self.limit or self.spent() else ROUNDS
         for turn in range(limit):
             fresh_heads = []
             for world in heads:
@@ -492,7 +499,7 @@ class Machine(Modules):
         heads = worlds
         exits: list[World] = []
         breaks: list[World] = []
-        limit = 1 if self.steps > self.limit else ROUNDS
+        limit = 1 if self.steps > self.limit or self.spent() else ROUNDS
         for turn in range(limit + 1):
             if turn:
                 for world in heads:

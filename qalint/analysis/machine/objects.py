@@ -197,7 +197,8 @@ class Iter(Obj):
         self.spent_by = ""
 
     def typestate(self) -> Any:
-        return ("spent",) if self.spent is not None else None
+        # One that no variable holds is gone once it is used.
+        return ("spent",) if self.spent is not None and self.name else None
 
 
 class Scaler(Obj):

@@ -15,162 +15,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...file import File
 
-OPTIMIZERS = frozenset(
-    [
-        "Adam",
-        "AdamW",
-        "SGD",
-        "RMSprop",
-        "Adagrad",
-        "Adadelta",
-        "Adamax",
-        "NAdam",
-        "RAdam",
-        "ASGD",
-        "LBFGS",
-        "Rprop",
-        "SparseAdam",
-        "Adafactor",
-        "Lion",
-        "AdamW8bit",
-        "Adam8bit",
-        "PagedAdamW8bit",
-        "PagedAdamW",
-        "FusedAdam",
-        "FusedLAMB",
-        "LAMB",
-        "Lamb",
-        "DAdaptAdam",
-        "Prodigy",
-        "RAdam",
-        "AdaBelief",
-        "Ranger",
-        "Shampoo",
-        "CPUAdam",
-        "DeepSpeedCPUAdam",
-        "Muon",
-        "LARS",
-        "AdamP",
-        "AdaBound",
-        "LionW",
-    ]
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text: how the long tables here stay readable."""
+    return frozenset(text.split())
+
+
+OPTIMIZERS = words(
+    """Adam AdamW SGD RMSprop Adagrad Adadelta Adamax NAdam RAdam ASGD LBFGS Rprop SparseAdam Adafactor Lion
+    AdamW8bit Adam8bit PagedAdamW8bit PagedAdamW FusedAdam FusedLAMB LAMB Lamb DAdaptAdam Prodigy AdaBelief
+    Ranger Shampoo CPUAdam DeepSpeedCPUAdam Muon LARS AdamP AdaBound LionW"""
 )
 
-STRONG = (
-    frozenset(
-        [
-            "backward",
-            "unscale_",
-            "zero_grad",
-            "GradScaler",
-            "ShardedGradScaler",
-            "autocast",
-            "clip_grad_norm_",
-            "clip_grad_value_",
-            "clip_grad_norm",
-            "clip_grads_with_norm_",
-            "clip_grad",
-            "dispatch_clip_grad",
-            "clip_gradients",
-            "requires_grad",
-            "require_grad",
-            "requires_grad_",
-            "half",
-            "bfloat16",
-            "float16",
-            "grad",
-            "add_param_group",
-            "param_groups",
-            "get_peft_model",
-            "register_forward_hook",
-            "register_forward_pre_hook",
-            "register_full_backward_hook",
-            "prepare",
-            "Parameter",
-            "ParameterList",
-            "ParameterDict",
-            "register_parameter",
-            "register_buffer",
-            "register_module",
-            "add_module",
-            "state_dict",
-            "load_state_dict",
-            "optim",
-            "from_pretrained",
-            "scale_loss",
-            "gradient_checkpointing_enable",
-            "enable_input_require_grads",
-            "checkpoint",
-            "named_modules",
-            "named_children",
-            "named_parameters",
-            "parameters",
-            "Accelerator",
-            "Trainer",
-            "fit",
-            "scale",
-            "step",
-            "configure_optimizers",
-            "inject_adapter_in_model",
-            "prepare_model_for_kbit_training",
-            "torch_dtype",
-            "unscale_gradients",
-            "DataParallel",
-            "DistributedDataParallel",
-            "FullyShardedDataParallel",
-            "setattr",
-            "__setattr__",
-            "LoraConfig",
-            "new_zeros",
-            "new_empty",
-            "new_tensor",
-            "optimizer_step",
-            "manual_backward",
-            "set_epoch_optimizer",
-        ]
-    )
-    | OPTIMIZERS
+STRONG = OPTIMIZERS | words(
+    """backward unscale_ zero_grad GradScaler ShardedGradScaler autocast clip_grad_norm_ clip_grad_value_
+    clip_grad_norm clip_grads_with_norm_ clip_grad dispatch_clip_grad clip_gradients requires_grad
+    require_grad requires_grad_ half bfloat16 float16 grad add_param_group param_groups get_peft_model prepare
+    optim scale_loss Accelerator scale step manual_backward setattr __setattr__ add_module torch_dtype
+    Parameter from_pretrained DataParallel DistributedDataParallel FullyShardedDataParallel optimizer_step
+    set_to_none load_state_dict"""
 )
 """Words that make a statement hot wherever they stand."""
 
-CALLED = frozenset(
-    [
-        "step",
-        "scale",
-        "prepare",
-        "fit",
-        "half",
-        "checkpoint",
-        "parameters",
-        "named_parameters",
-        "named_modules",
-        "named_children",
-        "setattr",
-        "grad",
-        "state_dict",
-        "load_state_dict",
-        "from_pretrained",
-        "backward",
-    ]
-)
+CALLED = words("""step scale prepare half setattr grad load_state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
 
-WARM = frozenset(
-    [
-        "to",
-        "cuda",
-        "float",
-        "cpu",
-        "double",
-        "type",
-        "synchronize",
-        "perf_counter",
-        "time",
-        "Event",
-        "elapsed_time",
-    ]
-)
-"""Words that make a function or an `if` worth running, but not a loop: loops of these move data."""
+WARM = words("to cuda")
+"""Words that make a small function or an `if` worth running, but not a loop: loops of these move data."""
 
 JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom)
 
@@ -452,6 +323,14 @@ class Module:
                 self._scan(value, facts)
 
 
+COMMON = words(
+    """get run load update add append items close start stop write read __init__ reset set log parse join split
+    copy sort index count pop keys values save open format print len range zip enumerate map info warning exists
+    forward"""
+)
+"""Names so common that a call of one says nothing about which function it is."""
+
+
 class Program:
     """The files that a story is told from, with what is hot in them and how their names are used."""
 
@@ -482,12 +361,12 @@ class Program:
                 for statement in node.body:
                     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                         inner = module.facts[statement]
-                        if inner.strong or inner.warm:
+                        if inner.strong:
                             facts.strong = True
                         facts.calls |= inner.calls
                 if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
                     facts.strong = True
-            if facts.strong or facts.warm:
+            if facts.strong:
                 self.hot_names.add(name)
             else:
                 pending.append((name, facts))
@@ -496,7 +375,7 @@ class Program:
             changed = False
             rest = []
             for name, facts in pending:
-                if not facts.calls.isdisjoint(self.hot_names):
+                if not (facts.calls - COMMON).isdisjoint(self.hot_names):
                     if name not in self.hot_names:
                         self.hot_names.add(name)
                         changed = True
@@ -518,9 +397,9 @@ class Program:
             loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
             facts.hot = (
                 facts.strong
-                or (facts.warm and not loop)
+                or (facts.warm and not loop and facts.size < 12)
                 or (loop and self._hot_body(module, node))
-                or not facts.calls.isdisjoint(self.hot_names)
+                or not (facts.calls - COMMON).isdisjoint(self.hot_names)
             )
         return facts.hot
 
