@@ -808,6 +808,8 @@ def escape(run: Interpreter, values: Iterable[Value], site: Site) -> None:
     """Modules and optimizers go where they cannot be followed."""
     for value in values:
         for option in each(value):
+            if isinstance(option, Unknown) and option.term in run.refined:
+                option = run.refined[option.term]
             if isinstance(option, Mod):
                 run.emit("escape", site, target=option)
             elif isinstance(option, Params):
