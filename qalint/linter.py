@@ -289,6 +289,7 @@ class _Lint:
     def _diagnostic(self, code: str, place: Place, message: str) -> Diagnostic:
         info = self.linter.catalog.rules[code]
         severity = Severity(info.severity)
+        message = message.rstrip(".")
         finding = Finding(code=code, name=info.name, place=place, message=message, severity=severity)
         return self.describer.describe(finding, None, self._cell_name(place))
 

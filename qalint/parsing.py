@@ -60,6 +60,11 @@ def broken_blocks(source: Source) -> Iterator[Broken]:
 
 def parse(text: str) -> ast.Module:
     """`ast.parse` without its warnings. Raises SyntaxError or BeyondLimit."""
+    if (offset := text.find("\0")) >= 0:
+        source = Source("", text, raw=b"")
+        row = source.row(offset)
+        column = offset - source.line_starts[row - 1] + 1
+        raise SyntaxError("source code cannot contain null bytes", ("<unknown>", row, column, None))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -70,8 +75,6 @@ def parse(text: str) -> ast.Module:
         if "too many nested" in error.msg or "too many statically nested" in error.msg:
             raise BeyondLimit(f"it is nested more deeply than Python accepts ({error.msg})") from error
         raise
-    except ValueError as error:
-        raise SyntaxError(str(error), ("<unknown>", 1, 1, None)) from error
 
 
 def _whole(source: Source) -> ast.Module:

@@ -95,12 +95,12 @@ def test_a_hidden_finding_of_low_confidence_needs_its_suppression(project: Path,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1  # qalint: ignore\n", "This suppression names no code; write the codes in brackets."),
-        ("x = 1  # qalint: ignore[]\n", "This suppression names no code; write the codes in brackets."),
+        ("x = 1  # qalint: ignore\n", "This suppression names no code; write the codes in brackets"),
+        ("x = 1  # qalint: ignore[]\n", "This suppression names no code; write the codes in brackets"),
         ("x = 1  # qalint: ignore[QA9999]\n", "`QA9999` is no rule of qalint"),
         ("x = 1  # noqa: QA9999\n", "`QA9999` is no rule of qalint"),
         ("x = 1  # qalint: ignroe[QA9901]\n", "`ignroe` is no kind of suppression (did you mean `ignore`?)"),
-        ("# qalint: enable[QA9901]\n", "`QA9901` is enabled here, but no `disable[QA9901]` comes before."),
+        ("# qalint: enable[QA9901]\n", "`QA9901` is enabled here, but no `disable[QA9901]` comes before"),
         ("x = 1  # qalint: ignore[ALL]\n", "`ALL` is no rule of qalint"),
     ],
 )
