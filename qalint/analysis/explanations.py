@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 from ..file import File
 from ..rule import Place
 from .decisions import Decision, Decisions, constant_rounds
+from .imported import Imported
 from .prose import Passage, Prose
 from .vocabulary import (
     ANYTHING,
@@ -58,9 +59,10 @@ class Answer(NamedTuple):
 class Explanations:
     """The questions of section 14 for one file."""
 
-    def __init__(self, decisions: Decisions, prose: Prose) -> None:
+    def __init__(self, decisions: Decisions, prose: Prose, imported: Imported) -> None:
         self.decisions = decisions
         self.prose = prose
+        self.imported = imported
 
     @classmethod
     def of(cls, file: File) -> Self | None:
@@ -69,7 +71,8 @@ class Explanations:
         prose = file.get(Prose)
         if decisions is None or prose is None or not decisions.program:
             return None
-        return cls(decisions, prose)
+        imported = file.get(Imported)
+        return None if imported is None else cls(decisions, prose, imported)
 
     def ask(self, question: str, topic_words: Iterable[str] = (), reason_words: Iterable[str] = ()) -> Answer:
         """The answer to one question of `QUESTIONS`; further words are those of another language."""
@@ -85,10 +88,26 @@ class Explanations:
         """A gap of the file as a whole."""
         return (Gap(self.decisions.place, topic),)
 
+    @property
+    def trains(self) -> bool:
+        """Whether the program trains, by itself or through its modules."""
+        return self.decisions.trains or self.imported.trains
+
+    def kind(self, kind: str) -> list[Decision]:
+        """The decisions of a kind: its own, and those of the modules that it trains with."""
+        own = self.decisions.kind(kind)
+        topics = {decision.topic for decision in own}
+        return [*own, *(each for each in self.imported.kind(kind) if each.topic not in topics)]
+
     def design(self) -> list[Decision]:
         """The design choices that a reader may ask about."""
         wanted = ("architecture", "optimization", "gpu")
-        return [decision for decision in self.decisions.all if decision.kind in wanted]
+        own = [decision for decision in self.decisions.all if decision.kind in wanted]
+        topics = {decision.topic for decision in own}
+        return [
+            *own,
+            *(each for kind in wanted for each in self.imported.kind(kind) if each.topic not in topics),
+        ]
 
 
 Words = tuple[str, ...]
@@ -110,7 +129,7 @@ def _about(
     """A question about the design as a whole: some paragraph must have the subject and the reasoning."""
 
     def ask(self: Explanations, topic: Words, words: Words) -> Answer:
-        if not self.decisions.trains or not self.design():
+        if not self.trains or not self.design():
             return Answer(
                 NOT_ASKED, reason="no training with a design choice (adapter, precision, GPU, optimization)"
             )
@@ -126,8 +145,8 @@ def _each(
     """A question about each decision of a kind: its own topic must be explained."""
 
     def ask(self: Explanations, topic: Words, words: Words) -> Answer:
-        asked = self.decisions.kind(kind)
-        if kind in ("hyperparameter", "architecture", "optimization") and not self.decisions.trains:
+        asked = self.decisions.kind(kind) if kind == "hyperparameter" else self.kind(kind)
+        if kind in ("hyperparameter", "architecture", "optimization") and not self.trains:
             asked = []
         if not asked:
             return Answer(NOT_ASKED, reason=nothing)
@@ -163,8 +182,8 @@ def _beside(self: Explanations, decision: Decision, reason: Vocabulary) -> Passa
 
 def _dataset(self: Explanations, topic: Words, words: Words) -> Answer:
     decisions = self.decisions
-    data = decisions.kind("data")
-    if not data or not decisions.trains:
+    data = self.kind("data")
+    if not data or not self.trains:
         return Answer(NOT_ASKED, reason="no data set is built for training")
     if decisions.previews:
         first = decisions.previews[0]
@@ -180,7 +199,7 @@ def _configuration(self: Explanations, topic: Words, words: Words) -> Answer:
     unlabelled = tuple(
         Gap(decisions.file.place(call), "label", f"{name}") for call, name in decisions.unlabelled()
     )
-    asked = decisions.kind("hyperparameter") if decisions.trains else []
+    asked = decisions.kind("hyperparameter") if self.trains else []
     if not asked and not decisions.controls:
         return Answer(NOT_ASKED, reason="no hyperparameters and no controls")
     if asked and not decisions.editable:
@@ -216,7 +235,7 @@ def _progress(self: Explanations, topic: Words, words: Words) -> Answer:
 
 def _results(self: Explanations, topic: Words, words: Words) -> Answer:
     decisions = self.decisions
-    if not decisions.notebook or not decisions.trains or not decisions.charts:
+    if not decisions.notebook or not self.trains or not decisions.charts:
         return Answer(NOT_ASKED, reason="no notebook that shows charts of its training")
     found = tuple(
         passage

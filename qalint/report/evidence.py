@@ -12,6 +12,7 @@ them under the ids of their items.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -19,10 +20,12 @@ from functools import cached_property
 from ..analysis.coverage import Coverage, asked_of, is_test
 from ..analysis.decisions import Decisions
 from ..analysis.explanations import EXPLAINED, NOT_ASKED, UNKNOWN, Explanations
+from ..analysis.imported import Imported
 from ..analysis.notebook import Notebook
 from ..analysis.prose import Prose
 from ..file import AnalysisError, File
 from ..rule import Place
+from .paths import readable
 from .verdicts import NOT_APPLICABLE, PASS, PERSON, Evidence, Judgement
 from .verdicts import UNKNOWN as HIDDEN
 
@@ -33,8 +36,10 @@ class Facts:
     `failed` collects the analyses that crashed: an item that needs one is unknown, not passed.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, judged: frozenset[str] = frozenset()) -> None:
         self.file = file
+        self.judged = judged
+        """The paths of all files that are judged together."""
         self.failed: list[str] = []
 
     def get(self, analysis: type) -> object | None:
@@ -50,6 +55,23 @@ class Facts:
     def decisions(self) -> Decisions:
         """What the code decides."""
         return Decisions.of(self.file)
+
+    @cached_property
+    def imported(self) -> Imported | None:
+        """The modules to which the file hands its training."""
+        found = self.get(Imported)
+        return found if isinstance(found, Imported) else None
+
+    def elsewhere(self, *topics: str) -> Judgement | None:
+        """Where one of these topics comes from a module that is not judged here: what hides it."""
+        if self.imported is None or self.decisions.trains:
+            return None
+        for module in self.imported.modules:
+            found = {decision.topic for decision in module.decisions.kind("architecture")} & set(topics)
+            if found and os.path.abspath(module.path) not in self.judged:
+                seen = [self.at(module.node, f"{sorted(found)[0]} is in {readable(module.path)}")]
+                return unknown("the training is in a module that is not among the judged files", seen)
+        return None
 
     @cached_property
     def notebook(self) -> Notebook | None:
@@ -128,6 +150,11 @@ def not_applicable(reason: str) -> Judgement:
 def unknown(reason: str, evidence: Iterable[Evidence] = ()) -> Judgement:
     """It cannot be known, and this is what hid it."""
     return Judgement(HIDDEN, reason, tuple(evidence)[:5])
+
+
+def absent(reason: str, evidence: Iterable[Evidence] = ()) -> Judgement:
+    """It was not seen in this file; another file of the run may show it."""
+    return Judgement(HIDDEN, reason, tuple(evidence)[:5], absent=True)
 
 
 def ask(evidence: Iterable[Evidence] = (), reason: str | None = None) -> Judgement:
@@ -236,7 +263,8 @@ for _id, _item in _TESTED.items():
 @provides("09.08")
 def examples_teach(facts: Facts) -> Judgement:
     """Whether examples teach is for a person to say; the preview is where to look."""
-    if not facts.decisions.kind("data") or not facts.decisions.trains:
+    explanations = facts.explanations
+    if explanations is None or not explanations.kind("data") or not explanations.trains:
         return not_applicable("no data set is built for training")
     previews = [facts.at(node, f"shows the data: {facts.code(node)}") for node in facts.decisions.previews]
     return ask(previews) if previews else unknown("the data is never shown, so its examples cannot be judged")
@@ -245,7 +273,8 @@ def examples_teach(facts: Facts) -> Judgement:
 @provides("09.09")
 def output_matches(facts: Facts) -> Judgement:
     """Whether generated text is like the training data is seen by running it."""
-    calls = [call for call in facts.calls if leaf(call.func) == "generate"]
-    if not calls or not facts.decisions.trains:
+    calls = [call for call in facts.calls if re.match(r"generate|complete", leaf(call.func))]
+    trains = facts.explanations.trains if facts.explanations else facts.decisions.trains
+    if not calls or not trains:
         return not_applicable("nothing is trained and then generates text")
     return ask([facts.at(call, f"generates: {facts.code(call)}") for call in calls])

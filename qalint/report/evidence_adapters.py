@@ -8,23 +8,29 @@ from collections.abc import Iterator
 
 from ..analysis.modules import Adapters, Modules
 from ..analysis.modules.values import Cell, Optim, Param
-from .evidence import Facts, at, leaf, not_applicable, passed, provides, unknown
+from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import Evidence, Judgement
 
 _NO_ADAPTERS = "no adapters found"
+_NAMES_ADAPTERS = re.compile(r"lora|adapter|peft|low_?rank|inject|bottleneck", re.IGNORECASE)
 _FACTORIES = frozenset(
     {"zeros", "ones", "randn", "rand", "randint", "arange", "empty", "full", "tensor", "linspace", "eye"}
 )
 
 
 def _adapters(facts: Facts) -> tuple[Adapters | None, Judgement | None]:
-    """The adapters of a file, or the judgement that holds without them."""
+    """The adapters of a file, or the judgement that holds without them.
+
+    The analysis follows imports, so it is asked for only where the text gives reason to.
+    """
+    if not _NAMES_ADAPTERS.search(facts.file.source.text):
+        return None, not_applicable(_NO_ADAPTERS)
     found = facts.get(Adapters)
     if isinstance(found, Adapters) and found.injections:
         return found, None
     lora = next((each for each in facts.decisions.kind("architecture") if each.topic == "LoRA"), None)
     if lora is None or not facts.decisions.trains:
-        return None, not_applicable(_NO_ADAPTERS)
+        return None, facts.elsewhere("LoRA") or not_applicable(_NO_ADAPTERS)
     return None, unknown(
         "adapters are named here, and their injection could not be followed", [facts.at(lora.node, lora.text)]
     )
@@ -41,17 +47,31 @@ _LINEAR = re.compile(r"\bLinear\b")
 
 
 def _tests(facts: Facts, pattern: re.Pattern[str]) -> list[ast.expr]:
-    """The tests of a layer's kind: `isinstance(m, nn.Linear)`, `type(m).__name__ == "Conv1D"`."""
-    found: list[ast.expr] = []
-    for node in ast.walk(facts.file.tree):
-        if isinstance(node, ast.Call):
-            if leaf(node.func) == "isinstance" and pattern.search(ast.unparse(node.args[-1])):
-                found.append(node)
-        elif isinstance(node, ast.Compare):
-            text = ast.unparse(node)
-            if pattern.search(text) and re.search(r"__name__|__class__|type\(|kind", text):
-                found.append(node)
-    return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+    """The tests of a layer's kind, and calls of functions of the file that make them.
+
+    `isinstance(m, nn.Linear)`, `type(m).__name__ == "Conv1D"`, `is_conv1d(m)`.
+    """
+    found = [node for node in ast.walk(facts.file.tree) if _is_test(node, pattern)]
+    inside = {id(node) for node in found}
+    helpers = {
+        function.name
+        for function in _functions(facts)
+        if len(function.body) <= 3 and any(id(node) in inside for node in ast.walk(function))
+    }
+    found += [call for call in facts.calls if isinstance(call.func, ast.Name) and call.func.id in helpers]
+    tests = [node for node in found if isinstance(node, ast.expr)]
+    return sorted(tests, key=lambda node: (node.lineno, node.col_offset))
+
+
+def _is_test(node: ast.AST, pattern: re.Pattern[str]) -> bool:
+    if isinstance(node, ast.Call):
+        return leaf(node.func) == "isinstance" and bool(
+            pattern.search(ast.unparse(node.args[-1]) if node.args else "")
+        )
+    if isinstance(node, ast.Compare):
+        text = ast.unparse(node)
+        return bool(pattern.search(text) and re.search(r"__name__|__class__|type\(|kind", text))
+    return False
 
 
 def _reads(facts: Facts) -> list[ast.Attribute]:
@@ -139,7 +159,7 @@ def both_kinds(facts: Facts) -> Judgement:
     if all(injection.peft for injection in adapters.injections):
         first = adapters.injections[0].first
         return passed([at(adapters.place(first.site), "PEFT adapts Conv1D and Linear alike")])
-    return unknown(
+    return absent(
         "only one kind of layer was seen to be asked for",
         [facts.at(node, facts.code(node)) for node in (*conv, *linear)],
     )
@@ -155,7 +175,7 @@ def conv1d_recognised(facts: Facts) -> Judgement:
     if adapters is None:
         return otherwise or not_applicable(_NO_ADAPTERS)
     if re.search(r"gpt-?2|c_attn", facts.file.source.text, re.IGNORECASE):
-        return unknown("GPT-2 is named, and no test for Conv1D was seen")
+        return absent("GPT-2 is named, and no test for Conv1D was seen")
     return not_applicable("no GPT-2")
 
 
@@ -169,7 +189,7 @@ def linear_recognised(facts: Facts) -> Judgement:
     if adapters is None:
         return otherwise or not_applicable(_NO_ADAPTERS)
     if re.search(r"llama|mistral|q_proj", facts.file.source.text, re.IGNORECASE):
-        return unknown("LLaMA is named, and no test for Linear was seen")
+        return absent("LLaMA is named, and no test for Linear was seen")
     return not_applicable("no LLaMA")
 
 
@@ -213,7 +233,7 @@ def names_fit(facts: Facts) -> Judgement:
     if seen:
         return passed(seen)
     first = next(found[0] for found in layers.values() if found)
-    return unknown("it is not known which model the names are for", [facts.at(*first)])
+    return absent("it is not known which model the names are for", [facts.at(*first)])
 
 
 @provides("12.05")
@@ -236,7 +256,7 @@ def frozen_first(facts: Facts) -> Judgement:
             and event.program == injection.program
         ]
         if not freezes:
-            return unknown("no freeze before the injection was seen", [where])
+            return absent("no freeze before the injection was seen", [where])
         seen += [at(adapters.place(freezes[0].site), "the base is frozen"), where]
     return passed(seen)
 
@@ -257,7 +277,7 @@ def adapters_in_optimizer(facts: Facts) -> Judgement:
     if seen:
         return passed(seen)
     first = adapters.injections[0].first
-    return unknown(
+    return absent(
         "no optimizer was seen to get the adapters", [at(adapters.place(first.site), "injected here")]
     )
 
@@ -321,7 +341,7 @@ def share_is_seen(facts: Facts) -> Judgement:
     if not counted:
         names = ("print_trainable_parameters", "get_nb_trainable_parameters")
         counted = [facts.at(call, facts.code(call)) for call in facts.calls if leaf(call.func) in names]
-    return passed(counted) if counted else unknown("no count of trainable parameters was seen")
+    return passed(counted) if counted else absent("no count of trainable parameters was seen")
 
 
 def _adapter_forwards(facts: Facts) -> list[ast.FunctionDef]:

@@ -287,7 +287,7 @@ def steps_visible(facts: Facts) -> Judgement:
     """Whether the steps are seen while training runs is seen on the page."""
     if facts.notebook is None:
         return not_applicable(NO_NOTEBOOK)
-    if not facts.decisions.trains:
+    if facts.explanations is None or not facts.explanations.trains:
         return not_applicable("nothing is trained here")
     return ask(facts.at(call, facts.code(call)) for _, call in _working(facts.notebook))
 

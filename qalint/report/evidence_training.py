@@ -18,8 +18,14 @@ from ..analysis.machine.story import (
     Unscale,
     Update,
 )
-from .evidence import Facts, at, leaf, not_applicable, passed, provides, unknown
+from ..analysis.modules import Event as ModuleEvent
+from ..analysis.modules import Modules
+from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Value
+from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import PASS, Evidence, Judgement
+
+
+HALVES = frozenset({"float16", "bfloat16", None})
 
 
 class Half:
@@ -32,7 +38,8 @@ class Half:
         topics = {decision.topic: decision for decision in facts.decisions.kind("architecture")}
         half = topics.get("FP16") or topics.get("mixed precision")
         if half is None or not facts.decisions.trains:
-            self.otherwise = not_applicable("no FP16 training found")
+            elsewhere = facts.elsewhere("FP16", "mixed precision")
+            self.otherwise = elsewhere or not_applicable("no FP16 training found")
             return
         seen = [facts.at(half.node, f"FP16 stands here: {half.text}")]
         found = facts.get(Story)
@@ -207,7 +214,7 @@ def loss_is_tested(facts: Facts) -> Judgement:
     tests = [call for call in facts.calls if leaf(call.func) in names]
     if tests:
         return passed([facts.at(call, f"tested here: {facts.code(call)}") for call in tests])
-    return half.otherwise or unknown("no test for NaN was seen")
+    return half.otherwise or absent("no test for NaN was seen")
 
 
 @provides("11.13")
@@ -235,9 +242,6 @@ def trained_in_fp32(facts: Facts) -> Judgement:
 
 def trained_parameters(facts: Facts) -> Judgement:
     """Whether what each optimizer owns is known to be FP32."""
-    from ..analysis.modules import Modules
-    from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Value
-
     modules = facts.get(Modules)
     if not isinstance(modules, Modules):
         return unknown("the parameters of the optimizer could not be followed")
@@ -277,8 +281,6 @@ def frozen_may_be_half(facts: Facts) -> Judgement:
     """Frozen weights are FP16 somewhere, and nothing objects."""
     if not facts.decisions.trains:
         return not_applicable("nothing is trained here")
-    from ..analysis.modules import Modules
-
     modules = facts.get(Modules)
     if not isinstance(modules, Modules):
         return not_applicable("no model is made here")
@@ -297,8 +299,6 @@ def dtypes_match(facts: Facts) -> Judgement:
     if not facts.decisions.trains and not any(leaf(call.func) == "generate" for call in facts.calls):
         return not_applicable("no model is run here")
     topics = {decision.topic for decision in facts.decisions.kind("architecture")}
-    from ..analysis.modules import Modules
-
     modules = facts.get(Modules)
     if not isinstance(modules, Modules):
         return not_applicable("no model is run here")
@@ -307,7 +307,8 @@ def dtypes_match(facts: Facts) -> Judgement:
     forwards = list(modules.all("forward"))
     if not forwards:
         return unknown("no forward pass was reached")
-    outside = [event for event in forwards if event.autocast is not True]
+    full = [event for event in forwards if event.autocast is not True and _is_full(modules, event)]
+    outside = [event for event in forwards if event.autocast is not True and event not in full]
     if outside:
         where = [at(modules.place(event.site), "not known to run under autocast") for event in outside]
         return unknown("the dtypes of a forward pass outside autocast are not known", where)

@@ -18,12 +18,10 @@ assert evidence_adapters and evidence_notebooks and evidence_pages and evidence_
 
 def judge(gathered: Gathered) -> list[Verdict]:
     """One verdict an item, in the order of the checklist."""
-    by_rule: dict[str, list[Diagnostic]] = {}
-    for finding in gathered.findings:
-        by_rule.setdefault(finding.code, []).append(finding)
     judgements: dict[str, list[Judgement]] = {item.id: [] for item in items()}
+    judged = frozenset(gathered.paths)
     for file in gathered.files():
-        facts = Facts(file)
+        facts = Facts(file, judged)
         for item in items():
             judgements[item.id].append(_judgement(facts, item))
     for path, broken in gathered.broken().items():
@@ -32,7 +30,10 @@ def judge(gathered: Gathered) -> list[Verdict]:
                 judgements[item.id].append(hidden)
     verdicts = []
     for item in items():
-        findings = [finding for code in item.rules for finding in by_rule.get(code, [])]
+        # A plugin's rule may judge an item too: its findings say so themselves.
+        findings = [
+            each for each in gathered.findings if each.code in item.rules or item.id in each.checklist
+        ]
         findings.sort(key=Diagnostic.sort_key)
         if item.id == "11.03":
             # Its rule proves the item by its silence on frozen weights: what it finds belongs to 11.02.

@@ -139,9 +139,13 @@ def _others(console: Console, card: Scorecard) -> None:
         if not chosen:
             continue
         console.print(Text(title, style="bold"))
+        groups: dict[tuple[str, ...], list[Verdict]] = {}
         for verdict in chosen:
-            _hanging(console, "  ", Text.assemble((f"{verdict.item.id} ", "bold"), verdict.item.text), 8)
-            for line in explanation(verdict, 1):
+            groups.setdefault(tuple(explanation(verdict, 1)), []).append(verdict)
+        for lines, group in groups.items():
+            for verdict in group:
+                _hanging(console, "  ", Text.assemble((f"{verdict.item.id} ", "bold"), verdict.item.text), 8)
+            for line in lines:
                 console.print(Padding(Text(line, style="dim"), (0, 0, 0, 8)))
         console.print()
 

@@ -26,12 +26,14 @@ class Evidence(NamedTuple):
 class Judgement(NamedTuple):
     """What one file says about one item, before the rules' findings are counted.
 
-    `reason` says why the item does not apply, what hid it, or in words what was seen.
+    `reason` says why the item does not apply, what hid it, or in words what was seen. `absent` marks an
+    unknown that only means "not seen in this file": another file of the same run may show it.
     """
 
     verdict: str
     reason: str | None = None
     evidence: tuple[Evidence, ...] = ()
+    absent: bool = False
 
 
 class Verdict(NamedTuple):
@@ -49,9 +51,12 @@ def combine(item: Item, judgements: Iterable[Judgement], findings: Sequence[Diag
     """One verdict from what the files say: findings fail it, and a pass needs every file it applies to.
 
     A file to which the item does not apply counts neither way. One file that could not be judged makes the
-    whole unknown, and what was seen elsewhere stays as evidence: silence is never a pass.
+    whole unknown, and what was seen elsewhere stays as evidence: silence is never a pass. What is merely
+    absent from a file may stand in another.
     """
     judged = list(judgements)
+    if any(judgement.verdict == PASS for judgement in judged):
+        judged = [judgement for judgement in judged if not judgement.absent]
     if findings:
         return Verdict(item, FAIL, tuple(findings), None, None, ())
     evidence = tuple(piece for judgement in judged for piece in judgement.evidence)

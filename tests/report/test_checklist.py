@@ -48,7 +48,7 @@ def code_parameters():
         yield pytest.param(code, marks=marks)
 
 
-@pytest.mark.parametrize("code", code_parameters())
+@pytest.mark.parametrize("code", list(code_parameters()))
 def test_the_rule_that_judges_exists(code):
     assert code in CODES
 
