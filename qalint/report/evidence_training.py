@@ -24,8 +24,7 @@ from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Value
 from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import PASS, Evidence, Judgement
 
-
-HALVES = frozenset({"float16", "bfloat16", None})
+HALVES = frozenset({"float16", "bfloat16"})
 
 
 class Half:
@@ -299,11 +298,11 @@ def dtypes_match(facts: Facts) -> Judgement:
     if not facts.decisions.trains and not any(leaf(call.func) == "generate" for call in facts.calls):
         return not_applicable("no model is run here")
     topics = {decision.topic for decision in facts.decisions.kind("architecture")}
+    if not topics & {"FP16", "BF16", "mixed precision"}:
+        return not_applicable("no reduced precision, so there is one dtype only")
     modules = facts.get(Modules)
     if not isinstance(modules, Modules):
         return not_applicable("no model is run here")
-    if not topics & {"FP16", "BF16", "mixed precision"}:
-        return not_applicable("no reduced precision, so there is one dtype only")
     forwards = list(modules.all("forward"))
     if not forwards:
         return unknown("no forward pass was reached")
@@ -312,9 +311,18 @@ def dtypes_match(facts: Facts) -> Judgement:
     if outside:
         where = [at(modules.place(event.site), "not known to run under autocast") for event in outside]
         return unknown("the dtypes of a forward pass outside autocast are not known", where)
+    inside = [event for event in forwards if event not in full]
+    seen = [at(modules.place(event.site), "under autocast, which casts both sides") for event in inside]
     return passed(
-        [at(modules.place(event.site), "under autocast, which casts both sides") for event in forwards]
+        [*seen, *(at(modules.place(event.site), "an FP32 model outside autocast") for event in full)]
     )
+
+
+def _is_full(modules: Modules, event: ModuleEvent) -> bool:
+    """Whether a forward pass is one of an FP32 model that is given nothing of a half dtype."""
+    given = {getattr(argument, "dtype", None) for argument in event.args}
+    target = event.target
+    return isinstance(target, Mod) and modules.run.dtype_of(target) == "float32" and not given & HALVES
 
 
 @provides("11.11")
