@@ -87,7 +87,7 @@ def _reads(facts: Facts) -> list[ast.Attribute]:
                 node.attr == "shape" and isinstance(node.value, ast.Attribute) and node.value.attr == "weight"
             )
         )
-        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+        and ast.unparse(node.value) not in ("self", "self.weight")
     ]
     return sorted(found, key=lambda node: (node.lineno, node.col_offset))
 

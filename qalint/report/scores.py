@@ -22,6 +22,7 @@ from ..analysis.coverage import is_test
 from ..analysis.explanations import EXPLAINED, MISSING, UNKNOWN, Answer
 from ..analysis.vocabulary import CAUSE, COMPARISON, COST, Vocabulary
 from .evidence import Facts, at
+from .paths import readable
 from .verdicts import Evidence, evidence_json
 
 
@@ -135,7 +136,7 @@ def _reasons(facts: Facts) -> Measured:
     found = list(prose.reasons(_REASONING))
     enough = max(4.0, code / 15)
     value = _saturating(sum(0.5 if each.paragraph.kind == "comment" else 1.0 for each in found), enough)
-    words = f"{len(found)} paragraphs give reasons, beside {code} lines of code"
+    words = f"{_count(len(found), 'paragraph')} with reasons, beside {_count(code, 'line')} of code"
     return Measured(value, (words,), tuple(at(each.place, each.text[:160]) for each in found[:3]))
 
 
@@ -146,7 +147,7 @@ def _narrative(facts: Facts) -> Measured:
     words += sum(each.words for each in facts.prose.paragraphs if each.kind == "comment") // 2
     words += min(sum(each.words for each in facts.prose.paragraphs if each.kind == "readme"), 400) // 2
     value = min(1.0, words / max(60.0, 4.0 * code))
-    return Measured(value, (f"{words} words of prose beside {code} lines of code",))
+    return Measured(value, (f"{_count(words, 'word')} of prose beside {_count(code, 'line')} of code",))
 
 
 def _structure(facts: Facts) -> Measured:
@@ -161,7 +162,7 @@ def _structure(facts: Facts) -> Measured:
     if not facts.decisions.notebook and functions:
         value = max(value, min(0.6, len(functions) / enough))
     shown = tuple(at(heading.place, heading.text[:100]) for heading in headings[:4])
-    return Measured(value, (f"{len(headings)} headings",), shown)
+    return Measured(value, (_count(len(headings), "heading"),), shown)
 
 
 def _interaction(facts: Facts) -> Measured:
@@ -257,7 +258,9 @@ def _comments(facts: Facts) -> Measured:
     comments = [each for each in facts.prose.paragraphs if each.kind == "comment"]
     near = len(comments) + sum(each.kind == "markdown" for each in facts.prose.paragraphs)
     value = _saturating(near, max(2.0, code / 12))
-    return Measured(value, (f"{near} comments and paragraphs beside {code} lines of code",))
+    return Measured(
+        value, (f"{_count(near, 'comment')} and paragraphs beside {_count(code, 'line')} of code",)
+    )
 
 
 def _use(facts: Facts) -> Measured:
@@ -281,6 +284,10 @@ def _use(facts: Facts) -> Measured:
     if facts.decisions.notebook:
         signs.append("a notebook shows its own order")
     return Measured(min(1.0, len(signs) / 2), tuple(signs) or ("nothing says how to run it",))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def _code_lines(facts: Facts) -> int:
@@ -346,15 +353,21 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
     weights = [0.0] * len(criteria)
     sizes = 0.0
     evidence: list[list[str]] = [[] for _ in criteria]
+    unjudged: list[list[str]] = [[] for _ in criteria]
     places: list[list[Evidence]] = [[] for _ in criteria]
-    for facts in files:
+    scored = list(files)
+    for facts in scored:
         size = math.sqrt(_code_lines(facts))
         sizes += size
+        name = f"{readable(facts.file.path)}: " if len(scored) > 1 else ""
         for index, criterion in enumerate(criteria):
             measured = criterion.measure(facts)
-            evidence[index] += [text for text in measured.evidence if text]
+            texts = [name + text for text in measured.evidence if text]
             places[index] += measured.places
-            if measured.value is not None:
+            if measured.value is None:
+                unjudged[index] += texts
+            else:
+                evidence[index] += texts
                 sums[index] += measured.value * size * measured.share
                 weights[index] += size * measured.share
     parts = tuple(
@@ -362,7 +375,7 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
             criterion,
             round(criterion.weight * weights[index] / sizes, 3) if sizes else criterion.weight,
             round(sums[index] / weights[index], 3) if weights[index] else None,
-            tuple(dict.fromkeys(evidence[index]))[:3],
+            tuple(dict.fromkeys(evidence[index] or unjudged[index]))[:3],
             tuple(places[index][:4]),
         )
         for index, criterion in enumerate(criteria)

@@ -59,14 +59,15 @@ def combine(item: Item, judgements: Iterable[Judgement], findings: Sequence[Diag
         judged = [judgement for judgement in judged if not judgement.absent]
     if findings:
         return Verdict(item, FAIL, tuple(findings), None, None, ())
-    evidence = tuple(piece for judgement in judged for piece in judgement.evidence)
     for wanted in (UNKNOWN, PERSON, PASS):
         reasons = [judgement.reason for judgement in judged if judgement.verdict == wanted]
         if reasons:
+            ordered = sorted(judged, key=lambda judgement: judgement.verdict != wanted)
+            evidence = tuple(piece for judgement in ordered for piece in judgement.evidence)
             question = item.question if wanted == PERSON else None
             return Verdict(item, wanted, (), _join(reasons), question, evidence)
     reasons = [judgement.reason for judgement in judged]
-    return Verdict(item, NOT_APPLICABLE, (), _join(reasons) or "no code to judge", None, evidence)
+    return Verdict(item, NOT_APPLICABLE, (), _join(reasons) or "no code to judge", None, ())
 
 
 def _join(reasons: Iterable[str | None]) -> str | None:
