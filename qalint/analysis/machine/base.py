@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .objects import Model, Obj, Optimizer, Scaler
 from .paths import Joiner, World, autocast_stack
 from .slicing import Module, Program, dotted
-from .story import Event, Guard, Story, Thing
+from .story import AutocastEnter, Event, Forward, Guard, IteratorUse, LibraryCall, Move, Story, Thing
 from .values import (
     FALSE,
     NONE,
@@ -68,6 +68,8 @@ class Out:
         return self.breaks + self.continues + self.returns + self.raises + self.yields
 
 
+QUIET = (Forward, IteratorUse, Move, LibraryCall, AutocastEnter)
+"""Events that do not make a function worth entering again."""
 ROUNDS = 3
 DEPTH = 16
 SECONDS = 2.5
@@ -100,6 +102,7 @@ class Base:
         """Where exceptions that leave a function go: innermost `try` last."""
         self.barren: set[ast.AST] = set()
         """Functions that were run at length and met nothing of the protocol."""
+        self.idle: dict[ast.AST, int] = {}
         self.acts = 0
         """Protocol events met so far, told or not."""
         self.deadline = process_time() + SECONDS
@@ -317,7 +320,8 @@ class Base:
         **what: Any,
     ) -> Event:
         """Tell an event, once for each point, objects and state; returns the told one."""
-        self.acts += 1
+        if cls not in QUIET:
+            self.acts += 1
         ids = tuple(value.oid if type(value) is Ref else value for value in things)
         auto = self.precision(world)
         key = (cls, id(node), scaler, optimizer, ids, state, auto[0], tuple(sorted(map(str, what.items()))))

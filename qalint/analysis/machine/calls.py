@@ -420,15 +420,21 @@ class Calls(Expressions):
         if self.spent():
             self.bound(world, node, "the budget is spent: this call was not entered")
             return self._stand_in(world, fn, args, keywords, node)
+        if not world.grad and not force and not self.program.core(fn.module, body_node):
+            return self._stand_in(world, fn, args, keywords, node)
         if body_node in self.barren:
             return self._stand_in(world, fn, args, keywords, node)
         if not isinstance(body_node, ast.Lambda) and hot:
             self.entered.add(body_node)
         told, before = self.acts, self.steps
         worlds = self.activate(world, fn, args, keywords, node, wild)
-        if self.acts == told and self.steps - before > BARREN:
-            # A long way for nothing: it is not gone again.
-            self.barren.add(body_node)
+        if self.acts == told:
+            # A long way for nothing, in sum: it is not gone again.
+            self.idle[body_node] = self.idle.get(body_node, 0) + self.steps - before
+            if self.idle[body_node] > BARREN:
+                self.barren.add(body_node)
+        else:
+            self.idle.pop(body_node, None)
         if len(worlds) == 1:
             only = worlds[0]
             value = only.ret
@@ -474,7 +480,7 @@ class Calls(Expressions):
         frame = Frame(fn.module, fn.scope)
         frame.node = fn.node
         oid = ("call", id(fn.node), ctx)
-        # Bound while the caller's frame is current: defaults are values already.
+        before = set(world.heap)
         world.put(oid, frame)
         self.bind_arguments(world, fn, frame.vars, args, keywords, wild, entry)
         caller = world.module
@@ -507,6 +513,7 @@ class Calls(Expressions):
             return results
         for each in results:
             self.leave(each, saved, oid, keep)
+            self.sweep(each, before)
         for each in out.raises:
             self.leave(each, saved, oid, keep)
         self.raised(out.raises)
@@ -524,6 +531,21 @@ class Calls(Expressions):
         if not keep:
             world.heap.pop(oid, None)
             world.owned.discard(oid)
+
+    def sweep(self, world: World, before: set[Any]) -> None:
+        """Drop what an activation made and nothing reaches any more."""
+        made = [oid for oid, obj in world.heap.items() if oid not in before and obj.kind != "frame"]
+        if len(made) < 4:
+            return
+        alive = self.reachable(world, [world.ret, *map(Ref, before)])
+        for oid in made:
+            if oid not in alive:
+                del world.heap[oid]
+                world.owned.discard(oid)
+
+    def reachable(self, world: World, more: list[Value]) -> set[Any]:
+        """The objects that some name of this path can reach; see `protocol`."""
+        raise NotImplementedError
 
     def run_lambda(self, node: ast.Lambda, world: World) -> list[World]:
         """The worlds after a lambda's expression."""

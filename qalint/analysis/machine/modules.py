@@ -233,7 +233,9 @@ class Modules(Protocol):
         half = self.precision(world)[0] == "none" and self.halves(world, ref, values)
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
-            if type(method) is Fn and (half or self.program.hot(method.module, method.node) or method.autos):
+            if type(method) is Fn and (
+                half or method.autos or (world.grad and self.program.casting(method.module, method.node))
+            ):
                 result = self.enter(world, method, [ref, *args], keywords, node, wild, force=half)
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
@@ -260,6 +262,14 @@ class Modules(Protocol):
                 )
             )
         return self.fresh(world, node, total)
+
+    def dtype_in(self, world: World, obj: Model) -> str | None:
+        """The dtype of a module on this path."""
+        if type(obj.dtype) is Term:
+            value = world.resolve(obj.dtype)
+            return value.value if type(value) is Const else None
+        dtype: str | None = obj.dtype
+        return dtype
 
     def halves(self, world: World, ref: Ref, values: list[Value]) -> bool:
         """Whether FP16 is in play: in an input, or in a part of the module."""
@@ -341,7 +351,7 @@ class Modules(Protocol):
             if not isinstance(obj, Model):
                 continue
             for each, model in self.tree(world, ref):
-                if model.dtype not in HALF or model.trainable is False or model.cast is None:
+                if self.dtype_in(world, model) not in HALF or model.trainable is False or model.cast is None:
                     continue
                 if o.cells.filtered == "partial" and each == ref:
                     continue

@@ -88,7 +88,7 @@ class Instance(Obj):
 class Model(Instance):
     """A module: an instance with parameter cells.
 
-    `dtype`: "float16", "bfloat16", "float32" or None (unknown); `trainable`: True, False, None;
+    `dtype`: "float16", "bfloat16", "float32", None (unknown) or a term of these; `trainable`: True, False, None;
     `device`: a value or None. They hold for every parameter below that has no entry of its own
     (children are attributes). `clock`: when the last cast, freeze or injection happened, counted by
     the world. `made`: `constructor`, `pretrained`, `copy`, `assumed`.
@@ -111,7 +111,7 @@ class Model(Instance):
 
     def __init__(self, node: ast.AST | None, module: Any, cls: Any, name: str = "") -> None:
         super().__init__(node, module, cls, name)
-        self.dtype: str | None = None
+        self.dtype: Any = None
         self.cast: Place | None = None
         self.trainable: bool | None = None
         self.frozen: Place | None = None
@@ -129,22 +129,6 @@ class Model(Instance):
         other.clock = dict(self.clock)
         other.extra = dict(self.extra)
         return other
-
-    def typestate(self) -> Any:
-        if (
-            self.dtype in (None, "float32")
-            and self.trainable in (None, True)
-            and not self.injected
-            and not self.extra
-            and self.device is None
-        ):
-            return None
-        return (
-            "float32" if self.dtype is None else self.dtype,
-            self.trainable is False,
-            bool(self.injected),
-            tuple(sorted((key, str(value)) for key, value in self.extra.items())),
-        )
 
 
 class ListObj(Obj):
@@ -309,8 +293,6 @@ class Optimizer(Obj):
             self.stale is not None,
             frozenset(self.pending),
             bool(self.tainted),
-            min(self.backwards, 2),
-            self.flow.precision if self.flow is not None and self.fresh else None,
         )
 
 

@@ -345,6 +345,7 @@ class Joiner:
     def __init__(self, node: ast.AST | None, ctx: int) -> None:
         self.node = node
         self.ctx = ctx
+        self.worlds: tuple[World, ...] = ()
 
     def join(self, worlds: list[World], coarse: bool = False) -> list[World]:
         """Worlds of equal typestate become one."""
@@ -372,6 +373,7 @@ class Joiner:
             return self.choose(atom, outcome, name, left, right)
 
         heap, other = one.heap, two.heap
+        self.worlds = (one, two)
         for oid, obj in other.items():
             mine = heap.get(oid)
             if mine is None:
@@ -423,12 +425,35 @@ class Joiner:
         """One of two values."""
         if left is right or left == right:
             return left
+        if type(left) is Ref and type(right) is Ref and self.unify(left, right):
+            return left
         if atom is not None:
             return ite(atom, left, right) if outcome else ite(atom, right, left)
         if left is UNBOUND or right is UNBOUND:
             return right if left is UNBOUND else left
         flow = join_flows(flow_of(left), flow_of(right))
         return term("join", name, id(self.node), self.ctx, flow=flow)
+
+    def unify(self, left: Ref, right: Ref) -> bool:
+        """Two optimizers to which nothing has happened, one of which a path chose, are one from here on."""
+        one, two = self.worlds
+        mine, other = one.heap.get(left.oid), two.heap.get(right.oid)
+        if type(mine) is not Optimizer or type(other) is not Optimizer:
+            return False
+        if mine.state() is not None or other.state() is not None or mine.grads != other.grads:
+            return False
+        made = mine.copy()
+        cells, more = mine.cells, other.cells
+        made.cells = cells._replace(
+            roots=cells.roots | more.roots,
+            wide=cells.wide or more.wide,
+            filtered=cells.filtered if cells.filtered == more.filtered else "partial",
+        )
+        made.fused = mine.fused and other.fused
+        made.name = mine.name or other.name
+        one.heap[left.oid] = made
+        one.owned.discard(left.oid)
+        return True
 
     def _merge_object(self, world: World, oid: Oid, mine: Obj, other: Obj, choose: Any) -> None:
         kind = type(mine)
@@ -462,7 +487,7 @@ class Joiner:
                     if name not in right:
                         attrs[name] = choose(name, value, UNBOUND)
             if kind is Model:
-                result = self._merge_model(result, other)
+                result = self._merge_model(result, other, choose)
             world.heap[oid] = result
         elif kind is ListObj:
             assert isinstance(mine, ListObj) and isinstance(other, ListObj)
@@ -488,9 +513,15 @@ class Joiner:
                 world.heap[oid] = merged
         elif kind is Optimizer:
             assert isinstance(mine, Optimizer) and isinstance(other, Optimizer)
-            if mine.grads != other.grads:
+            again = bool(mine.extra.get("again")) and bool(other.extra.get("again"))
+            if mine.grads != other.grads or mine.flow != other.flow or again != bool(mine.extra.get("again")):
                 changed = mine.copy()
-                changed.grads = "unknown" if "unknown" in (mine.grads, other.grads) else "none"
+                if mine.grads != other.grads:
+                    changed.grads = "unknown" if "unknown" in (mine.grads, other.grads) else "none"
+                changed.flow = join_flows(mine.flow, other.flow)
+                changed.backwards = max(mine.backwards, other.backwards)
+                if not again:
+                    changed.extra.pop("again", None)
                 world.heap[oid] = changed
         elif kind is Scaler:
             assert isinstance(mine, Scaler) and isinstance(other, Scaler)
@@ -500,19 +531,36 @@ class Joiner:
                 world.heap[oid] = joined
 
     @staticmethod
-    def _merge_model(mine: Obj, other: Obj) -> Obj:
+    def _merge_model(mine: Obj, other: Obj, choose: Any) -> Obj:
         assert isinstance(mine, Model) and isinstance(other, Model)
-        if mine.trainable is other.trainable and mine.device == other.device and mine.extra == other.extra:
+        if (
+            mine.dtype == other.dtype
+            and mine.trainable is other.trainable
+            and mine.device == other.device
+            and mine.extra == other.extra
+        ):
             return mine
         result = mine.copy()
         if mine.trainable is not other.trainable:
             result.trainable = None
+        if mine.dtype != other.dtype:
+            chosen = choose("dtype", _dtype(mine.dtype), _dtype(other.dtype))
+            result.dtype = chosen if type(chosen) is Term and chosen.op == "ite" else None
+            result.cast = mine.cast or other.cast
+            result.clock = {**other.clock, **mine.clock}
+        if mine.injected != other.injected:
+            result.injected = mine.injected or other.injected
+            result.clock = {**other.clock, **mine.clock}
         if mine.device != other.device:
             result.device = None
         for key in set(mine.extra) | set(other.extra):
             if mine.extra.get(key) != other.extra.get(key):
                 result.extra.pop(key, None)
         return result
+
+
+def _dtype(value: Any) -> Value:
+    return Const(value) if value is None or type(value) is str else value
 
 
 def autocast_stack(world: World) -> list[Auto]:

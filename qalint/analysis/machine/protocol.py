@@ -13,7 +13,7 @@ from typing import Any
 
 from ...rule import Confidence
 from .calls import Call, Calls
-from .objects import Instance, Iter, ListObj, Model, Optimizer, Scaler
+from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer, Scaler
 from .paths import World, distinguish
 from .story import (
     AutocastEnter,
@@ -36,11 +36,16 @@ from .values import (
     TRUE,
     UNKNOWN_FLOW,
     Auto,
+    Bound,
     Cells,
     Const,
     Flow,
+    Fn,
+    Method,
+    Partial,
     Place,
     Ref,
+    Super,
     Term,
     Tup,
     Value,
@@ -83,29 +88,47 @@ class Protocol(Calls):
         every = world.of_kind(Optimizer)
         if len(every) < 2:
             return every
-        alive = self.reachable(world)
+        alive = self.reachable(world, [])
         found = [(ref, obj) for ref, obj in every if ref.oid in alive]
         return found or every
 
-    def reachable(self, world: World) -> set[Any]:
-        """The objects that some name of this path can reach."""
+    def reachable(self, world: World, more: list[Value]) -> set[Any]:
+        """The objects that some name of this path, or one of `more`, can reach."""
         seen: set[Any] = set()
-        todo: list[Value] = []
+        todo: list[Value] = list(more)
         for obj in world.heap.values():
             if obj.kind == "frame":
                 todo += obj.vars.values()  # type: ignore[attr-defined]
         todo += world.attrs.values()
+        for obj in world.heap.values():
+            if isinstance(obj, Optimizer):
+                todo += obj.cells.roots
+                todo.append(obj.by)
+            elif isinstance(obj, Iter):
+                todo += obj.cells.roots
+        # What was refined from a parameter or a global is as alive as that is.
+        for symbol, ref in world.bind.items():
+            origin = root(symbol)
+            if type(origin) is not Term or origin.op in ("param", "global"):
+                todo.append(ref)
+        terms: set[int] = set()
         while todo:
-            value = world.resolve(todo.pop())
+            value = todo.pop()
             kind = type(value)
             if kind is Term:
+                if id(value) in terms:
+                    continue
+                terms.add(id(value))
+                if value.op == "ite":
+                    chosen = world.truth(value.args[0])
+                    todo += value.args[1:] if chosen is None else [value.args[1 if chosen else 2]]
+                    continue
                 bound = world.bind.get(value)
                 if bound is not None:
                     todo.append(bound)
-                elif value.op == "ite":
-                    todo += value.args[1:]
-                elif value.op in ("attr", "item"):
-                    todo.append(value.args[0])
+                todo += [arg for arg in value.args if type(arg) in (Term, Ref, Tup, Cells, Method)]
+                if value.op == "scaled":
+                    todo.append(Ref(value.args[1]))
             elif kind is Ref:
                 if value.oid in seen:
                     continue
@@ -113,20 +136,26 @@ class Protocol(Calls):
                 found = world.heap.get(value.oid)
                 if isinstance(found, Instance):
                     todo += found.attrs.values()
-                elif found is not None and found.kind in ("list",):
-                    todo += found.items  # type: ignore[attr-defined]
-                elif found is not None and found.kind == "dict":
-                    todo += found.items.values()  # type: ignore[attr-defined]
+                    if isinstance(found, Model) and found.owner is not None:
+                        todo.append(found.owner)
+                elif isinstance(found, ListObj):
+                    todo += found.items
+                elif isinstance(found, DictObj):
+                    todo += found.items.values()
+                elif isinstance(found, Iter):
+                    todo.append(found.source)
             elif kind is Tup:
                 todo += value.items
-            elif kind.__name__ in ("Bound", "Method"):
+            elif kind is Cells:
+                todo += value.roots
+            elif kind is Bound:
+                todo += [value.receiver, value.fn]
+            elif kind is Method or kind is Super:
                 todo.append(value.receiver)
-        # What was refined from a symbol is as alive as the symbol, which a name may reach in a term.
-        for value in world.bind.values():
-            if type(value) is Ref and value.oid not in seen:
-                source = next((t for t, r in world.bind.items() if r == value), None)
-                if source is not None and source.op in ("param", "global"):
-                    seen.add(value.oid)
+            elif kind is Partial:
+                todo += [value.fn, *value.args, *(item for _, item in value.keywords)]
+            elif kind is Fn:
+                todo += [*value.defaults, *value.kw_defaults]
         return seen
 
     def below(self, world: World, child: Value, parent: Value) -> bool:
@@ -376,7 +405,7 @@ class Protocol(Calls):
                 obj.grads, obj.fresh, obj.sure = "unknown", True, False
                 return
         if sure:
-            pending.pop("update", None)
+            self._update_for_nothing(world, ref, pending.pop("update", None), event)
             pending.pop("zero", None)
             if obj.stale is not None and obj.fresh is False and "accumulated" not in pending:
                 pending["accumulated"] = {"event": event, "step": obj.stale, "place": place}
@@ -869,6 +898,23 @@ class Protocol(Calls):
         s.pending = None
         s.left.pop(optimizer.oid, None)
 
+    def _update_for_nothing(
+        self, world: World, optimizer: Ref, early: dict[str, Any] | None, event: Event
+    ) -> None:
+        """An update in whose cycle nothing was unscaled or stepped, and whose step never came."""
+        if early is None or not early.get("bare"):
+            return
+        self.fault(
+            world,
+            "scaler-call-order",
+            early["event"],
+            event,
+            [((event.node, world.module), "the next backward comes with no step in between")],
+            self.names_of(world, early["scaler"], optimizer),
+            "update-without-step",
+            {"update": early["place"], "backward": (event.node, world.module)},
+        )
+
     def _early_update(
         self, world: World, scaler: Ref, optimizer: Ref, early: dict[str, Any], event: Event
     ) -> bool:
@@ -1210,7 +1256,7 @@ class Protocol(Calls):
                 continue
             if obj.grads not in ("scaled", "unscaled") or (obj.by is not None and obj.by != scaler):
                 continue
-            early: dict[str, Any] = {"event": event, "place": place}
+            early: dict[str, Any] = {"event": event, "place": place, "bare": not s.stages, "scaler": scaler}
             if stepped:
                 first = world.heap.get(stepped[0][0].oid)
                 early["other"] = first.name if first is not None else ""

@@ -37,6 +37,15 @@ STRONG = OPTIMIZERS | words(
 )
 """Words that make a statement hot wherever they stand."""
 
+CORE = OPTIMIZERS | words(
+    """backward unscale_ zero_grad GradScaler ShardedGradScaler autocast clip_grad_norm_ clip_grad_value_ step
+    scale scale_loss add_param_group prepare"""
+)
+"""Of these, those that make a function worth entering where no graph is built."""
+
+CASTING = words("autocast custom_fwd backward GradScaler")
+"""Words for which the forward of a module is entered."""
+
 CALLED = words("""step scale prepare half setattr grad load_state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
 
@@ -51,7 +60,9 @@ class Facts:
 
     __slots__ = (
         "calls",
+        "casting",
         "consumes",
+        "core",
         "defines",
         "globals",
         "hot",
@@ -82,9 +93,19 @@ class Facts:
         self.loops = False
         self.defines = False
         self.size = 0
+        self.core = False
+        self.casting = False
         self.consumes = False
         """Iterates over something inside an expression."""
         self.hot: bool | None = None
+
+    def mark(self, word: str) -> None:
+        """A word of the protocol stands here."""
+        self.strong = True
+        if word in CORE:
+            self.core = True
+            if word in CASTING:
+                self.casting = True
 
     def add(self, other: Facts) -> None:
         """Take in what an inner statement holds."""
@@ -101,6 +122,8 @@ class Facts:
                 self.paths[path] |= methods
             else:
                 self.paths[path] = set(methods)
+        self.core = self.core or other.core
+        self.casting = self.casting or other.casting
         self.consumes = self.consumes or other.consumes
         self.jumps = self.jumps or other.jumps
         self.yields = self.yields or other.yields
@@ -240,7 +263,7 @@ class Module:
             if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
                 facts.stores.add(node.id)  # type: ignore[attr-defined]
             elif node.id in STRONG and node.id not in CALLED:  # type: ignore[attr-defined]
-                facts.strong = True
+                facts.mark(node.id)  # type: ignore[attr-defined]
             return
         if kind is ast.Constant:
             return
@@ -251,12 +274,12 @@ class Module:
                 if function.id in CONSUMERS:
                     facts.consumes = True
                 if function.id in STRONG:
-                    facts.strong = True
+                    facts.mark(function.id)
             elif type(function) is ast.Attribute:
                 name = function.attr
                 facts.calls.add(name)
                 if name in STRONG:
-                    facts.strong = True
+                    facts.mark(name)
                 base = function.value
                 path = dotted(base)
                 if path:
@@ -275,7 +298,7 @@ class Module:
         elif kind is ast.Attribute:
             name = node.attr  # type: ignore[attr-defined]
             if name in STRONG and (name not in CALLED or name == "grad"):
-                facts.strong = True
+                facts.mark(name)
                 if name == "param_groups":
                     path = dotted(node.value)  # type: ignore[attr-defined]
                     if path:
@@ -340,6 +363,8 @@ class Program:
         self.uses: dict[str, set[str]] = {}
         """The last part of every dotted receiver, with the methods called on it anywhere."""
         self.class_names: set[str] = set()
+        self.core_names: set[str] = set()
+        self.casting_names: set[str] = set()
 
     def add(self, module: Module) -> None:
         """Take in a file; `settle` must follow."""
@@ -353,7 +378,6 @@ class Program:
             for name, nodes in module.functions.items()
             for node in nodes
         ]
-        pending: list[tuple[str, Facts]] = []
         for name, node, module in every:
             facts = module.facts[node]
             if isinstance(node, ast.ClassDef):
@@ -361,32 +385,49 @@ class Program:
                 for statement in node.body:
                     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                         inner = module.facts[statement]
-                        if inner.strong:
-                            facts.strong = True
+                        facts.strong = facts.strong or inner.strong
+                        facts.core = facts.core or inner.core
                         facts.calls |= inner.calls
                 if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
                     facts.strong = True
-            if facts.strong:
-                self.hot_names.add(name)
-            else:
-                pending.append((name, facts))
-        changed = True
-        while changed:
-            changed = False
-            rest = []
-            for name, facts in pending:
-                if not (facts.calls - COMMON).isdisjoint(self.hot_names):
-                    if name not in self.hot_names:
-                        self.hot_names.add(name)
-                        changed = True
-                else:
-                    rest.append((name, facts))
-            pending = rest
+        self.hot_names = self._closure(every, "strong")
+        self.core_names = self._closure(every, "core")
+        self.casting_names = self._closure(every, "casting")
         for module in self.modules.values():
             for owner in (module.top, *module.facts.values()):
                 if owner is module.top or owner.paths:
                     for path, methods in owner.paths.items():
                         self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+
+    @staticmethod
+    def _closure(every: list[tuple[str, ast.AST, Module]], flag: str) -> set[str]:
+        """The names of functions that hold such a word, or call by simple name one that does."""
+        found = {name for name, node, module in every if getattr(module.facts[node], flag)}
+        pending = [
+            (name, module.facts[node].calls - COMMON) for name, node, module in every if name not in found
+        ]
+        changed = True
+        while changed:
+            changed = False
+            rest = []
+            for name, calls in pending:
+                if not calls.isdisjoint(found):
+                    changed = changed or name not in found
+                    found.add(name)
+                else:
+                    rest.append((name, calls))
+            pending = rest
+        return found
+
+    def core(self, module: Module, node: ast.AST) -> bool:
+        """Whether a function has to do with the training step itself."""
+        facts = module.facts.get(node)
+        return facts is None or facts.core or not (facts.calls - COMMON).isdisjoint(self.core_names)
+
+    def casting(self, module: Module, node: ast.AST) -> bool:
+        """Whether a function may enter autocast."""
+        facts = module.facts.get(node)
+        return facts is None or facts.casting or not (facts.calls - COMMON).isdisjoint(self.casting_names)
 
     def hot(self, module: Module, node: ast.AST) -> bool:
         """Whether a statement or function holds, or calls what holds, a word of the protocol."""

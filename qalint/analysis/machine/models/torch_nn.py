@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-
 from typing import Any
 
 from ..calls import Call
@@ -25,7 +24,6 @@ from ..values import (
     term,
     test_of,
 )
-from ..slicing import dotted
 from . import attribute, library, method
 
 EMPTY = tuple(
@@ -436,7 +434,7 @@ def _is_module(call: Call) -> bool:
     return bool(name) and call.machine.looks_like_module(name)
 
 
-@method("*", "to", "cuda", "cpu", "npu", "xpu", "type")
+@method("*", "to", "cuda", "cpu", "npu", "xpu", "type", "type_as")
 def move_unknown(call: Call) -> Value:
     """Moved: the same thing. With a dtype: cast."""
     receiver = call.receiver
@@ -460,7 +458,7 @@ def move_unknown(call: Call) -> Value:
 def _only_device(call: Call) -> bool:
     """Whether `.to(...)` names a device and no dtype that is not known."""
     if call.name != "to":
-        return True
+        return call.name not in ("type", "type_as")
     if call.wild or "dtype" in call.keywords or "other" in call.keywords:
         return False
     for index, value in enumerate(call.args):
