@@ -44,7 +44,7 @@ HYPERPARAMETERS: dict[str, str] = {
 }
 """The hyperparameters, and the names that they go by in code."""
 
-_HYPER = {topic: re.compile(pattern + r"\Z", re.IGNORECASE) for topic, pattern in HYPERPARAMETERS.items()}
+_HYPER = {topic: re.compile(rf"(?:{pattern})\Z", re.IGNORECASE) for topic, pattern in HYPERPARAMETERS.items()}
 _AMBIGUOUS = {"r", "rank", "alpha", "length", "steps", "dropout", "lora_dim", "momentum", "wd", "bs"}
 _ADAPTER_CALL = re.compile(r"lora|peft|adapter|inject", re.IGNORECASE)
 _CONTROLS = frozenset(
@@ -329,7 +329,7 @@ class Decisions:
             return
         if node.value == "cuda" or re.fullmatch(r"cuda:\d+", node.value):
             self._add("gpu", "GPU", node)
-        elif node.value == "Conv1D" or node.value in ("c_attn", "c_proj", "c_fc"):
+        elif node.value == "Conv1D":
             self._add("architecture", "Conv1D", node)
 
     def _attribute(self, node: ast.Attribute) -> None:
@@ -379,6 +379,8 @@ class Decisions:
                 beside = list(node.values)
             elif isinstance(node, ast.Call) and _leaf(node.func) in ("batch", "dictionary"):
                 beside = [*node.args, *(keyword.value for keyword in node.keywords)]
+            elif isinstance(node, ast.List | ast.Tuple) and any(map(_is_text, node.elts)):
+                beside = list(node.elts)
             inside.update(id(each) for each in beside)
             spoken.update(each.id for each in beside if isinstance(each, ast.Name))
         names = {
@@ -473,6 +475,13 @@ def _names_data(node: ast.AST) -> bool:
         if isinstance(inner, ast.Name) and _DATA_NAME.match(inner.id):
             return True
     return False
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Whether an element of a layout is text that can name the control beside it."""
+    if isinstance(node, ast.Call):
+        return _leaf(node.func) == "md"
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _only_prose(cell: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

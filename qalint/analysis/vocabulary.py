@@ -203,16 +203,16 @@ CHOICE = vocabulary(
 WHEN = vocabulary(
     r"when (?:to|not to|should|you (?:have|need|want|should)|(?:the|your) \w+ (?:is|are|fits?|has"
     r"|have))",
-    r"(?:use|choose|prefer|pick|avoid|skip|works? best|works? well|good fit|suitable|suited"
-    r"|useful|ideal|worth)"
-    r"(?: \w+){0,5} (?:when|if|for|with|unless|on)",
+    r"(?:use|choose|prefer|pick|avoid|skip)(?: \w+){0,5} (?:when|if|unless) (?:you|your|the|there|it)",
+    r"(?:works? best|works? well|good fit|right tool|suitable|suited|useful|ideal|meant|worth it)"
+    r"(?: \w+){0,3} (?:when|if|for|with|unless|on)",
     r"(?:not|less|un)[- ]?(?:suitable|suited|recommended|useful|worth\w*)",
     r"(?:do not|don't|avoid) (?:use|using|this|it)",
     r"(?:requires?|needs?|enough|at least|fits? (?:on|in|into)) (?:\w+ ){0,4}\d[\d.]* ?(?:gb|gib"
     r"|examples?|samples?|rows?|v?ram)",
     r"(?:small|large|tiny|limited|few|little) (?:data ?sets?|data|corpus|gpus?|v?ram|memory|examples?)",
-    r"hardware requirements?|limitations?|consumer (?:gpus?|hardware|cards?)|if you (?:have"
-    r"|only have|need|want)",
+    r"hardware requirements?|limitations?|consumer (?:gpus?|hardware|cards?)|if you (?:only )?(?:have"
+    r"|need)",
 )
 RESULT = vocabulary(
     r"loss(?:es)?",

@@ -352,7 +352,7 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
     sums = [0.0] * len(criteria)
     weights = [0.0] * len(criteria)
     sizes = 0.0
-    evidence: list[list[str]] = [[] for _ in criteria]
+    evidence: list[list[tuple[float, str]]] = [[] for _ in criteria]
     unjudged: list[list[str]] = [[] for _ in criteria]
     places: list[list[Evidence]] = [[] for _ in criteria]
     scored = list(files)
@@ -367,7 +367,7 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
             if measured.value is None:
                 unjudged[index] += texts
             else:
-                evidence[index] += texts
+                evidence[index] += [(measured.value, text) for text in texts]
                 sums[index] += measured.value * size * measured.share
                 weights[index] += size * measured.share
     parts = tuple(
@@ -375,7 +375,7 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
             criterion,
             round(criterion.weight * weights[index] / sizes, 3) if sizes else criterion.weight,
             round(sums[index] / weights[index], 3) if weights[index] else None,
-            tuple(dict.fromkeys(evidence[index] or unjudged[index]))[:3],
+            tuple(dict.fromkeys(_worst_first(evidence[index]) or unjudged[index]))[:3],
             tuple(places[index][:4]),
         )
         for index, criterion in enumerate(criteria)
@@ -384,6 +384,10 @@ def score(name: str, criteria: Sequence[Criterion], files: Iterable[Facts]) -> S
     total = sum(part.weight for part in judged)
     value = 10 * sum(part.weight * (part.value or 0.0) for part in judged) / total if total else None
     return Score(name, None if value is None else round(value, 1), parts)
+
+
+def _worst_first(evidence: list[tuple[float, str]]) -> list[str]:
+    return [text for _, text in sorted(evidence, key=lambda each: each[0])]
 
 
 def scores(files: Iterable[Facts]) -> dict[str, Score]:
