@@ -26,7 +26,7 @@ Stat = tuple[int, int]
 class Entry:
     """What is kept of one file. `outcome` is packed; `()` for one that had nothing to say at all."""
 
-    __slots__ = ("codes", "digest", "marked", "mask", "outcome", "policy", "scripted", "stat")
+    __slots__ = ("codes", "digest", "marked", "mask", "nothing", "outcome", "policy", "scripted", "stat")
 
     def __init__(self, stat: Stat, digest: bytes, mask: Mask, scripted: bool) -> None:
         self.stat = stat
@@ -36,6 +36,8 @@ class Entry:
         """Whether the file has a `# /// script` block, so that its policy is its own."""
         self.marked = False
         """Whether it has a suppression comment."""
+        self.nothing = False
+        """Whether it is a Markdown file without marimo cells."""
         self.policy = ""
         self.codes: tuple[str, ...] = ()
         """The rules that were asked."""
@@ -60,7 +62,7 @@ class Cache:
         if fields is None:
             return None
         entry = Entry(fields[0], fields[1], Mask(*fields[2]), fields[3])
-        entry.marked, entry.policy, entry.codes, entry.outcome = fields[4:]
+        entry.marked, entry.nothing, entry.policy, entry.codes, entry.outcome = fields[4:]
         return entry
 
     def keep(self, path: str, entry: Entry) -> None:
@@ -73,9 +75,9 @@ class Cache:
             return
         entries = self._shelf.read() or {}
         for path, entry in self._fresh.items():
-            mask = (entry.mask.known, entry.mask.hits, entry.mask.imports)
+            mask = (entry.mask.hits, entry.mask.imports)
             stat = entry.stat if self._now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
-            about = (stat, entry.digest, mask, entry.scripted, entry.marked)
+            about = (stat, entry.digest, mask, entry.scripted, entry.marked, entry.nothing)
             entries[path] = (*about, entry.policy, entry.codes, entry.outcome)
         if self._shelf.write(entries):
             self._mark()

@@ -1,8 +1,6 @@
 """The first tier: which rules can have anything to say about a file, decided on bytes alone.
 
-Needles hold for a program: for a file together with the files of the run that it imports. The first
-group of a rule should be its rarest: only files that have it, or import one that has it, are asked
-for the others.
+Needles hold for a program: for a file together with the files of the project that it imports.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .registry import SectionInfo
 
@@ -33,23 +31,27 @@ Outside = Callable[[str, tuple[str, ...]], list[str]]
 
 
 class Mask:
-    """What is known of one file's bytes: `known` groups were looked for, `hits` were found."""
+    """What is known of one file's bytes: `hits` are the groups that it has, as bits."""
 
-    __slots__ = ("hits", "imports", "known")
+    __slots__ = ("hits", "imports")
 
-    def __init__(self, known: int = 0, hits: int = 0, imports: tuple[str, ...] | None = None) -> None:
-        self.known = known
+    def __init__(self, hits: int = 0, imports: tuple[str, ...] | None = None) -> None:
         self.hits = hits
         self.imports = imports
         """Dotted names as written (`.utils`, `torch.amp`); None until they were asked for."""
 
 
 class _Unit(NamedTuple):
-    """Rules that need the same groups; `wanted` are their numbers, the rarest first."""
+    """Rules that need the same groups; `wanted` are their numbers, the rarest first, the commonest last."""
 
     wanted: tuple[int, ...]
     program: bool
     codes: frozenset[str]
+
+    @property
+    def bits(self) -> int:
+        """The groups as bits."""
+        return sum(1 << number for number in self.wanted)
 
 
 class Needles:
@@ -72,111 +74,126 @@ class Needles:
                 units.setdefault((tuple(wanted), section.program), set()).add(code)
         self.units = [_Unit(*key, frozenset(codes)) for key, codes in units.items()]
         self.tested = frozenset(code for unit in self.units for code in unit.codes)
-        self.first = sorted({unit.wanted[0] for unit in self.units if unit.wanted})
+        needles = sorted({needle for group in self.groups for needle in group})
+        self._bits = [
+            sum(1 << number for number, group in enumerate(self.groups) if needle in group)
+            for needle in needles
+        ]
+        self._matcher = _matcher(needles)
 
-    def test(self, mask: Mask, data: bytes, numbers: Iterable[int]) -> None:
-        """Look for groups in a file's bytes, each at most once."""
-        for number in numbers:
-            bit = 1 << number
-            if not mask.known & bit:
-                mask.known |= bit
-                for needle in self.groups[number]:
-                    if needle in data:
-                        mask.hits |= bit
-                        break
+    def find(self, data: bytes) -> int:
+        """The groups that a file's bytes have, as bits."""
+        hits = 0
+        if self._matcher is not None:
+            for needle, _, _ in self._matcher.find_matches_as_indexes(data, overlapping=True):
+                hits |= self._bits[needle]
+            return hits
+        for number, group in enumerate(self.groups):
+            if any(needle in data for needle in group):
+                hits |= 1 << number
+        return hits
 
     def survivors(
         self, masks: dict[str, Mask], load: Callable[[str], bytes], outside: Outside | None = None
     ) -> dict[str, frozenset[str]]:
         """The rules that may speak about each file; files without any are left out.
 
-        Every mask must know the groups in `first`. `outside` finds imported files that are not of the run.
+        `outside` finds imported files that are not of the run; it is asked only in runs of few files.
         """
         found: dict[str, set[str]] = {}
-        graph = _Graph(masks, load, outside if len(masks) <= FEW else None)
+        graph = _Graph(masks, load, outside if len(masks) <= FEW else None, self.find)
         for unit in self.units:
-            if not unit.wanted:
-                candidates = set(masks)
-            else:
-                rare = 1 << unit.wanted[0]
-                candidates = {path for path, mask in masks.items() if mask.hits & rare}
-                if unit.program and graph.outside is not None:
-                    candidates = set(masks)
-                elif candidates and unit.program and len(unit.wanted) > 1:
-                    candidates |= graph.importers(candidates)
-            for path in candidates:
-                if self._covered(path, unit, graph):
+            for path in masks:
+                if _covered(path, unit, graph):
                     found.setdefault(path, set()).update(unit.codes)
         return {path: frozenset(codes) for path, codes in found.items()}
 
-    def _covered(self, path: str, unit: _Unit, graph: _Graph) -> bool:
-        """Whether the file, or the file and what it imports, have all groups between them."""
-        bits = sum(1 << number for number in unit.wanted)
-        hits = self._hits(path, unit, bits, graph)
-        if hits == bits:
-            return True
-        own = bits & ~(1 << unit.wanted[-1]) if len(unit.wanted) > 1 else bits
-        if not unit.program or not hits & own:
-            return False
-        seen, layer = {path}, [path]
-        for _ in range(HOPS):
-            layer = [near for item in layer for near in graph.imports(item) if near not in seen]
-            seen.update(layer)
-            for item in layer:
-                hits |= self._hits(item, unit, bits, graph)
-                if hits == bits:
-                    return True
-        return False
 
-    def _hits(self, path: str, unit: _Unit, bits: int, graph: _Graph) -> int:
-        mask = graph.masks[path]
-        if bits & ~mask.known:
-            self.test(mask, graph.load(path), unit.wanted)
-        return mask.hits & bits
+def _covered(path: str, unit: _Unit, graph: _Graph) -> bool:
+    """Whether the file, or the program that starts in it, has all groups.
+
+    With only a part of them in itself it counts as the start of a program if it has the first, the
+    rarest, or if it can be a script: one that imports relatively cannot.
+    """
+    bits = unit.bits
+    hits = graph.masks[path].hits & bits
+    if hits == bits or not unit.program or not hits:
+        return hits == bits
+    wanted = unit.wanted
+    if not hits & (1 << wanted[0]) and (hits == 1 << wanted[-1] or not graph.is_script(path)):
+        return False
+    return graph.reach(path, HOPS) & bits == bits
+
+
+def _matcher(needles: list[bytes]) -> Any:
+    """An automaton that finds all needles in one pass (90 of them in 53 MB: 0.1 s against 1.7 s one by one).
+
+    None where the package is not there: then each group is looked for by itself, when it is asked for.
+    """
+    try:
+        from ahocorasick_rs import BytesAhoCorasick, Implementation
+    except ImportError:
+        return None
+    return BytesAhoCorasick(needles, implementation=Implementation.DFA) if needles else None
 
 
 class _Graph:
-    """Who imports whom among the files of the run; worked out only when a section asks."""
+    """Who imports whom, and what the bytes of an import's neighbourhood hold; worked out only if asked."""
 
-    def __init__(self, masks: dict[str, Mask], load: Callable[[str], bytes], outside: Outside | None) -> None:
+    def __init__(
+        self,
+        masks: dict[str, Mask],
+        load: Callable[[str], bytes],
+        outside: Outside | None,
+        find: Callable[[bytes], int],
+    ) -> None:
         self.run = tuple(masks)
         self.masks = dict(masks)
         self.load = load
         self.outside = outside
+        self.find = find
         self._lookup: Lookup | None = None
         self._imports: dict[str, tuple[str, ...]] = {}
-        self._importers: dict[str, list[str]] | None = None
+        self._reach: dict[tuple[str, int], int] = {}
+
+    def reach(self, path: str, hops: int) -> int:
+        """The groups that a file and the files up to `hops` imports away have between them."""
+        key = (path, hops)
+        found = self._reach.get(key)
+        if found is None:
+            found = self.masks[path].hits
+            if hops:
+                for near in self.imports(path):
+                    found |= self.reach(near, hops - 1)
+            self._reach[key] = found
+        return found
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The dotted names that a file imports."""
+        mask = self.masks[path]
+        if mask.imports is None:
+            mask.imports = imported_names(self.load(path), path)
+        return mask.imports
+
+    def is_script(self, path: str) -> bool:
+        """Whether a file can be started by itself."""
+        return path.endswith("__main__.py") or not any(name.startswith(".") for name in self.names(path))
 
     def imports(self, path: str) -> tuple[str, ...]:
         """The files that a file imports."""
         found = self._imports.get(path)
         if found is None:
-            mask = self.masks[path]
-            if mask.imports is None:
-                mask.imports = imported_names(self.load(path), path)
+            names = self.names(path)
             if self._lookup is None:
                 self._lookup = Lookup(self.run)
-            near = self._lookup.files(path, mask.imports)
+            near = self._lookup.files(path, names)
             if self.outside is not None:
-                for other in self.outside(path, mask.imports):
+                for other in self.outside(path, names):
                     if other not in near:
                         near.append(other)
-                        self.masks.setdefault(other, Mask())
+                        if other not in self.masks:
+                            self.masks[other] = Mask(self.find(self.load(other)))
             found = self._imports[path] = tuple(near)
-        return found
-
-    def importers(self, targets: Iterable[str]) -> set[str]:
-        """The files that reach one of `targets` within the hops."""
-        if self._importers is None:
-            self._importers = {}
-            for path in self.run:
-                for near in self.imports(path):
-                    self._importers.setdefault(near, []).append(path)
-        found: set[str] = set()
-        layer = set(targets)
-        for _ in range(HOPS):
-            layer = {path for item in layer for path in self._importers.get(item, ())} - found
-            found |= layer
         return found
 
 

@@ -208,8 +208,9 @@ class Section:
     `needles` is an AND of ORs over the bytes of a program: unless each group has at least one of
     its byte strings in the file or in a file that it imports, no rule of the section can speak, and
     the file is not parsed for it. Each needle must be provably necessary. The rarest group comes
-    first, the commonest (`b"torch"`) last: of several groups the file itself must have one that is
-    not the last. With `program=False` all groups must be in the file itself.
+    first, the commonest (`b"torch"`) last: a file that has only a part of the groups counts as the
+    start of a program if it has the first, or if it could be a script (no relative imports) and has
+    one that is not the last. With `program=False` all groups must be in the file itself.
     `gate` looks at the parsed tree (standard library `ast`) and says whether there is a candidate.
     `precedence` lists pairs (specific, general): where both speak of one fault, general is silent.
     """

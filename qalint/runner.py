@@ -26,8 +26,6 @@ MAX_OTHERS = 3000
 """How many files outside the run are searched for imports of one of its files."""
 MAX_TREES = 100
 """How many trees of imported files a process keeps for the next file."""
-NOTHING = -1
-"""What the mask of a Markdown file without marimo cells knows."""
 PARALLEL_BYTES = 150_000
 """Processes pay above this much code that has to be parsed."""
 
@@ -147,18 +145,16 @@ class _Batch:
             if cache is not None:
                 cache.keep(path, entry)
             return
-        mask = Mask()
         scripted = b"# /// script" in data
-        if reader.kind_of(path) == "markdown" and b"marimo" not in data:
-            mask.known = NOTHING
-        elif self.runner.filters:
-            self.needles.test(mask, data, self.needles.first)
-        self.entries[path] = Entry(stat or (0, len(data)), digest, mask, scripted)
+        mask = Mask(self.needles.find(data) if self.runner.filters else 0)
+        entry = Entry(stat or (0, len(data)), digest, mask, scripted)
+        entry.nothing = reader.kind_of(path) == "markdown" and b"marimo" not in data
+        self.entries[path] = entry
         self.masks[path] = mask
         self.sizes[path] = len(data)
         if may_suppress(data, self.runner.catalog.prefixes):
             self.marked.add(path)
-            self.entries[path].marked = True
+            entry.marked = True
         if not scripted:
             self.runner._policies.setdefault(path, self.runner.configs.of_file(path).policy(path))
 
@@ -173,7 +169,7 @@ class _Batch:
 
     def _survivors(self) -> dict[str, frozenset[str]]:
         """The rules that may speak about each file, of those that its policy enables."""
-        masks = {path: mask for path, mask in self.masks.items() if mask.known != NOTHING}
+        masks = {path: mask for path, mask in self.masks.items() if not self.entries[path].nothing}
         found = dict.fromkeys(masks, self.needles.tested)
         if self.runner.filters:
             found = self.needles.survivors(masks, _load_or_nothing, self._outside)
