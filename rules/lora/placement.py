@@ -218,7 +218,7 @@ class AdapterOnWrongDevice(Rule):
                         Related(adapters.place(moved.site), f"`{injection.name}` is moved here"),
                         Related(adapters.place(event.site), "the adapter is put in here"),
                     ],
-                    fix=to_layer(event, site),
+                    fix=to_layer(adapters, event, site),
                     help="make it on the layer's device: .to(layer.weight.device), or move the model after the injection",
                 )
 
@@ -243,7 +243,7 @@ def last_move(adapters: Adapters, injection: Injection, attached: Event) -> Even
     return moves[-1] if moves else None
 
 
-def to_layer(event: Event, site: Site) -> Fix | None:
+def to_layer(adapters: Adapters, event: Event, site: Site) -> Fix | None:
     """Move the adapter where it is made."""
     edits = site.file.get(Edits)
     if edits is None or not isinstance(event.value, Mod) or not isinstance(site.node, ast.Call):
@@ -253,7 +253,7 @@ def to_layer(event: Event, site: Site) -> Fix | None:
     function = edits.function(site.node)
     if function is not edits.function(event.site.node):
         return None
-    layer = layer_name(event, site)
+    layer = layer_name(adapters, event, site)
     if layer is None:
         return None
     return edits.safe(
@@ -261,15 +261,13 @@ def to_layer(event: Event, site: Site) -> Fix | None:
     )
 
 
-def layer_name(event: Event, site: Site) -> str | None:
+def layer_name(adapters: Adapters, event: Event, site: Site) -> str | None:
     """How the layer that gets the adapter is called where the adapter is made."""
     call = site.node
     assert isinstance(call, ast.Call)
-    for value in event.value.attrs.values():
-        if isinstance(value, Mod) and value.parent is not None:
-            for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
-                if isinstance(argument, ast.Name):
-                    return argument.id
+    for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+        if isinstance(argument, ast.Name | ast.Attribute) and isinstance(adapters.run.memo.get(argument), Mod):
+            return ast.unparse(argument)
     for read in ast.walk(call):
         if isinstance(read, ast.Attribute) and read.attr in {"in_features", "out_features", "weight"}:
             return ast.unparse(read.value)
