@@ -32,8 +32,8 @@ class UndefinedAcrossCells(Rule):
 
     ```python
     @app.cell
-    def _(data, np):
-        total = np.sum(data)
+    def _(np):
+        total = np.sum([1, 2, 3])
         return (total,)
     ```
 
@@ -47,8 +47,8 @@ class UndefinedAcrossCells(Rule):
 
 
     @app.cell
-    def _(data, np):
-        total = np.sum(data)
+    def _(np):
+        total = np.sum([1, 2, 3])
         return (total,)
     ```
 

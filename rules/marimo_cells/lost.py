@@ -231,8 +231,8 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
 
 EFFECTS = frozenset(
     {
-        "print", "append", "extend", "insert", "add", "update", "remove", "discard", "clear", "sort", "reverse",
-        "write", "close", "info", "debug", "warning", "show", "savefig", "save", "put", "stop",
+        "print", "append", "extend", "insert", "add", "update", "remove", "discard", "clear", "sort",
+        "reverse", "write", "close", "info", "debug", "warning", "show", "savefig", "save", "put", "stop",
     }
 )  # fmt: skip
 """Functions and methods that give nothing to look at."""

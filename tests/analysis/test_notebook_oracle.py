@@ -8,6 +8,7 @@ Differences that are intended:
 - marimo takes a name of a class body for a definition inside the methods of the class; Python does not.
 - `del x` of a name that a function never binds is a reference for marimo (its source calls that an error);
   for Python `x` is local to the function.
+- `[... for b in [... for a in b]]` reads b from outside; marimo drops it again when it meets the target.
 - A walrus in the default of a lambda binds in the cell for Python, in the lambda for marimo.
 - SQL strings: marimo asks duckdb and sqlglot for table names when they are installed; qalint keeps the
   words of SQL apart from `refs` (`Notebook.sql_reads`).
@@ -55,6 +56,8 @@ def odd_names(code: str) -> set[str]:
         if isinstance(node, ast.ClassDef):
             names |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
             names |= {each.name for each in ast.walk(node) if isinstance(each, ast.FunctionDef)}
+        elif isinstance(node, ast.comprehension):
+            names |= {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
         elif isinstance(node, ast.FunctionDef | ast.Lambda):
             deleted = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
             names |= {each.id for each in deleted if isinstance(each.ctx, ast.Del)}

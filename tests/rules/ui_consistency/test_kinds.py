@@ -100,7 +100,7 @@ class TestPosition:
             ),
             ("[mo.callout(x, kind='info' if i in (0, 1) else 'warn') for i, x in enumerate(xs)]", "warn"),
             (
-                "for i, x in enumerate(xs):\n    k = 'info' if i == 0 else 'warn'\n    y += [mo.callout(x, kind=k)]",
+                "for i, x in enumerate(xs):\n    k = 'info' if i == 0 else 'warn'\n    mo.callout(x, kind=k)",
                 "warn",
             ),
             (
