@@ -103,6 +103,10 @@ class Base:
         self.barren: set[ast.AST] = set()
         """Functions that were run at length and met nothing of the protocol."""
         self.idle: dict[ast.AST, int] = {}
+        self.points: set[tuple[Any, ...]] = set()
+        """Events by kind, place and state, whatever the objects."""
+        self.stale: dict[ast.AST, int] = {}
+        """How often in a row a function was run and showed nothing that was not known."""
         self.acts = 0
         """Protocol events met so far, told or not."""
         self.deadline = process_time() + SECONDS
@@ -322,6 +326,7 @@ class Base:
         """Tell an event, once for each point, objects and state; returns the told one."""
         if cls not in QUIET:
             self.acts += 1
+        self.points.add((cls, id(node), state))
         ids = tuple(value.oid if type(value) is Ref else value for value in things)
         auto = self.precision(world)
         key = (cls, id(node), scaler, optimizer, ids, state, auto[0], tuple(sorted(map(str, what.items()))))

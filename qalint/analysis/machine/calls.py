@@ -426,8 +426,13 @@ class Calls(Expressions):
             return self._stand_in(world, fn, args, keywords, node)
         if not isinstance(body_node, ast.Lambda) and hot:
             self.entered.add(body_node)
-        told, before = self.acts, self.steps
+        if self.stale.get(body_node, 0) >= 2 and not self.holds_actor(world, [*args, *keywords.values()]):
+            # It makes all of its objects itself and has shown what it does.
+            return self._stand_in(world, fn, args, keywords, node)
+        told, before, points = self.acts, self.steps, len(self.points)
         worlds = self.activate(world, fn, args, keywords, node, wild)
+        if self.steps - before > 60:
+            self.stale[body_node] = self.stale.get(body_node, 0) + 1 if len(self.points) == points else 0
         if self.acts == told:
             # A long way for nothing, in sum: it is not gone again.
             self.idle[body_node] = self.idle.get(body_node, 0) + self.steps - before
@@ -444,6 +449,32 @@ class Calls(Expressions):
         if not worlds:
             raise Dead
         raise Multi(worlds)
+
+    def holds_actor(self, world: World, values: list[Value]) -> bool:
+        """Whether a scaler or optimizer is reached from some values."""
+        seen: set[Any] = set()
+        todo = list(values)
+        while todo:
+            value = self.as_ref(world, todo.pop())
+            kind = type(value)
+            if kind is Tup:
+                todo += value.items
+            elif kind is Bound or kind is Method:
+                todo.append(value.receiver)
+            elif kind is Term and value.op == "ite":
+                todo += value.args[1:]
+            elif kind is Ref and value.oid not in seen:
+                seen.add(value.oid)
+                if value.oid in world.actors:
+                    return True
+                obj = world.heap.get(value.oid)
+                if isinstance(obj, Instance):
+                    todo += obj.attrs.values()
+                elif isinstance(obj, ListObj):
+                    todo += obj.items
+                elif isinstance(obj, DictObj):
+                    todo += obj.items.values()
+        return False
 
     def _stand_in(
         self, world: World, fn: Fn, args: list[Value], keywords: dict[str, Value], node: ast.AST
@@ -542,6 +573,7 @@ class Calls(Expressions):
             if oid not in alive:
                 del world.heap[oid]
                 world.owned.discard(oid)
+                world.actors.pop(oid, None)
 
     def reachable(self, world: World, more: list[Value]) -> set[Any]:
         """The objects that some name of this path can reach; see `protocol`."""

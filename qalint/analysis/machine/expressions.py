@@ -531,7 +531,7 @@ class Expressions(Base):
                 return self.evaluate(node.orelse if outcome else node.body, world)
             for oid, obj in trial.heap.items():
                 if oid not in world.heap:
-                    world.heap[oid] = obj
+                    world.put(oid, obj)
         return ite(test, arms[0], arms[1])
 
     # -- containers --

@@ -34,9 +34,10 @@ from .values import (
     test_of,
 )
 
+ACTORS = (Optimizer, Scaler, Iter)
 SOFT = 8
 HARD = 40
-CONDITION = 60
+CONDITION = 40
 """A path condition longer than this drops its oldest entries."""
 
 
@@ -44,12 +45,14 @@ class World:
     """See the module docstring. `frame` names the current frame, `stack` the calls that led here."""
 
     __slots__ = (
+        "actors",
         "attrs",
         "auto",
         "bind",
         "clock",
         "ctx",
         "dead",
+        "eqs",
         "frame",
         "grad",
         "heap",
@@ -66,6 +69,10 @@ class World:
     def __init__(self) -> None:
         self.heap: dict[Oid, Obj] = {}
         self.owned: set[Oid] = set()
+        self.actors: dict[Oid, None] = {}
+        """The scalers, optimizers and iterators among the objects."""
+        self.eqs: dict[Value, Const] = {}
+        """What `==` made known of terms."""
         self.pc: dict[Term, bool] = {}
         self.attrs: dict[tuple[Value, str], Value] = {}
         """Attributes set on unknown objects."""
@@ -90,6 +97,8 @@ class World:
         """A copy that shares every object until one of the two changes it."""
         other = World.__new__(World)
         other.heap = dict(self.heap)
+        other.actors = dict(self.actors)
+        other.eqs = dict(self.eqs)
         other.owned = set()
         self.owned = set()
         other.pc = dict(self.pc)
@@ -136,6 +145,8 @@ class World:
         obj.loops = self.loops
         self.heap[oid] = obj
         self.owned.add(oid)
+        if type(obj) in ACTORS:
+            self.actors[oid] = None
         return Ref(oid)
 
     def frame_vars(self, oid: Oid | None = None) -> dict[str, Value]:
@@ -156,7 +167,13 @@ class World:
 
     def of_kind(self, kind: type[Any]) -> list[tuple[Ref, Any]]:
         """The objects of one class in the heap, in the order of creation."""
-        return [(Ref(oid), obj) for oid, obj in self.heap.items() if type(obj) is kind]
+        source = self.actors if kind in ACTORS else self.heap
+        found = []
+        for oid in source:
+            obj = self.heap.get(oid)
+            if type(obj) is kind:
+                found.append((Ref(oid), obj))
+        return found
 
     # -- path condition --
 
@@ -218,11 +235,9 @@ class World:
             left, right = self.resolve(args[0]), args[1]
             if type(left) is Const and type(right) is Const:
                 return bool(left.value == right.value)
-            for known_term, outcome in self.pc.items():
-                if outcome and known_term.op == "eq" and known_term.args[0] is left:
-                    other = known_term.args[1]
-                    if type(other) is Const and type(right) is Const:
-                        return bool(other.value == right.value)
+            other = self.eqs.get(left)
+            if other is not None and type(right) is Const:
+                return bool(other.value == right.value)
             if type(right) is Const and right.value and self.pc.get(left) is False:
                 return False
             return None
@@ -231,12 +246,8 @@ class World:
             # A refined object: it is there unless this path found it to be None.
             absent = self.pc.get(term("is", value, NONE))
             return None if absent is None else not absent
-        for known_term, outcome in self.pc.items():
-            if outcome and known_term.op == "eq" and known_term.args[0] is value:
-                other = known_term.args[1]
-                if type(other) is Const:
-                    return bool(other.value)
-        return None
+        equal_to = self.eqs.get(value)
+        return None if equal_to is None else bool(equal_to.value)
 
     def resolve(self, value: Value) -> Value:
         """The value with every decided choice made."""
@@ -262,6 +273,8 @@ class World:
             return True
         self.pc[value] = outcome
         op, args = value.op, value.args
+        if op == "eq" and outcome and type(args[1]) is Const:
+            self.eqs[args[0]] = args[1]
         if op == "and" and outcome:
             if not (self.assume(args[0], True) and self.assume(args[1], True)):
                 return False
@@ -285,25 +298,35 @@ class World:
             del self.pc[next(iter(self.pc))]
         return True
 
+    def _known(self, test: Value) -> bool | None:
+        """The outcome of a test that stands in the path condition as it is."""
+        if type(test) is not Term:
+            return self.truth(test)
+        if test.op == "not":
+            inner = self._known(test.args[0])
+            return None if inner is None else not inner
+        known = self.pc.get(test)
+        return self.truth(test) if known is None and test.op in ("is", "eq") else known
+
     def _propagate(self) -> bool:
         """Draw what follows from the composite tests of the path condition."""
-        for test, outcome in list(self.pc.items()):
-            op = test.op
-            if op == "and" and not outcome:
-                one, two = self.truth(test.args[0]), self.truth(test.args[1])
-                if one and two:
+        composites = [
+            (test, outcome)
+            for test, outcome in self.pc.items()
+            if (test.op == "and" and not outcome) or (test.op == "or" and outcome)
+        ]
+        for test, outcome in composites:
+            # `a or b` holds, or `a and b` does not: when one side fails to decide it, the other must.
+            one, two = self._known(test.args[0]), self._known(test.args[1])
+            if one is None and two is None:
+                continue
+            if one is not outcome and one is not None:
+                if two is not None and two is not outcome:
                     return False
-                if one and two is None and not self.assume(test.args[1], False):
+                if two is None and not self.assume(test.args[1], outcome):
                     return False
-                if two and one is None and not self.assume(test.args[0], False):
-                    return False
-            elif op == "or" and outcome:
-                one, two = self.truth(test.args[0]), self.truth(test.args[1])
-                if one is False and two is False:
-                    return False
-                if one is False and two is None and not self.assume(test.args[1], True):
-                    return False
-                if two is False and one is None and not self.assume(test.args[0], True):
+            elif two is not outcome and two is not None and one is None:
+                if not self.assume(test.args[0], outcome):
                     return False
         return True
 
@@ -312,6 +335,9 @@ class World:
         gone = [test for test in self.pc if symbol in test.deps]
         for test in gone:
             del self.pc[test]
+        if self.eqs:
+            for subject in [s for s in self.eqs if type(s) is Term and symbol in s.deps]:
+                del self.eqs[subject]
         if self.bind and symbol in self.bind:
             del self.bind[symbol]
 
@@ -320,9 +346,10 @@ class World:
     def key(self) -> Any:
         """What must agree for worlds to join."""
         states = []
-        for oid, obj in self.heap.items():
-            kind = type(obj)
-            if kind is Optimizer or kind is Scaler or kind is Model or kind is Iter:
+        heap = self.heap
+        for oid in self.actors:
+            obj = heap.get(oid)
+            if obj is not None:
                 state = obj.state()
                 if state is not None:
                     states.append((oid, state))
@@ -378,6 +405,8 @@ class Joiner:
             mine = heap.get(oid)
             if mine is None:
                 heap[oid] = obj
+                if type(obj) in ACTORS:
+                    one.actors[oid] = None
             elif mine is not obj:
                 self._merge_object(one, oid, mine, obj, choose)
         for key, value in two.attrs.items():
@@ -408,6 +437,7 @@ class Joiner:
                 only_one.append((test, result))
         only_two = [(test, result) for test, result in other.items() if test not in same and test is not atom]
         one.pc = same
+        one.eqs = {s: v for s, v in one.eqs.items() if two.eqs.get(s) == v}
         if atom is not None:
             # Under the test that told them apart, each side's own facts still hold.
             for test, result in only_one[:3]:

@@ -120,7 +120,7 @@ class Protocol(Calls):
                     continue
                 terms.add(id(value))
                 if value.op == "ite":
-                    chosen = world.truth(value.args[0])
+                    chosen = world.pc.get(value.args[0])
                     todo += value.args[1:] if chosen is None else [value.args[1 if chosen else 2]]
                     continue
                 bound = world.bind.get(value)
