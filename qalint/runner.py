@@ -91,6 +91,8 @@ class _Batch:
         """Files with a suppression comment, which is judged even where no section can speak."""
         self.sizes: dict[str, int] = {}
         self.unreadable: set[str] = set()
+        self.known: set[str] = set()
+        """Files whose entry the cache already has as it is."""
         self.needles = Needles(runner.catalog.sections, self._enabled())
 
     def run(self) -> dict[str, Outcome]:
@@ -102,15 +104,16 @@ class _Batch:
         unparsed = 0
         for path in self.masks:
             codes = survivors.get(path, frozenset())
-            if self._from_cache(path, codes):
-                continue
             if not codes and path not in self.marked and path not in self.named:
                 budget -= self.sizes[path]
                 if budget < 0:
                     unparsed += 1
                     self.outcomes[path] = Outcome(path)
-                    self._keep(path)
+                    if path not in self.known:
+                        self._keep(path)
                     continue
+            if self._from_cache(path, codes):
+                continue
             jobs.append(path)
         self.runner.unparsed = unparsed
         self.runner.parsed = len(jobs)
@@ -131,6 +134,7 @@ class _Batch:
         entry = cache.entry(path) if cache is not None and path not in reader.overlay else None
         stat = (found.stat or stat_of(path)) if path not in reader.overlay else None
         if entry is not None and stat is not None and entry.stat == stat:
+            self.known.add(path)
             self._adopt(path, entry)
             return
         try:

@@ -134,3 +134,24 @@ def test_a_run_that_stops_early_imports_nothing_heavy(project: Path, text: str) 
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].startswith("0 [] "), done.stdout
+
+
+def test_what_is_not_parsed_stays_so_and_is_told(
+    project: Path, run: Run, parsed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the budget files in which nothing can be found are left alone, cache or not."""
+    from qalint import runner
+
+    monkeypatch.setattr(runner, "SYNTAX_BUDGET", 20)
+    for name in ("a.py", "b.py", "c.py"):
+        (project / name).write_text("x = = 12345\n")
+        old(project / name)
+    (project / "d.py").write_text("old()\n")
+    old(project / "d.py")
+    first = run()
+    assert [Path(item["filename"]).name for item in first.json] == ["a.py", "d.py"]
+    assert run() == first
+    assert run("--no-cache") == first
+    assert parsed == [2, 2]
+    assert "2 files hold nothing that a rule could speak of and were not parsed" in run("-v").err
+    assert run("b.py").codes == ["QA0002"], "a file that is named is always parsed"
