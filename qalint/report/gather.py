@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .. import parsing, reader
@@ -73,9 +73,12 @@ class Gathered:
 
     def files(self) -> Iterator[File]:
         """The files that can be parsed, and that hold anything to judge, in order."""
-        for path in self.paths:
+        progress = _progress() if len(self.paths) > 3 else None
+        for done, path in enumerate(self.paths, 1):
             if (file := self.file(path)) is not None:
                 yield file
+            if progress is not None:
+                progress(done, len(self.paths))
 
     def file(self, path: str) -> File | None:
         """One parsed file, or None."""
@@ -122,7 +125,16 @@ def gather(paths: list[str]) -> Gathered:
         path = os.path.abspath(STANDARD_INPUT)
         reader.overlay[path] = sys.stdin.buffer.read()
         found.append(Found(path, None, True))
-    return Gathered(", ".join(paths), configs, Runner(known, configs), found)
+    return Gathered(", ".join(paths), configs, Runner(known, configs, progress=_progress()), found)
+
+
+def _progress() -> Callable[[int, int], None] | None:
+    """A bar on standard error, where that is a terminal and the run takes long."""
+    if not sys.stderr.isatty():
+        return None
+    from ..cli.progress import Progress
+
+    return Progress()
 
 
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:

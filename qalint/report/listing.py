@@ -54,7 +54,8 @@ def explanation(verdict: Verdict, limit: int = 3) -> list[str]:
     for finding in verdict.findings[:limit]:
         cell = f"cell {finding.cell}:" if finding.cell else ""
         place = f"{readable(finding.filename)}:{cell}{finding.region.row}"
-        lines.append(f"{place} {finding.code} {finding.message}")
+        sure = "" if finding.confidence == "high" else f" ({finding.confidence} confidence)"
+        lines.append(f"{place} {finding.code} {finding.message}{sure}")
     if len(verdict.findings) > limit:
         lines.append(f"and {len(verdict.findings) - limit} more findings")
     if verdict.reason:
