@@ -48,6 +48,9 @@ class Modules(Protocol):
             if type(value) is Tup:
                 todo += value.items
                 continue
+            if type(value) is Term and value.op == "ite":
+                todo += value.args[1:]
+                continue
             if type(value) is not Ref or value.oid in seen:
                 continue
             seen.add(value.oid)

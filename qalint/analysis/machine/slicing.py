@@ -33,7 +33,7 @@ STRONG = OPTIMIZERS | words(
     require_grad requires_grad_ half bfloat16 float16 grad add_param_group param_groups get_peft_model prepare
     optim scale_loss Accelerator scale step manual_backward setattr __setattr__ add_module torch_dtype
     Parameter from_pretrained DataParallel DistributedDataParallel FullyShardedDataParallel optimizer_step
-    set_to_none load_state_dict"""
+    set_to_none load_state_dict state_dict"""
 )
 """Words that make a statement hot wherever they stand."""
 
@@ -46,7 +46,7 @@ CORE = OPTIMIZERS | words(
 CASTING = words("autocast custom_fwd backward GradScaler")
 """Words for which the forward of a module is entered."""
 
-CALLED = words("""step scale prepare half setattr grad load_state_dict from_pretrained backward""")
+CALLED = words("""step scale prepare half setattr grad load_state_dict state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
 
 WARM = words("to cuda")
