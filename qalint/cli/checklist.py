@@ -32,9 +32,10 @@ def main(argv: list[str]) -> int:
     if arguments.paths:
         from ..report.gather import Problem, gather
         from ..report.judge import judge
+        from .progress import Progress
 
         try:
-            verdicts = judge(gather(arguments.paths))
+            verdicts = judge(gather(arguments.paths, Progress if sys.stderr.isatty() else None))
         except Problem as problem:
             print(f"qalint checklist: {problem}", file=sys.stderr)
             return 2

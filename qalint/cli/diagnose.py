@@ -58,6 +58,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     from ..report import diagnosis
     from ..report.gather import Gathered, gather
     from ..report_data import Report
+    from .progress import Progress
 
     recognised: list[Recognised] = []
     for name in arguments.symptom:
@@ -84,7 +85,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     gathered: Gathered | None = None
     if files:
         try:
-            gathered = gather(files)
+            gathered = gather(files, Progress if sys.stderr.isatty() else None)
         except UsageError as error:
             raise _Stop(str(error)) from error
         for finding in gathered.broken().values():

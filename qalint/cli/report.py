@@ -36,9 +36,10 @@ def main(argv: list[str]) -> int:
     from ..errors import UsageError
     from ..report import scorecard
     from ..report.terminal import deliver, terminal_width, wants_colour
+    from .progress import Progress
 
     try:
-        card = scorecard.scorecard(arguments.paths or ["."])
+        card = scorecard.scorecard(arguments.paths or ["."], Progress if sys.stderr.isatty() else None)
     except UsageError as error:
         print(f"qalint report: {error}", file=sys.stderr)
         return 2

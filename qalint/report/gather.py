@@ -22,6 +22,7 @@ Problem = UsageError
 """Why a report cannot be made, in one sentence."""
 
 STANDARD_INPUT = "stdin.py"
+Watch = Callable[[], Callable[[int, int], None]]
 
 
 class EveryRule(Configs):
@@ -44,11 +45,14 @@ class Gathered:
     file anew, so that its analyses can be asked for evidence.
     """
 
-    def __init__(self, target: str, configs: Configs, runner: Runner, found: list[Found]) -> None:
+    def __init__(
+        self, target: str, configs: Configs, runner: Runner, found: list[Found], progress: Watch | None = None
+    ) -> None:
         self.target = target
         self.catalog = runner.catalog
         self.paths = [each.path for each in found]
         self._runner = runner
+        self._progress = progress
         outcomes = runner.lint(found)
         linted = frozenset(self.paths)
         self.all = merge(outcomes.values(), linted)
@@ -73,7 +77,7 @@ class Gathered:
 
     def files(self) -> Iterator[File]:
         """The files that can be parsed, and that hold anything to judge, in order."""
-        progress = _progress() if len(self.paths) > 3 else None
+        progress = self._progress() if self._progress and len(self.paths) > 3 else None
         for done, path in enumerate(self.paths, 1):
             if (file := self.file(path)) is not None:
                 yield file
@@ -113,8 +117,11 @@ class Gathered:
         )
 
 
-def gather(paths: list[str]) -> Gathered:
-    """Every rule's findings on the files under `paths`. Raises `Problem` (UsageError)."""
+def gather(paths: list[str], progress: Watch | None = None) -> Gathered:
+    """Every rule's findings on the files under `paths`. Raises `Problem` (UsageError).
+
+    `progress` makes what is told of each pass over the files: how many are done, of how many.
+    """
     known = catalog()
     configs = EveryRule(known)
     discovery = Discovery(configs)
@@ -125,16 +132,13 @@ def gather(paths: list[str]) -> Gathered:
         path = os.path.abspath(STANDARD_INPUT)
         reader.overlay[path] = sys.stdin.buffer.read()
         found.append(Found(path, None, True))
-    return Gathered(", ".join(paths), configs, Runner(known, configs, progress=_progress()), found)
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    """A bar on standard error, where that is a terminal and the run takes long."""
-    if not sys.stderr.isatty():
-        return None
-    from ..cli.progress import Progress
-
-    return Progress()
+    return Gathered(
+        ", ".join(paths),
+        configs,
+        Runner(known, configs, progress=progress() if progress else None),
+        found,
+        progress,
+    )
 
 
 def diagnostic_json(finding: Diagnostic) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..checklist import PRIORITIES
 from ..diagnostic import Diagnostic
 from .evidence import Facts
 from .frames import frames
-from .gather import Gathered, diagnostic_json, gather
+from .gather import Gathered, Watch, diagnostic_json, gather
 from .judge import judge
 from .listing import LABELS, by_section, counts, escape_markdown, explanation
 from .paths import readable
@@ -57,9 +57,9 @@ class Scorecard(NamedTuple):
         return rule is not None and not rule.default
 
 
-def scorecard(paths: list[str]) -> Scorecard:
+def scorecard(paths: list[str], progress: Watch | None = None) -> Scorecard:
     """The scorecard of the files under `paths`. Raises `gather.Problem`."""
-    gathered = gather(paths)
+    gathered = gather(paths, progress)
     verdicts = judge(gathered)
     found = scores(Facts(file) for file in gathered.files())
     return Scorecard(gathered.target, verdicts, found, gathered.findings, gathered)
