@@ -19,6 +19,9 @@ class UndefinedAcrossCells(Rule):
     finding stands for all cells that read it. An import that stands outside the cells counts as
     missing: marimo runs the cells only.
 
+    A name that only the reading cell itself binds, further down (`total += x` with no `total` before),
+    counts as well.
+
     It stays silent in notebooks with star imports, in cells that use `globals()` or `exec`, and for
     reads inside `try ... except NameError`. A name in an annotation only has lower confidence: from
     Python 3.14 on, annotations are not evaluated.
@@ -75,10 +78,13 @@ class UndefinedAcrossCells(Rule):
         for cell in notebook.cells:
             if cell.scope.dynamic or cell.kind == "sql":
                 continue
-            for name in cell.refs:
-                if notebook.is_bound(name) or (is_private(name) and notebook.private_definers(name)):
+            for name in {*cell.scope.loads, *cell.scope.deletes}:
+                definers = notebook.private_definers(name) if is_private(name) else notebook.definers(name)
+                if name in BUILTINS or any(each is not cell for each in definers):
                     continue
                 uses = [use for use in cell.reads(name) if not use.guarded]
+                if definers:  # the cell binds it itself, but later
+                    uses = [use for use in uses if _is_unconditional(cell, use)]
                 if uses:
                     uses.sort(key=lambda use: use.annotation)
                     found.setdefault(name, []).append((cell, uses[0]))
@@ -87,10 +93,15 @@ class UndefinedAcrossCells(Rule):
             (_, first), *others = places
             related = [Related(notebook.place(use), "and here") for _, use in others]
             outside = notebook.outside_names.get(name)
+            later = next((cell.stores(name)[0] for cell, _ in places if cell.stores(name)), None)
             if outside:
                 related.insert(0, Related(notebook.place(outside[0]), "bound here, outside the cells"))
                 message = f"`{name}` is bound only outside the cells, which marimo does not run"
                 help = "Move it into a cell, or into `with app.setup:`."
+            elif later is not None:
+                related.insert(0, Related(notebook.place(later), "bound only here"))
+                message = f"`{name}` is read here before anything binds it"
+                help = f"Bind `{name}` first."
             else:
                 message = f"`{name}` is read here and bound in no cell"
                 help = f"Bind or import `{name}` in one cell; the parameters of a cell give it nothing."
@@ -101,6 +112,14 @@ class UndefinedAcrossCells(Rule):
                 help=help,
                 confidence=Confidence.MEDIUM if first.annotation else Confidence.HIGH,
             )
+
+
+def _is_unconditional(cell: Cell, use: Use) -> bool:
+    """Whether the read runs whenever the cell does: it stands in a simple statement at the top level."""
+    for statement in cell.body:
+        if isinstance(statement, ast.stmt) and any(node is use.node for node in ast.walk(statement)):
+            return isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr)
+    return False
 
 
 class MultipleDefinitions(Rule):
