@@ -181,8 +181,8 @@ class ScalerCallOrder(FaultRule):
     """The calls of a scaler come in the wrong order.
 
     ## What it does
-    Finds `update` before `step`, `unscale_` before the backward pass that fills the gradients, and
-    `unscale_` after `step`.
+    Finds `update` before `step` or with no step at all, `unscale_` before the backward pass that fills
+    the gradients, and `unscale_` after `step`.
 
     ## Why is this bad?
     `update` forgets which gradients were unscaled and whether one was infinite, so that the `step` after it
@@ -224,6 +224,11 @@ class ScalerCallOrder(FaultRule):
         scaler, optimizer = fault.scaler, fault.optimizer
         if fault.variant == "update-before-step":
             return f"`{scaler}` is updated before `{optimizer}` is stepped", "update after the step"
+        if fault.variant == "update-without-step":
+            return (
+                f"`{scaler}` is updated and `{optimizer}` was not stepped: `No inf checks were recorded`",
+                f"call `{scaler}.step({fault.names.get('optimizer') or 'optimizer'})` before it",
+            )
         if fault.variant == "unscale-before-backward":
             return (
                 f"the gradients of `{optimizer}` are unscaled before the backward pass has filled them",
@@ -237,6 +242,8 @@ class ScalerCallOrder(FaultRule):
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Move the early or late call."""
         edits = repair.edits
+        if fault.variant == "update-without-step":
+            return None
         if fault.variant == "update-before-step":
             moved, target, after = repair.statement("update"), repair.statement("step"), True
         elif fault.variant == "unscale-before-backward":
