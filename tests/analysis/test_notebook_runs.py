@@ -33,7 +33,7 @@ STATEMENTS = (
     "for {x} in [1]:\n    {y} = 2",
     "with open('/dev/null') as {x}:\n    pass",
     "try:\n    {x}\nexcept NameError:\n    pass",
-    "try:\n    1 / 0\nexcept ZeroDivisionError as {x}:\n    pass",
+    "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    pass",
     "if True:\n    {x} = 1\nelse:\n    {x} = 2",
     "match 1:\n    case {x}:\n        pass",
     "({x} := 3)",
@@ -53,7 +53,7 @@ def draft(seed: int) -> str:
     return notebook(*cells)
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(40))
 def test_a_notebook_fails_exactly_where_a_rule_speaks(seed: int, tmp_path: Path) -> None:
     text = draft(seed)
     path = tmp_path / "notebook.py"
@@ -68,5 +68,5 @@ def test_a_notebook_fails_exactly_where_a_rule_speaks(seed: int, tmp_path: Path)
 
 
 def test_both_outcomes_occur() -> None:
-    outcomes = {bool(list(check(file_of(draft(seed)), RULES))) for seed in range(80)}
+    outcomes = {bool(list(check(file_of(draft(seed)), RULES))) for seed in range(40)}
     assert outcomes == {True, False}
