@@ -168,14 +168,22 @@ class _Lint:
         except AnalysisError as error:
             if error.analysis not in failed:
                 failed.add(error.analysis)
-                self._failure(f"the analysis {error.analysis}", error.__cause__ or error)
+                if isinstance(error.__cause__, RecursionError):
+                    self._too_deep(file.source, f"the analysis {error.analysis}")
+                else:
+                    self._failure(f"the analysis {error.analysis}", error.__cause__ or error)
         except RecursionError:
-            message = f"This file cannot be checked by {rule.code}: its code is nested too deeply to follow."
-            self._whole(file.source, "QA0001", message)
+            self._too_deep(file.source, f"the rule {rule.code}")
         except Exception as error:
             self._failure(f"the rule {rule.code} ({rule.name})", error)
         self._spent(f"rule {rule.code}", began)
         return found
+
+    def _too_deep(self, source: Source, what: str) -> None:
+        limit = f"Python's limit of {sys.getrecursionlimit():,} nested calls"
+        self._whole(
+            source, "QA0001", f"This file cannot be checked by {what}: its code is nested beyond {limit}."
+        )
 
     def _spent(self, what: str, began: float) -> None:
         self.outcome.seconds[what] = self.outcome.seconds.get(what, 0.0) + perf_counter() - began

@@ -24,6 +24,9 @@ SECONDS = 60.0
 """How long one job may take on the wall clock before its process is killed."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
+RECURSION = 3000
+"""How deep Python may recurse in a worker: deeper code than by default is followed, and should it be
+too deep for the stack after all, only the worker dies."""
 
 _HEADER = struct.Struct("<I")
 CAN_FORK = hasattr(os, "fork") and sys.platform != "win32"
@@ -178,6 +181,7 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _limit_memory()
+        sys.setrecursionlimit(RECURSION)
         gc.set_threshold(50_000, 20, 50)
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
             payload = marshal.dumps(_attempt(work, _HEADER.unpack(header)[0]))
