@@ -170,6 +170,10 @@ class Base:
         symbol = term("fresh", what, id(node), world.ctx, self.unroll, flow=flow)
         if world.pc or world.bind:
             world.forget(symbol)
+            # A statement that split starts again: what the split decided holds in this evaluation too.
+            for test, outcome in world.memo.get("split", ()):
+                if symbol in test.deps:
+                    world.assume(test, outcome)
         if world.attrs:
             for key in [key for key in world.attrs if key[0] is symbol]:
                 del world.attrs[key]
@@ -197,10 +201,10 @@ class Base:
         """Restart the statement with the test decided both ways."""
         other = world.fork()
         worlds = []
-        if world.assume(test, True):
-            worlds.append(world)
-        if other.assume(test, False):
-            worlds.append(other)
+        for each, outcome in ((world, True), (other, False)):
+            if each.assume(test, outcome):
+                each.memo["split"] = (*each.memo.get("split", ()), (test, outcome))
+                worlds.append(each)
         raise Split(worlds)
 
     def decide(self, world: World, value: Value) -> Value:

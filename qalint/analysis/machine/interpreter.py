@@ -99,7 +99,8 @@ class Machine(Modules):
                     other.frame, other.module = home
                 if splits > HARD:
                     self.bound(world, node, "too many paths through one statement: some were not followed")
-                    todo += split.worlds[:1]
+                    if splits <= 2 * HARD:
+                        todo += split.worlds[:1]
                 else:
                     todo += split.worlds[::-1]
             except Dead:

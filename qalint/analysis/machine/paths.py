@@ -84,7 +84,7 @@ class World:
         self.frame: Oid = ()
         self.module: Any = None
         self.ctx = 0
-        self.memo: dict[Any, Value] = {}
+        self.memo: dict[Any, Any] = {}
         self.stack: tuple[Any, ...] = ()
         self.grad = True
         self.ret: Value = NONE
