@@ -149,7 +149,9 @@ def _window(shown: Row, here: Sequence[Mark], room: int) -> int:
     first, last = _span(shown, here[0])
     if last <= room - 3:
         return 0
-    return max(0, first - 8 if last - first >= room - 16 else min(first - 8, last - room + 12))
+    if last - first >= room - 16:  # too wide to be shown whole: its start matters more than its end
+        return 0 if first <= room // 2 else first - 8
+    return max(0, min(first - 8, last - room + 12))
 
 
 def cut(shown: Row, start: int, room: int) -> str:
