@@ -721,10 +721,18 @@ class Calls(Expressions):
         init = self.member(world, cls, "__init__")
         if type(init) is Fn:
             facts = init.module.facts.get(init.node)
-            light = facts is not None and facts.size <= 60
-            if entry or not module or light or self.program.hot(init.module, init.node):
+            light = facts is not None and facts.size <= 30
+            closed = init.node in self.barren or self.spent() or len(world.stack) >= DEPTH
+            closed = closed or any(step[2] is init.node for step in world.stack)
+            hot = self.program.hot(init.module, init.node)
+            if entry or (not closed and (light or hot)):
                 self.entered.add(init.node)
+                told, before = self.acts, self.steps
                 worlds = self.activate(world, init, [ref, *args], keywords, node, wild or entry, entry)
+                if self.acts == told:
+                    self.idle[init.node] = self.idle.get(init.node, 0) + self.steps - before
+                    if self.idle[init.node] > 3 * BARREN:
+                        self.barren.add(init.node)
                 if not worlds:
                     raise Dead
                 for each in worlds:
@@ -862,8 +870,8 @@ class Calls(Expressions):
             flow = made if flow is None else mix(flow, made, (node, world.module))
         elif type(callee) in (Lib, Method) and flow is None and not feeding:
             pass
-        if flow is not None and not world.grad:
-            flow = flow._replace(grad=False)
+        if flow is not None and (flow.dtype is not None or not world.grad):
+            flow = flow._replace(grad=world.grad and flow.grad, dtype=None)
         return self.fresh(world, node, flow)
 
     def is_query(self, callee: Lib, values: list[Value]) -> bool:

@@ -339,8 +339,15 @@ class Expressions(Base):
                     return flow._replace(scaling="unknown")
                 mixed = mix(one, two)
                 assert mixed is not None
+                if type(factor) is not Const and (one is None or two is None or one.dtype != two.dtype):
+                    mixed = mixed._replace(dtype=None)
                 return mixed._replace(divided=True)
         flow = mix(one, two, (node, world.module))
+        if flow is not None and flow.dtype is not None:
+            # A dtype is known only where both factors have it, or one is a number.
+            number = type(left) is Const or type(right) is Const
+            if not number and (one is None or two is None or one.dtype != two.dtype):
+                flow = flow._replace(dtype=None)
         if flow is not None and op in (ast.Div, ast.Mult):
             # By what is not known (`args.accum`): it may be the number of micro-steps.
             return flow._replace(divided=True)

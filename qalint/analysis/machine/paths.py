@@ -37,7 +37,7 @@ from .values import (
 ACTORS = (Optimizer, Scaler, Iter)
 SOFT = 8
 HARD = 40
-CONDITION = 40
+CONDITION = 100
 """A path condition longer than this drops its oldest entries."""
 
 
@@ -448,7 +448,7 @@ class Joiner:
     @staticmethod
     def _imply(pc: dict[Term, bool], atom: Term, when: bool, test: Term, result: bool) -> None:
         fact = disjunction(negate(atom) if when else atom, test if result else negate(test))
-        if type(fact) is Term and fact.depth < 10 and len(pc) < CONDITION // 2:
+        if type(fact) is Term and fact.depth < 10 and len(pc) < CONDITION // 3:
             pc[fact] = True
 
     def choose(self, atom: Term | None, outcome: bool, name: str, left: Value, right: Value) -> Value:

@@ -437,6 +437,11 @@ def finish(machine: Machine) -> None:
                     "optimizer": machine._made(world, optimizer),
                 },
             )
+    # A loss that some path divides is divided where there is something to divide by.
+    divided = {event.node for event in story.find(Backward) if event.what.get("divided")}
+    for key, fault in list(story._faults.items()):
+        if fault.kind == "accumulated-loss-not-divided" and fault.node in divided:
+            del story._faults[key]
     steps = [event for event in story.find(ScalerStep) if event.scaler and event.scaler.facts["enabled"]]
     if not steps or framework:
         return

@@ -459,6 +459,7 @@ class Protocol(Calls):
         obj.places["last"] = place
         obj.flow = flow if obj.flow is None or not obj.fresh else mix(obj.flow, flow)
         obj.backwards = obj.backwards + 1 if obj.fresh else 1
+        obj.extra["refed"] = True
         obj.fresh = True
 
     def flow_precision(self, world: World, flow: Flow) -> str | None:
@@ -529,11 +530,14 @@ class Protocol(Calls):
         elif stage == "unscaled":
             assert since is not None
             left = s.left.get(optimizer.oid)
-            if left is not None:
+            if left is None and o.fresh and o.backwards == 1 and o.extra.get("refed"):
+                # Cleared and fed anew: the step and its update were left out by a test.
+                self._missing_update(world, scaler, optimizer, since, event, "skipped")
+            elif left is not None:
                 self._missing_update(world, scaler, optimizer, since, event, "continue", left)
             else:
-                variant = "micro-step" if o.fresh and o.backwards > 1 else "twice"
-                twice = since[0] is not node
+                variant = "micro-step" if o.extra.get("refed") else "twice"
+                twice = variant == "twice"
                 self.fault(
                     world,
                     "unscale-every-micro-step",
@@ -544,7 +548,7 @@ class Protocol(Calls):
                         (since if twice else None, "they were unscaled here already"),
                     ],
                     names,
-                    "twice" if twice else variant,
+                    variant,
                     {"unscale": place, "before": since, "backward": o.places.get("backward")},
                 )
         else:
@@ -560,6 +564,7 @@ class Protocol(Calls):
             o.grads = "unscaled"
             o.by = scaler
         o.places["unscale"] = place
+        o.extra.pop("refed", None)
         if "clip" in o.pending:
             o.pending["clip"] = {**o.pending["clip"], "unscale": place}
 
@@ -633,7 +638,7 @@ class Protocol(Calls):
         left: Place | None = None,
     ) -> None:
         o = world.get(optimizer)
-        cls: type[Event] = Unscale if variant == "continue" else ScalerStep
+        cls: type[Event] = Unscale if variant in ("continue", "skipped") else ScalerStep
         shown = self.event_at(world, cls, since, state=getattr(o, "grads", "unknown"))
         again = (event.node, world.module)
         what = "the next iteration uses the scaler again here" if again[0] is not since[0] else ""

@@ -103,6 +103,8 @@ def tensors(call: Call) -> Value:
         flow = mix(flow, flow_of(value), call.place)
     if flow is not None and not call.world.grad:
         flow = flow._replace(grad=False)
+    if flow is not None and flow.dtype is not None and (call.wild or len(call.values) > 1):
+        flow = flow._replace(dtype=None)
     if flow is not None and call.const(None, "reduction", None) == "sum":
         flow = flow._replace(summed=True)
     return call.fresh(flow)
