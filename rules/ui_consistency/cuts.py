@@ -95,15 +95,17 @@ def find_cut(notebook: Notebook, cell: Cell, data: ast.expr, depth: int = 0) -> 
                 found = inner
             case ast.Call(func=func, args=[first, *_], keywords=_) if makes_frame(notebook, cell, func):
                 found = find_cut(notebook, cell, first, depth + 1)
-                if (
-                    found is not None
-                    and not isinstance(first, ast.ListComp | ast.Name)
-                    and found.node is not first
-                ):
+                if found is not None and found.whole is found.node:
+                    return found
+                handed_on = isinstance(first, ast.ListComp | ast.Name) or found is None or found.node is first
+                if not handed_on:
                     return None
             case ast.Dict(values=columns) if columns:
-                inner_cuts = [_direct(column) for column in columns]
-                found = inner_cuts[0] if all(inner_cuts) else None
+                cuts = [cut for column in columns if (cut := _direct(column)) is not None]
+                if len(cuts) == len(columns):
+                    if _is_chosen(notebook, cell, cuts[0].whole):
+                        return None
+                    return cuts[0]._replace(whole=cuts[0].node)  # no fix: all would have to change together
             case ast.Call(
                 func=ast.Attribute(value=value, attr="to_dict" | "to_dicts" | "to_pandas" | "reset_index")
             ):
@@ -152,8 +154,18 @@ def _enumerated(expr: ast.expr) -> Cut | None:
     match expr:
         case ast.Call(func=ast.Name(id="enumerate" | "list" | "zip"), args=[first, *_]):
             return _direct(first)
-        case ast.Call(func=ast.Name(id="range"), args=[end]) if (rows := number(end)) and rows > 1:
-            return None
+        case ast.Call(
+            func=ast.Name(id="range"), args=[ast.Call(func=ast.Name(id="min"), args=ends) as limit]
+        ):
+            lengths = [each for each in ends if isinstance(each, ast.Call)]
+            rows = number(limit)
+            if (
+                rows
+                and len(lengths) == 1
+                and isinstance(lengths[0].func, ast.Name)
+                and lengths[0].func.id == "len"
+            ):
+                return Cut(limit, lengths[0], rows, f"the first {rows} rows")
     return None
 
 

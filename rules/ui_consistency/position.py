@@ -207,6 +207,10 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
                     continue
                 common = one if _body_is_common(test) else other
                 yield Choice(expr, ast.unparse(test), common, expr, _related(callout, positions, expr))
+            case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[index, _]) if _is_positional(
+                index, positions
+            ) and _is_written_out(notebook, callout, table):
+                yield Choice(expr, ast.unparse(index), None, None, _related(callout, positions, expr))
             case ast.Subscript(slice=index) if _is_positional(index, positions) and _is_table(
                 notebook, callout, expr.value
             ):
@@ -214,6 +218,17 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
                 yield Choice(expr, text, None, None, _related(callout, positions, expr))
             case _:
                 pass
+
+
+def _is_written_out(notebook: Notebook, callout: Callout, table: ast.expr) -> bool:
+    """Whether the table is a dictionary of literal kinds by literal position."""
+    from .callouts import values_of
+
+    tables = list(values_of(notebook, callout, table.id)) if isinstance(table, ast.Name) else [table]
+    return any(
+        isinstance(each, ast.Dict) and all(_literal(value) is not None for value in each.values)
+        for each in tables
+    )
 
 
 def _is_table(notebook: Notebook, callout: Callout, table: ast.expr) -> bool:

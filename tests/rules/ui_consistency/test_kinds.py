@@ -116,6 +116,11 @@ class TestPosition:
             found
         ).replace('"', "'")
 
+    def test_tables_by_position(self):
+        cell = "[mo.callout(x, kind={0: 'success'}.get(i, 'neutral')) for i, x in enumerate(xs)]"
+        (found,) = run(KindByPosition, cell)
+        assert found.fix is None
+
     def test_arms_of_an_if(self):
         cell = (
             "for i, x in enumerate(xs):\n    if i == 0:\n        y.append(mo.callout(x, kind='success'))\n"

@@ -42,6 +42,13 @@ class TestTruncated:
         assert "the other rows cannot be reached" in found.message
         assert fixed in apply(found)
 
+    def test_ranges_and_columns(self):
+        cell = "mo.ui.table([{'i': i, 'r': rows[i]} for i in range(min(10, len(rows)))])"
+        (found,) = run(TruncatedPreview, DATA, cell)
+        assert "for i in range(len(rows))])" in apply(found)
+        (found,) = run(TruncatedPreview, DATA, "mo.ui.table(pd.DataFrame({'a': rows[:9], 'b': rows[:9]}))")
+        assert found.fix is None
+
     def test_by_name_and_by_loop(self):
         assert len(run(TruncatedPreview, DATA, "preview = df.head(3)\nmo.ui.table(preview)")) == 1
         loop = "out = []\nfor i, r in enumerate(rows):\n    if i >= 5:\n        break\n    out.append(r)\n"
