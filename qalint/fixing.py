@@ -24,7 +24,7 @@ from .runner import Importers, Runner, merge
 from .source import Source
 
 MAX_ROUNDS = 50
-"""No sequence of real fixes is longer; two rules that undo each other's work are."""
+"""How often one file is changed at most: only rules that undo each other's work need more."""
 
 _CONFIDENCES = ("high", "medium", "low")
 
@@ -94,6 +94,9 @@ class Fixer:
         self.write = write
         self.fixes = Fixes()
         self._refused: set[tuple[str, str, str, str]] = set()
+        self._rounds: dict[str, int] = {}
+        self._one_file = False
+        """Whether only one file is changed in a round, since several together went wrong."""
         self._single: set[str] = set()
         """Files in which fixes are tried one by one, since together they went wrong."""
 
@@ -106,14 +109,9 @@ class Fixer:
         importers = Importers(self.runner.configs, linted)
         at_first = merge(outcomes.values(), linted, importers)
         try:
-            for _ in range(MAX_ROUNDS):
-                plan = self._plan(merge(outcomes.values(), linted, importers))
-                if not plan:
-                    break
-                for path, items in plan.items():
-                    self._try(path, items, outcomes, by_path, linted)
-            else:
-                self._unstable(merge(outcomes.values(), linted, importers))
+            while plan := self._plan(merge(outcomes.values(), linted, importers)):
+                self._round(plan, outcomes, by_path, linted)
+            self._unstable(merge(outcomes.values(), linted, importers))
             self._record(held)
             self.fixes.settle(at_first, merge(outcomes.values(), linted, importers))
             if self.write:
@@ -130,9 +128,11 @@ class Fixer:
         plan: dict[str, list[Diagnostic]] = {}
         taken: dict[str, list[PlainEdit]] = {}
         for item in found:
-            if not self._eligible(item):
+            if not self._eligible(item) or self._rounds.get(item.filename, 0) >= MAX_ROUNDS:
                 continue
             assert item.fix is not None
+            if self._one_file and plan and item.filename not in plan:
+                continue
             chosen = plan.setdefault(item.filename, [])
             if chosen and item.filename in self._single:
                 continue
@@ -140,6 +140,8 @@ class Fixer:
             if not any(_touch(edit, other) for edit in item.fix.edits for other in edits):
                 chosen.append(item)
                 edits += item.fix.edits
+        for path in plan:
+            self._rounds[path] = self._rounds.get(path, 0) + 1
         return {path: items for path, items in plan.items() if items}
 
     def _eligible(self, item: Diagnostic) -> bool:
@@ -151,30 +153,50 @@ class Fixer:
         shown = _CONFIDENCES.index(item.confidence) <= _CONFIDENCES.index(config.values["min-confidence"])
         return shown and item.code in config.fixable
 
-    def _try(
+    def _round(
         self,
-        path: str,
-        items: list[Diagnostic],
+        plan: dict[str, list[Diagnostic]],
         outcomes: dict[str, Outcome],
         by_path: dict[str, Found],
         linted: frozenset[str],
     ) -> None:
-        """Apply the fixes of one file, and take them back if the result cannot be trusted."""
-        before = reader.load(path)
-        reason = self._apply(path, before, items)
-        if reason is None:
-            affected = [
-                other
-                for other, outcome in outcomes.items()
-                if other == path or path in outcome.consulted or path in outcome.elsewhere
-            ]
-            old = {other: outcomes[other] for other in affected if other in outcomes}
-            new = self.runner.lint([by_path[other] for other in affected if other in by_path], linted)
-            reason = _worse(old, new, items if len(items) > 1 else [])
+        """Apply the fixes of every file, lint what depends on them, and take back what cannot be trusted."""
+        before: dict[str, bytes] = {}
+        for path, items in plan.items():
+            data = reader.load(path)
+            reason = self._apply(path, data, items)
             if reason is None:
-                outcomes.update(new)
-                self.fixes.count(items)
-                return
+                before[path] = data
+            else:
+                self._take_back(path, items, data, reason)
+        depending = {path: _depending(path, outcomes) & by_path.keys() for path in before}
+        new = self._lint(set().union(*depending.values()), by_path, linted)
+        worse = {
+            path: reason
+            for path, others in depending.items()
+            if (
+                reason := _worse(
+                    [outcomes[other] for other in others], [new[other] for other in others], plan[path]
+                )
+            )
+        }
+        for path, reason in worse.items():
+            if any(depending[path] & depending[other] for other in worse if other != path):
+                # Which of them did it shows only if they are tried one after the other.
+                self._one_file = True
+                self._put(path, before[path])
+            else:
+                self._take_back(path, plan[path], before[path], reason)
+        new.update(self._lint(set().union(*(depending[path] for path in worse)), by_path, linted))
+        outcomes.update(new)
+        for path in before.keys() - worse.keys():
+            self.fixes.count(plan[path])
+
+    def _lint(self, paths: set[str], by_path: dict[str, Found], linted: frozenset[str]) -> dict[str, Outcome]:
+        return self.runner.lint([by_path[path] for path in sorted(paths)], linted) if paths else {}
+
+    def _take_back(self, path: str, items: list[Diagnostic], before: bytes, reason: str) -> None:
+        """Restore a file. Several fixes are tried one by one next; a single one is refused for good."""
         self._put(path, before)
         if len(items) > 1:
             self._single.add(path)
@@ -228,6 +250,8 @@ class Fixer:
 
     def _unstable(self, found: list[Diagnostic]) -> None:
         left = sorted({(item.filename, item.code) for item in found if self._eligible(item)})
+        if not left:
+            return
         shown = ", ".join(f"{code} in {os.path.relpath(path)}" for path, code in left[:5])
         self.fixes.messages.append(
             f"Fixes did not come to an end after {MAX_ROUNDS} rounds ({shown}); please report this."
@@ -255,15 +279,24 @@ def replace(path: str, data: bytes) -> None:
         raise UsageError(f"The file {os.path.relpath(path)} cannot be written: {error.strerror}.") from error
 
 
-def _worse(old: dict[str, Outcome], new: dict[str, Outcome], together: list[Diagnostic]) -> str | None:
+def _depending(path: str, outcomes: dict[str, Outcome]) -> set[str]:
+    """The files whose outcome depends on a file: itself, and those that consulted it or spoke of it."""
+    return {
+        other
+        for other, outcome in outcomes.items()
+        if other == path or path in outcome.consulted or path in outcome.elsewhere
+    }
+
+
+def _worse(old: list[Outcome], new: list[Outcome], fixed: list[Diagnostic]) -> str | None:
     """Why the new outcomes are worse than the old ones, if they are.
 
     Of several fixes at once each must have removed its finding, lest one hide what another brings.
     """
-    before = _counts(old.values())
-    for item in together:
+    before = _counts(old)
+    for item in fixed if len(fixed) > 1 else ():
         before[item.code] = before.get(item.code, 0) - (item.code in before)
-    for code, number in sorted(_counts(new.values()).items()):
+    for code, number in sorted(_counts(new).items()):
         if number > before.get(code, 0):
             if code == "QA0002":
                 return "the result is not valid Python"

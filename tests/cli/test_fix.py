@@ -272,3 +272,28 @@ def test_fixing_is_idempotent_and_changes_only_names(
     for name, other in ((b"new", b"old"), (b"careful", b"risky")):
         once = once.replace(name, other)
     assert once == before
+
+
+def test_fixes_that_do_not_end_are_told(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qalint import fixing
+
+    monkeypatch.setattr(fixing, "_worse", lambda *_: None)
+    monkeypatch.setattr(fixing, "MAX_ROUNDS", 4)
+    (project / "a.py").write_text("ping()\n")
+    (project / "b.py").write_text("old()\n")
+    ran = run("--fix", "--no-cache")
+    assert (project / "a.py").read_text() == "ping()\n"
+    assert (project / "b.py").read_text() == "new()\n"
+    assert ran.err == (
+        "warning: Fixes did not come to an end after 4 rounds (QA9910 in a.py); please report this.\n"
+    )
+
+
+def test_many_files_are_fixed_together(project: Path, run: Run) -> None:
+    for number in range(8):
+        (project / f"f{number}.py").write_text("old()\nworse()\n" if number % 2 else "old()\nrisky()\n")
+    ran = run("--fix")
+    assert sorted(set(ran.codes)) == ["QA9902", "QA9909"]
+    assert ran.err.count("was refused: the result brings QA9901") == 4
+    for number in range(8):
+        assert (project / f"f{number}.py").read_text().startswith("new()\n")
