@@ -21,13 +21,6 @@ from qalint.settings import KEYS
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MOST_SHOWN = 4000
 """Longer fixtures are not shown."""
-MORE = [
-    ("The abstract machine", "machine.md"),
-    ("How fixes are verified", "verified.md"),
-    ("What it found in real code", "real-code.md"),
-    ("Speed", "speed.md"),
-]
-"""Pages with figures, which are there once they have been measured."""
 ENGINE = "What the engine itself reports"
 
 
@@ -39,9 +32,14 @@ def on_config(config: Any) -> Any:
         if isinstance(entry, dict) and entry.get("Rules") == "rules/":
             entry["Rules"] = ["rules/index.md", *pages]
         if isinstance(entry, dict) and "How it works" in entry:
-            folder = Path(config.docs_dir)
-            entry["How it works"] += [{title: name} for title, name in MORE if (folder / name).exists()]
+            entry["How it works"] += _others(config)
     return config
+
+
+def _others(config: Any) -> list[str]:
+    """Pages that the navigation does not name, such as those with measured figures, by file name."""
+    named = str(config.nav)
+    return sorted(path.name for path in Path(config.docs_dir).glob("*.md") if f"'{path.name}'" not in named)
 
 
 def on_files(files: Files, config: Any) -> Files:
