@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
@@ -12,6 +11,31 @@ from qalint.rule import Finding, Fix, Iterator, Rule, Severity
 _MODULES = ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
 _ITERATE = {"parameters": 0, "named_parameters": 1}
 _OWNERS = {"modules": 0, "children": 0, "named_modules": 1, "named_children": 1}
+_MISSPELT = frozenset(
+    {
+        "require_grad",
+        "required_grad",
+        "requires_grads",
+        "require_grads",
+        "requires_gradient",
+        "require_gradient",
+        "requires_gradients",
+        "requiresgrad",
+        "requires_Grad",
+        "requiresGrad",
+        "require_grad_",
+        "required_grad_",
+        "requries_grad",
+        "requires_gard",
+        "requred_grad",
+        "requres_grad",
+        "reqires_grad",
+        "requies_grad",
+        "requiers_grad",
+        "requieres_grad",
+        "rquires_grad",
+    }
+)
 _LOADERS = ("from_pretrained", "from_config")
 
 
@@ -51,6 +75,7 @@ class FreezeHasNoEffect(Rule):
 
     code = "QA1206"
     severity = Severity.CRITICAL
+    needles = ((b"requires_grad", *sorted(name.encode() for name in _MISSPELT)),)
     checklist = ("12.05",)
     fix = "safe"
     fix_availability = "always"
@@ -130,11 +155,8 @@ def truth(expr: ast.expr) -> bool:
 
 
 def misspelt(attribute: str) -> bool:
-    """Whether a name is near `requires_grad` and is not it."""
-    if attribute in ("requires_grad", "requires_grad_") or "grad" not in attribute.lower():
-        return False
-    plain = attribute.lower().replace("_", "")
-    return plain == "requiresgrad" or difflib.SequenceMatcher(None, plain, "requiresgrad").ratio() > 0.85
+    """Whether a name is one of the common misspellings of `requires_grad`."""
+    return attribute in _MISSPELT
 
 
 def is_parameter(names: Names, target: ast.Attribute) -> bool:

@@ -70,14 +70,15 @@ section = Section(
     ),
     needles=(
         (
-            b"backward",
+            b".backward",
             b"autocast",
             b"GradScaler",
             b"custom_fwd",
             b"custom_bwd",
             b"float16",
             b"fp16",
-            b"half",
+            b".half",
+            b"import half",
             b"parameters",
         ),
         (b"torch", b"transformers", b"trl", b"lightning", b"accelerate", b"setfit", b"adapters"),

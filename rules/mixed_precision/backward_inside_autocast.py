@@ -51,7 +51,7 @@ class BackwardInsideAutocast(Rule):
 
     code = "QA1121"
     severity = Severity.LOW
-    needles = ((b"autocast",), (b"backward",))
+    needles = ((b".backward",), (b"autocast",))
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "none: torch computes the same result here, its documentation only advises against it"

@@ -49,7 +49,7 @@ class DtypeMismatch(FaultRule):
 
     code = "QA1118"
     severity = Severity.HIGH
-    needles = ((b"float16", b"half"),)
+    needles = ((b"float16", b".half", b"import half"),)
     checklist = ("11.10", "11.15", "17.07")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -112,7 +112,7 @@ class MixedDtypeLayer(FaultRule):
 
     code = "QA1119"
     severity = Severity.HIGH
-    needles = ((b"float16", b"half"),)
+    needles = ((b"float16", b".half", b"import half"),)
     checklist = ("11.11", "11.15")
     fix = "safe"
     fix_availability = "sometimes"

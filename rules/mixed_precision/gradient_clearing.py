@@ -52,7 +52,7 @@ class MissingZeroGrad(FaultRule):
 
     code = "QA1115"
     severity = Severity.CRITICAL
-    needles = ((b"backward",), (b"step",))
+    needles = ((b".backward",), (b"step",))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
@@ -119,7 +119,7 @@ class ZeroGradBeforeStep(FaultRule):
 
     code = "QA1116"
     severity = Severity.CRITICAL
-    needles = ((b"backward",), (b"step",))
+    needles = ((b".backward",), (b"step",))
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
@@ -194,7 +194,7 @@ class AccumulatedLossNotDivided(FaultRule):
 
     code = "QA1117"
     severity = Severity.LOW
-    needles = ((b"backward",), (b"step",))
+    needles = ((b".backward",), (b"step",))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"

@@ -78,7 +78,7 @@ class HalfOverflowConstant(Rule):
 
     code = "QA1125"
     severity = Severity.HIGH
-    needles = ((b"float16", b"half", b"autocast"), (b"fill", b"full", b"clamp"))
+    needles = ((b"float16", b".half", b"import half", b"autocast"), (b"fill", b"full", b"clamp"))
     checklist = ("11.16",)
     fix = "safe"
     fix_availability = "sometimes"

@@ -58,7 +58,7 @@ class Fp16TrainableParameters(FaultRule):
 
     code = "QA1102"
     severity = Severity.CRITICAL
-    needles = ((b"float16", b"half", b"fp16"), (b"backward",), (b"step",))
+    needles = ((b".backward",), (b"float16", b".half", b"import half", b"fp16"), (b"step",))
     checklist = ("11.02", "11.03", "11.14")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -118,7 +118,7 @@ class LateHalfCast(FaultRule):
 
     code = "QA1128"
     severity = Severity.CRITICAL
-    needles = ((b"float16", b"half", b"fp16"), (b"backward",), (b"step",))
+    needles = ((b".backward",), (b"float16", b".half", b"import half", b"fp16"), (b"step",))
     checklist = ("11.02", "11.14")
     fix = "unsafe"
     fix_availability = "sometimes"

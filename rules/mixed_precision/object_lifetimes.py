@@ -202,7 +202,7 @@ class ScalerNotCheckpointed(FaultRule):
 
     code = "QA1129"
     severity = Severity.LOW
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"state_dict",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"state_dict",))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"

@@ -58,7 +58,7 @@ class MissingGradScaler(FaultRule):
 
     code = "QA1101"
     severity = Severity.CRITICAL
-    needles = ((b"autocast",), (b"backward",))
+    needles = ((b".backward",), (b"autocast",))
     checklist = ("11.01", "11.16")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -173,7 +173,7 @@ class ForwardOutsideAutocast(FaultRule):
 
     code = "QA1103"
     severity = Severity.MEDIUM
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.04",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -265,7 +265,7 @@ class MissingGradientClipping(FaultRule):
 
     code = "QA1106"
     severity = Severity.LOW
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.13",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -329,7 +329,7 @@ class UncheckedLoss(FaultRule):
 
     code = "QA1120"
     severity = Severity.LOW
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.12",)
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -338,16 +338,25 @@ class UncheckedLoss(FaultRule):
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """The loss is never looked at."""
-        loss = fault.name("loss") or "the loss"
-        return f"nothing would notice that `{loss}` has become NaN", "test it with `torch.isfinite`"
+        loss = self.loss(repair)
+        text = f"`{loss.id}`" if loss is not None else "the loss"
+        return f"nothing would notice that {text} has become NaN", "test it with `torch.isfinite`"
+
+    @staticmethod
+    def loss(repair: Repair) -> ast.Name | None:
+        """The variable on which `backward` is called, scaled or not."""
+        found = receiver(repair.fault.node)
+        if isinstance(found, ast.Call) and len(found.args) == 1:
+            found = found.args[0]
+        return found if isinstance(found, ast.Name) else None
 
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Test the loss before the backward pass."""
         edits = repair.edits
-        statement = edits.statement(fault.node)
-        loss = fault.names.get("loss", "")
-        if statement is None or not loss.isidentifier():
+        statement, variable = edits.statement(fault.node), self.loss(repair)
+        if statement is None or variable is None:
             return None
+        loss = variable.id
         spelled = edits.spelling("torch.isfinite", statement)
         if spelled is None:
             return None
@@ -396,7 +405,7 @@ class ScalerWithBfloat16(FaultRule):
 
     code = "QA1122"
     severity = Severity.MEDIUM
-    needles = ((b"autocast",), (b"backward",), (b"scale", b"GradScaler"))
+    needles = ((b".backward",), (b"autocast",), (b"scale", b"GradScaler"))
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
@@ -452,7 +461,7 @@ class ScalerInsideFramework(FaultRule):
 
     code = "QA1127"
     severity = Severity.HIGH
-    needles = ((b"backward", b"GradScaler"),)
+    needles = ((b".backward", b"GradScaler"),)
     oracle = "none: frameworks have no FP16 scaler on a CPU"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:

@@ -49,7 +49,7 @@ class UnscaledBackward(FaultRule):
 
     code = "QA1104"
     severity = Severity.CRITICAL
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.05",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -154,7 +154,7 @@ class ClipBeforeUnscale(FaultRule):
 
     code = "QA1105"
     severity = Severity.CRITICAL
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.06", "11.07", "11.16")
     fix = "safe"
     fix_availability = "sometimes"
@@ -229,7 +229,7 @@ class ClipBeyondOptimizer(FaultRule):
 
     code = "QA1113"
     severity = Severity.HIGH
-    needles = ((b"backward",), (b"clip",), (b"scale", b"GradScaler"))
+    needles = ((b".backward",), (b"clip",), (b"scale", b"GradScaler"))
     checklist = ("11.13",)
     fix = "safe"
     fix_availability = "sometimes"

@@ -49,7 +49,7 @@ class OptimizerStepBypassesScaler(FaultRule):
 
     code = "QA1107"
     severity = Severity.CRITICAL
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.08",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -132,7 +132,7 @@ class MissingScalerUpdate(FaultRule):
 
     code = "QA1108"
     severity = Severity.CRITICAL
-    needles = ((b"backward", b"unscale_"), (b"scale", b"GradScaler"), (b"step", b"unscale_"))
+    needles = ((b".backward", b"unscale_"), (b"step", b"unscale_"), (b"scale", b"GradScaler"))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -213,7 +213,7 @@ class ScalerCallOrder(FaultRule):
 
     code = "QA1109"
     severity = Severity.CRITICAL
-    needles = ((b"backward", b"unscale_"), (b"scale", b"GradScaler"), (b"step", b"unscale_"))
+    needles = ((b".backward", b"unscale_"), (b"step", b"unscale_"), (b"scale", b"GradScaler"))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -391,7 +391,7 @@ class UpdateBetweenOptimizers(FaultRule):
 
     code = "QA1111"
     severity = Severity.HIGH
-    needles = ((b"backward",), (b"scale", b"GradScaler"), (b"update",))
+    needles = ((b".backward",), (b"scale", b"GradScaler"), (b"update",))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
@@ -451,7 +451,7 @@ class ScalerStepClosure(FaultRule):
 
     code = "QA1126"
     severity = Severity.HIGH
-    needles = ((b"backward", b"GradScaler"), (b"scale", b"GradScaler"), (b"step",))
+    needles = ((b".backward", b"GradScaler"), (b"scale", b"GradScaler"), (b"step",))
     checklist = ("11.08",)
     oracle = "cpu"
 
