@@ -357,6 +357,8 @@ class Base:
             event.autocast_node = contexts[-1].node if contexts else None
             self.told[key] = event
             self.story.tell(event)
+        event.previous |= world.last
+        world.last = frozenset((event,))
         return event
 
     # -- precision --

@@ -551,7 +551,10 @@ class Expressions(Base):
             if isinstance(element, ast.Starred):
                 value = self.evaluate(element.value, world)
                 known = self.known_items(world, value)
-                if known is None:
+                cells = self.parameters_in(world, value, element)
+                if cells is not None:
+                    items.append(cells)
+                elif known is None:
                     open_ = True
                     items.append(value)
                 else:
@@ -559,6 +562,10 @@ class Expressions(Base):
             else:
                 items.append(self.evaluate(element, world))
         return items, open_
+
+    def parameters_in(self, world: World, value: Value, node: ast.AST) -> Value:
+        """The parameters that `*iterator` puts into a display; see `protocol`."""
+        return None
 
     def tuple_(self, node: ast.Tuple, world: World) -> Value:
         """A tuple."""

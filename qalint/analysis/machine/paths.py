@@ -56,6 +56,7 @@ class World:
         "frame",
         "grad",
         "heap",
+        "last",
         "loops",
         "memo",
         "module",
@@ -89,6 +90,8 @@ class World:
         self.grad = True
         self.ret: Value = NONE
         self.clock = 0
+        self.last: frozenset[Any] = NOTHING
+        """The events that came last on the paths of this world."""
         self.dead = False
         self.tags: frozenset[str] = NOTHING
         """What happened on this path that is no object's state (a framework was met, ...)."""
@@ -114,6 +117,7 @@ class World:
         other.grad = self.grad
         other.ret = self.ret
         other.clock = self.clock
+        other.last = self.last
         other.dead = self.dead
         other.tags = self.tags
         return other
@@ -424,6 +428,8 @@ class Joiner:
             one.ret = choose("return", one.ret, two.ret)
         self._merge_conditions(one, two, atom, outcome)
         one.clock = max(one.clock, two.clock)
+        if len(one.last) < 24:
+            one.last = one.last | two.last
         one.owned = set()
 
     def _merge_conditions(self, one: World, two: World, atom: Term | None, outcome: bool) -> None:

@@ -1306,6 +1306,13 @@ class Protocol(Calls):
             return found
         return None
 
+    def parameters_in(self, world: World, value: Value, node: ast.AST) -> Value:
+        """`*model.parameters()` walks the iterator once, and leaves the parameters."""
+        held = self.as_ref(world, value)
+        if type(held) is Ref and isinstance(world.heap.get(held.oid), Iter):
+            return self.cells_of(world, held, node)
+        return None
+
     def _cells_of_items(self, world: World, items: list[Value], node: ast.AST) -> Cells | None:
         roots: frozenset[Any] = frozenset()
         wide = False

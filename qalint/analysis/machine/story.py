@@ -16,7 +16,7 @@ event, so that a rule is a query:
                     confidence=fault.confidence,
                 )
 
-A third party's order rule walks `story.runs()` instead: the event sequences of the program's paths.
+A third party's order rule asks the graph of events (`event.previous`, `story.reaches`) instead.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ class Event:
         "loops",
         "node",
         "optimizer",
+        "previous",
         "scaler",
         "stack",
         "state",
@@ -143,6 +144,8 @@ class Event:
         self.stack: tuple[tuple[ast.AST, File], ...] = ()
         self.autocast: str | None = None
         self.autocast_node: ast.AST | None = None
+        self.previous: set[Event] = set()
+        """The events that came directly before it, each on some path."""
 
     @property
     def place(self) -> Place:
@@ -452,6 +455,50 @@ class Story:
     def all_faults(self) -> Iterable[Fault]:
         """Every confirmed fault."""
         return self._faults.values()
+
+    def reaches(self, first: Event, last: Event, avoiding: tuple[type[Event], ...] = ()) -> bool:
+        """Whether some path leads from `first` to `last` with no event of `avoiding` in between."""
+        seen: set[Event] = set()
+        todo = list(last.previous)
+        while todo:
+            event = todo.pop()
+            if event is first:
+                return True
+            if event in seen or isinstance(event, avoiding):
+                continue
+            seen.add(event)
+            todo += event.previous
+        return False
+
+    def trace(self, nodes: Iterable[tuple[type[Event], int]]) -> bool:
+        """Whether a run that met these events (class, line of the file) in order is one of the paths."""
+        here: set[Event] | None = None
+        for cls, line in nodes:
+            found = {
+                event
+                for event in self.events
+                if isinstance(event, cls)
+                and getattr(event.node, "lineno", 0) == line
+                and (here is None or self._follows(event, here, cls))
+            }
+            if not found:
+                return False
+            here = found
+        return True
+
+    def _follows(self, event: Event, here: set[Event], cls: type[Event]) -> bool:
+        told = (Scale, Backward, Unscale, Clip, ScalerStep, OptimizerStep, Update, ZeroGrad)
+        seen: set[Event] = set()
+        todo = list(event.previous)
+        while todo:
+            before = todo.pop()
+            if before in here:
+                return True
+            if before in seen or isinstance(before, told):
+                continue
+            seen.add(before)
+            todo += before.previous
+        return False
 
     @property
     def has_scaler(self) -> bool:
