@@ -143,7 +143,7 @@ class Machine(Modules):
         if name in MUTATORS or name in EXITS:
             return False
         facts = world.module.facts.get(node)
-        if facts is not None and facts.consumes:
+        if facts is not None and (facts.consumes or self.gives_away(facts, world)):
             return False
         return not self.program.hot(world.module, node)
 
@@ -152,7 +152,36 @@ class Machine(Modules):
         if self.program.hot(world.module, node):
             return None
         facts: Facts | None = world.module.facts.get(node)
+        if facts is not None and self.gives_away(facts, world):
+            return None
         return facts
+
+    def gives_away(self, facts: Facts, world: World) -> bool:
+        """Whether a statement hands a scaler or an optimizer to a call."""
+        if not facts.passed or not world.actors:
+            return False
+        for path in facts.passed:
+            first, *rest = path.split(".")
+            value = self.peek(world, first)
+            for part in rest:
+                ref = self.as_ref(world, value) if value is not None else None
+                obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+                value = obj.attrs.get(part) if isinstance(obj, Instance) else None
+            if value is not None and self.holds_actor(world, [value]):
+                return True
+        return False
+
+    def peek(self, world: World, name: str) -> Value | None:
+        """The value of a name, without consequences."""
+        oid = world.frame
+        while oid:
+            frame = world.heap[oid]
+            assert isinstance(frame, Frame)
+            value = frame.vars.get(name)
+            if value is not None:
+                return None if type(value) is Lazy else value
+            oid = frame.parent
+        return None
 
     def blur(self, node: ast.AST, facts: Facts, world: World) -> None:
         """A cold statement was not run: what it binds is unknown now."""

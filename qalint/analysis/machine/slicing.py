@@ -68,6 +68,7 @@ class Facts:
         "hot",
         "jumps",
         "loops",
+        "passed",
         "paths",
         "size",
         "stores",
@@ -88,6 +89,8 @@ class Facts:
         self.globals: set[str] = set()
         self.paths: dict[str, set[str]] = {}
         """Dotted receivers, each with the methods called on it (`step/1`: called with an argument)."""
+        self.passed: set[str] = set()
+        """Dotted paths given to calls as arguments."""
         self.jumps = False
         self.yields = False
         self.loops = False
@@ -125,6 +128,8 @@ class Facts:
         self.core = self.core or other.core
         self.casting = self.casting or other.casting
         self.consumes = self.consumes or other.consumes
+        if other.passed:
+            self.passed |= other.passed
         self.jumps = self.jumps or other.jumps
         self.yields = self.yields or other.yields
         self.loops = self.loops or other.loops
@@ -269,6 +274,14 @@ class Module:
             return
         if kind is ast.Call:
             function = node.func  # type: ignore[attr-defined]
+            for argument in node.args:  # type: ignore[attr-defined]
+                given = dotted(argument.value if type(argument) is ast.Starred else argument)
+                if given:
+                    facts.passed.add(given)
+            for keyword in node.keywords:  # type: ignore[attr-defined]
+                given = dotted(keyword.value)
+                if given:
+                    facts.passed.add(given)
             if type(function) is ast.Name:
                 facts.calls.add(function.id)
                 if function.id in CONSUMERS:

@@ -487,7 +487,7 @@ class Story:
         return True
 
     def _follows(self, event: Event, here: set[Event], cls: type[Event]) -> bool:
-        told = (Scale, Backward, Unscale, Clip, ScalerStep, OptimizerStep, Update, ZeroGrad)
+        told = (Backward, Unscale, Clip, ScalerStep, OptimizerStep, Update, ZeroGrad)
         seen: set[Event] = set()
         todo = list(event.previous)
         while todo:
