@@ -46,7 +46,12 @@ def add_suppressions(runner: Runner, files: list[Found], reason: str, min_confid
             replace(path, data)
         number += len(items)
     print(f"Added suppressions for {number} finding{'s' * (number != 1)}.", file=sys.stderr)
-    left = [found for found in files if found.path in by_file and found.path not in reader.overlay]
+    # Their stamps are those from before the edit: the cache must not believe them.
+    left = [
+        found._replace(stat=None)
+        for found in files
+        if found.path in by_file and found.path not in reader.overlay
+    ]
     for found in left:
         runner.forget(found.path)
     remaining = [

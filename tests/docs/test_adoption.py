@@ -138,3 +138,12 @@ def test_6_known_findings_can_be_seen_and_the_baseline_shrinks(old):
     assert old.qalint("--write-baseline", "qalint-baseline.json").returncode == 0
     assert (old.folder / "qalint-baseline.json").stat().st_size < size
     assert old.qalint().returncode == 0
+
+
+def test_7_or_suppressions_in_bulk(old):
+    done = old.qalint("--no-baseline", "--add-ignore=before qalint")
+    assert done.returncode == 0
+    assert re.search(r"Added suppressions for \d+ findings\.", done.stderr)
+    assert "could not be suppressed" not in done.stderr
+    assert "# qalint: ignore[QA1301] before qalint" in (old.folder / "notebooks/loss.py").read_text("utf-8")
+    assert old.qalint("--no-baseline").returncode == 0
