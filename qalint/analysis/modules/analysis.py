@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from ..notebook import Notebook
 from ..project import Project
 from .events import Event
-from .interpreter import Interpreter, Stop
+from .interpreter import STEPS, TOTAL, Interpreter, Stop
 from .library import module_base
 from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
 
@@ -27,6 +27,7 @@ class Modules:
         self.file = file
         self.run = Interpreter(resolver(file))
         self.spent = False
+        self.used = 0
         self._tell()
         self.events = self.run.events
         self._kinds: dict[str, list[Event]] = {}
@@ -77,7 +78,9 @@ class Modules:
             module = event.target
             forward = module.cls.find("forward") if module.cls is not None else None
             if isinstance(forward, Func) and forward.node not in run.called:
-                run.guards, run.steps = list(event.guards), 0
+                run.guards = list(event.guards)
+                self._begin()
+                run.program -= 1
                 inputs: list[Value] = [
                     Tensor(None, None, site=Site(forward.node, forward.scope.file), source="input")
                 ]
@@ -88,6 +91,14 @@ class Modules:
                     run.quiet = 1
                 run.guards = []
         run.quiet -= 1
+
+    def _begin(self) -> None:
+        """A new entry begins, with its own bound of steps and what is left of the file's."""
+        run = self.run
+        self.used += run.steps
+        run.limit = max(0, min(STEPS, TOTAL - self.used))
+        run.steps = 0
+        run.program += 1
 
     def _cut(self, node: ast.AST) -> None:
         """The budget of an entry is spent: the rest of it is not analysed."""
@@ -148,7 +159,7 @@ class Modules:
         run = self.run
         if cls.node in run.built:
             return
-        run.steps, run.program = 0, run.program + 1
+        self._begin()
         try:
             thing = run.instantiate(cls, [], {}, Site(cls.node, cls.scope.file))
         except (Stop, RecursionError):
@@ -169,7 +180,7 @@ class Modules:
 
     def _enter(self, function: Func, inputs: list[Value]) -> None:
         run = self.run
-        run.steps, run.program = 0, run.program + 1
+        self._begin()
         try:
             run.enter(function, inputs, {}, Site(function.node, function.scope.file))
         except (Stop, RecursionError):

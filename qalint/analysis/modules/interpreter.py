@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import library, tensors
 from .events import Event, Guard, compatible
+from .slicing import Slices
 from .values import (
     Bound,
     Cell,
@@ -47,7 +48,10 @@ from .values import (
 if TYPE_CHECKING:
     from ...file import File
 
-STEPS = 150_000
+STEPS = 60_000
+"""Statements and expressions of one entry."""
+TOTAL = 160_000
+"""The same of all entries of a file."""
 DEPTH = 14
 UNROLL = 8
 BUILTINS = frozenset(dir(builtins))
@@ -139,6 +143,7 @@ class Interpreter:
         """Above zero while something runs out of its time (a hook when it is registered): what it
         does to tensors then is not what it will do."""
         self.building: list[Value] = []
+        self.slices = Slices()
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
         self.refined: dict[str, Mod] = {}
@@ -500,6 +505,7 @@ class Interpreter:
         for alias in node.names:
             file = self.resolve(scope.file, alias.name, 0) if self.resolve else None
             if file is not None:
+                self.slices.imported(scope.file, (alias.asname or alias.name).split(".")[0])
                 value: Value = ModuleValue(self.module(file))
                 if alias.asname:
                     scope.vars[alias.asname] = value
@@ -518,6 +524,7 @@ class Interpreter:
         if file is not None:
             other = self.module(file)
             for alias in node.names:
+                self.slices.imported(scope.file, alias.asname or alias.name)
                 if alias.name == "*":
                     scope.vars.update(other.vars)
                 elif alias.name in other.vars:
@@ -834,6 +841,12 @@ class Interpreter:
         """Follow a call of the program's own function."""
         node = function.node
         self.called.add(node)
+        if not self.slices.hot(node, function.scope.file) and not any(
+            matters(value) for value in (function.receiver, *args, *kwargs.values())
+        ):
+            return tensors.mixed(
+                f"call@{getattr(site.node, 'lineno', 0)}:{function.name}", [*args, *kwargs.values()]
+            )
         if len(self.frames) >= DEPTH or sum(frame.function.node is node for frame in self.frames) >= 2:
             return self.fresh(function.name, site.node)
         scope = Scope(function.scope.file, function.scope, "function")
@@ -1176,6 +1189,23 @@ class ModuleValue(Value):
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+
+
+def matters(value: Value | None, depth: int = 0) -> bool:
+    """Whether a value is, or holds, something that a function can do something to."""
+    if value is None or isinstance(value, Const | Unknown | Lib | Device):
+        return False
+    if depth > 2:
+        return True
+    if isinstance(value, Obj):
+        return any(matters(attribute, depth + 1) for attribute in value.attrs.values())
+    if isinstance(value, Seq):
+        return any(matters(item, depth + 1) for item in value.items[:8])
+    if isinstance(value, Dict):
+        return any(matters(item, depth + 1) for item in value.values()[:16])
+    if isinstance(value, Union):
+        return any(matters(option, depth + 1) for option in value.options)
+    return True
 
 
 def passed(event: Event) -> tuple[Guard, ...]:
