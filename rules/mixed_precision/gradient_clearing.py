@@ -199,6 +199,23 @@ class AccumulatedLossNotDivided(FaultRule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
+    def speaks(self, fault: Fault) -> bool:
+        """Not where the function divides by the number of micro-steps under a test of its own.
+
+        `if n > 1: loss = loss / n` is right, though a path on which `n` is 1 accumulates too as
+        far as anyone can see.
+        """
+        repair = Repair(fault)
+        count = self.count(repair)
+        holder = repair.edits.function(fault.node) or fault.file.tree
+        return not any(
+            isinstance(node, (ast.BinOp, ast.AugAssign))
+            and isinstance(node.op, (ast.Div, ast.FloorDiv))
+            and count
+            and repair.edits.segment(node.right if isinstance(node, ast.BinOp) else node.value) == count
+            for node in ast.walk(holder)
+        )
+
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """By how much the gradients are too large."""
         steps = self.count(repair)

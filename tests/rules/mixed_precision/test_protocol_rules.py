@@ -288,3 +288,30 @@ def test_the_cast_of_trained_parameters_is_removed(cast: str, after: str) -> Non
 )
 def test_correct_steps_are_silent(code: str, step: str) -> None:
     assert findings(RULES[code], program(step)) == []
+
+
+ACCUMULATED = """
+    scaler.scale(loss).backward()
+    if (i + 1) % n == 0:
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [("", 1), ("loss = loss / n\n", 0), ("if n > 1:\n    loss = loss / n\n", 0), ("loss /= n\n", 0)],
+)
+def test_an_accumulated_loss_is_divided_once_somewhere(before: str, count: int) -> None:
+    forward = FORWARD.replace("optimizer.zero_grad()\n", "")
+    text = program(before + textwrap.dedent(ACCUMULATED), forward=forward, head="n = int(input())\n" + HEAD)
+    found = findings(RULES["QA1117"], text)
+    assert len(found) == count
+    if found:
+        assert "scaler.scale(loss / n).backward()" in apply(found[0])
+
+
+def test_an_update_for_which_no_step_came() -> None:
+    (found,) = findings(RULES["QA1109"], program("scaler.scale(loss).backward()\nscaler.update()"))
+    assert "was not stepped" in found.message and found.fix is None
