@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("qalint", "rules", "fixtures", "pyproject.toml", "README.md", "LICENSE")
-DEPENDENCIES = ("libcst", "rich", "pathspec")
+DEPENDENCIES = ("libcst", "rich", "pathspec", "ahocorasick_rs")
 
 pytest.importorskip("build")
 
@@ -58,7 +58,7 @@ def run(wheel, tmp_path_factory):
         ],
         check=True,
     )
-    # The three dependencies and what they need, and nothing else of the environment of the tests.
+    # The dependencies and what they need, and nothing else of the environment of the tests.
     ours = Path(sysconfig.get_path("purelib"))
     (site,) = (home / "venv").glob("**/site-packages")
     for name in (*DEPENDENCIES, "yaml", "_yaml", "yaml_ft", "markdown_it", "mdurl", "pygments"):
