@@ -22,7 +22,7 @@ test: .venv/ready
 	.venv/$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 docs: .venv/ready
-	.venv/$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/$(BIN)/python -m mkdocs build --strict --quiet
 
 python:
 	@test -n "$(PYTHON)" || { echo "qalint needs Python 3.11 or newer on PATH (or make PYTHON=...)." >&2; exit 2; }
