@@ -859,11 +859,7 @@ class Calls(Expressions):
             return term("call", callee, *values)
         if type(callee) is Method and callee.name in QUERIES:
             return term("call", callee, *values)
-        if (
-            type(target) is Term
-            and target.op in ("param", "global", "attr", "item", "fresh")
-            and (target.flow is None)
-        ):
+        if type(target) is Term and (target is callee or target.flow is None) and target.op != "call":
             # Perhaps a module: what comes out of it was fed by its parameters.
             precision = frozenset({("maybe", TRUE)}) if not world.auto else frozenset({self.precision(world)})
             made = Flow(frozenset({target}), False, precision=precision, grad=world.grad)

@@ -297,6 +297,8 @@ class Expressions(Base):
                     return Const(fold(left.value, right.value))
                 except Exception:
                     return self.fresh(world, node)
+        if op is ast.Mod and type(right) is Const and right.value == 1:
+            return Const(0)
         if type(left) is Tup and type(right) is Tup and op is ast.Add:
             return Tup(left.items + right.items)
         model = models.ATTRIBUTES.get(("operator", op.__name__))

@@ -288,6 +288,9 @@ class World:
         elif op == "is" and args[1] is NONE and outcome and type(args[0]) is Term:
             self.pc[args[0]] = False
         elif op == "ite":
+            chosen = self.truth(args[0])
+            if chosen is not None:
+                return self.assume(args[1] if chosen else args[2], outcome) and self._propagate()
             yes, no = self.truth(args[1]), self.truth(args[2])
             if yes is not None and yes != outcome:
                 if not self.assume(args[0], False):
@@ -319,6 +322,16 @@ class World:
             for test, outcome in self.pc.items()
             if (test.op == "and" and not outcome) or (test.op == "or" and outcome)
         ]
+        choices = [(test, outcome) for test, outcome in self.pc.items() if test.op == "ite"]
+        for test, outcome in choices:
+            chosen = self._known(test.args[0])
+            if chosen is not None:
+                branch = test.args[1] if chosen else test.args[2]
+                decided = self._known(branch)
+                if decided is not None and decided is not outcome:
+                    return False
+                if decided is None and type(branch) is Term and not self.assume(branch, outcome):
+                    return False
         for test, outcome in composites:
             # `a or b` holds, or `a and b` does not: when one side fails to decide it, the other must.
             one, two = self._known(test.args[0]), self._known(test.args[1])
