@@ -215,7 +215,7 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
             names.append(value.id)
             changes.append(edits.remove(each.statement))
             continue
-        names.append(output_name(notebook, cell, public, names))
+        names.append(output_name(notebook, cell, each.needs_public_name, names))
         changes.append(_assign(edits, names[-1], each.statement))
     alias = notebook.alias_for(cell)
     if shows:
