@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from .errors import UsageError
 
 SECONDS = 60.0
-"""How long one job may take on the wall clock before its process is killed."""
+"""How much processor time one job may take before its process is ended."""
+WALL_SECONDS = 600.0
+"""How long one job may take on the wall clock, waiting included."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
 RECURSION = 3000
@@ -88,9 +90,12 @@ class _Worker:
         for descriptor in (self.requests, self.answers):
             os.close(descriptor)
         _, status = os.waitpid(self.pid, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
+            return f"checking it took more than {SECONDS:g} seconds of processor time and was stopped"
         if os.WIFSIGNALED(status):
-            return f"was ended by signal {signal.Signals(os.WTERMSIG(status)).name}"
-        return f"ended with status {os.WEXITSTATUS(status)}"
+            name = signal.Signals(os.WTERMSIG(status)).name
+            return f"the process that checked it was ended by signal {name}"
+        return f"the process that checked it ended with status {os.WEXITSTATUS(status)}"
 
 
 def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[Done]:
@@ -99,7 +104,7 @@ def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[D
         for job in jobs:
             yield _done(job, _attempt(work, job))
         return
-    pending, seconds = jobs[::-1], SECONDS
+    pending, seconds = jobs[::-1], WALL_SECONDS
     crew: list[_Worker] = []
     sys.stdout.flush()
     sys.stderr.flush()
@@ -129,7 +134,7 @@ def _round(
                 answer = worker.take()
             except EOFError:
                 crew.remove(worker)
-                yield Done(job, None, "the process that checked it " + worker.end(kill=False))
+                yield Done(job, None, worker.end(kill=False))
                 _replace(crew, pending, work, seconds)
                 continue
             if answer is None:
@@ -184,7 +189,9 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         sys.setrecursionlimit(RECURSION)
         gc.set_threshold(50_000, 20, 50)
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             payload = marshal.dumps(_attempt(work, _HEADER.unpack(header)[0]))
+            signal.setitimer(signal.ITIMER_PROF, 0)
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
                 data = data[os.write(answers, data) :]

@@ -125,6 +125,8 @@ PLUGIN = textwrap.dedent(
                 os.abort()
             if "hang_worker" in text:
                 time.sleep(60)
+            while "spin_worker" in text:
+                pass
             return ()
 
 

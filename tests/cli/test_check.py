@@ -122,13 +122,16 @@ def test_worker_that_dies_costs_one_file(project: Path, run: Run) -> None:
 def test_worker_that_hangs_costs_one_file(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from qalint import pool
 
-    monkeypatch.setattr(pool, "SECONDS", 0.5)
+    monkeypatch.setattr(pool, "WALL_SECONDS", 2)
+    monkeypatch.setattr(pool, "SECONDS", 0.3)
     (project / "a.py").write_text("hang_worker = f()\n")
     (project / "b.py").write_text("old()\n")
+    (project / "c.py").write_text("spin_worker = f()\n")
     ran = run("--jobs", "2")
     assert ran.status == 2
-    assert ran.codes == ["QA0003", "QA9901"]
-    assert "took longer than 0.5 seconds" in ran.json[0]["message"]
+    assert ran.codes == ["QA0003", "QA9901", "QA0003"]
+    assert "took longer than 2 seconds" in ran.json[0]["message"]
+    assert "more than 0.3 seconds of processor time" in ran.json[2]["message"]
 
 
 def test_syntax_error_with_its_line(project: Path, run: Run) -> None:
