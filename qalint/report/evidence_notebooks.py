@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..analysis.notebook import BUILTINS, Cell, Notebook, is_private, tails, walk_statements
 from .evidence import Facts, ask, leaf, not_applicable, passed, provides, unknown
+from .verdicts import UNKNOWN as HIDDEN
 from .verdicts import Evidence, Judgement
 
 NO_NOTEBOOK = "no marimo notebook"
@@ -61,6 +62,14 @@ def shared_names(facts: Facts) -> Judgement:
     crossing = [entry for entry in _crossing(notebook) if not is_private(entry[0])]
     if not crossing:
         return not_applicable("no name is read in another cell than its own")
+    for cell in notebook.cells:
+        returned = ast.walk(cell.returns) if cell.returns else ()
+        names = {argument.arg for argument in cell.params}
+        names |= {node.id for node in returned if isinstance(node, ast.Name)}
+        if private := sorted(name for name in names if is_private(name)):
+            return unknown(f"`{private[0]}` is handed from cell to cell, and is private")
+    if private_names(facts).verdict == HIDDEN:
+        return private_names(facts)
     return passed(_crossings(facts, notebook, crossing))
 
 

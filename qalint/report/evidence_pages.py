@@ -158,10 +158,11 @@ def _callouts(facts: Facts) -> list[tuple[ast.Call, str | None, str]]:
         if kind is None and len(call.args) > 1:
             kind = call.args[1]
         literal = "neutral" if kind is None else kind.value if isinstance(kind, ast.Constant) else None
-        strings = [
-            n.value for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-        ]
-        text = " ".join(strings)
+        text = " ".join(
+            node.value
+            for node in ast.walk(call)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node is not kind
+        )
         found.append((call, str(literal) if literal is not None else None, text))
     return found
 
@@ -280,11 +281,16 @@ def page_size(facts: Facts) -> Judgement:
         return not_applicable("no tables")
     seen = []
     for call in tables:
-        size = next((keyword.value for keyword in call.keywords if keyword.arg == "page_size"), None)
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        size = given.get("page_size")
+        if getattr(given.get("pagination"), "value", None) is False:
+            return unknown("a table is not divided into pages", [facts.at(call, facts.code(call))])
         if size is None:
             seen.append(facts.at(call, f"marimo's default of ten rows: {facts.code(call)}"))
+        elif isinstance(size, ast.Constant) and isinstance(size.value, int) and 5 <= size.value <= 50:
+            seen.append(facts.at(size, f"{size.value} rows a page"))
         elif isinstance(size, ast.Constant):
-            seen.append(facts.at(size, f"{size.value!r} rows a page"))
+            return unknown("a page has an unusual number of rows", [facts.at(size, facts.code(size))])
         else:
             return unknown("a page size is computed", [facts.at(size, facts.code(size))])
     return passed(seen)

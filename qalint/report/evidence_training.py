@@ -23,6 +23,7 @@ from ..analysis.modules import Modules
 from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Value
 from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import PASS, Evidence, Judgement
+from .verdicts import UNKNOWN as HIDDEN
 
 HALVES = frozenset({"float16", "bfloat16"})
 
@@ -75,6 +76,15 @@ class Half:
         """The events of one kind."""
         return [event for event in self.story.events if isinstance(event, kind)] if self.story else []
 
+    def fault(self, *kinds: str) -> Judgement | None:
+        """A fault of the story, whether or not a rule is there to speak of it: then nothing passes."""
+        found = self.story.faults(*kinds) if self.story else []
+        return (
+            unknown("the program does not keep to the order on every path", [at(found[0].place, "here")])
+            if found
+            else None
+        )
+
     @staticmethod
     def is_half(event: Backward) -> bool:
         """Whether a backward pass belongs to FP16 training: its forward ran in FP16, or its loss was"
@@ -112,6 +122,8 @@ def scaler_exists(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("missing-grad-scaler", "scaler-created-in-loop"):
+        return fault
     scales = half.all(Scale)
     if not scales:
         return unknown("no scaler was seen to scale a loss")
@@ -125,6 +137,8 @@ def forward_in_autocast(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("forward-outside-autocast"):
+        return fault
     wrapped = [event for event in half.backwards if event.what.get("precision") == "float16"]
     if len(wrapped) < sum(half.is_half(event) for event in half.backwards):
         return unknown(
@@ -139,6 +153,8 @@ def backward_from_scaled(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("unscaled-backward"):
+        return fault
     events = [event for event in half.backwards if half.is_half(event)]
     scaled = [event for event in events if event.state == "scaled"]
     if len(scaled) < len(events):
@@ -154,6 +170,8 @@ def unscale_then_clip(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("clip-before-unscale", "unscale-every-micro-step", "scaler-call-order"):
+        return fault
     clips = [event for event in half.all(Clip) if not event.what.get("measures")]
     if not clips:
         return not_applicable("nothing clips the gradients, so nothing needs to unscale them first")
@@ -172,6 +190,8 @@ def step_through_scaler(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("optimizer-step-bypasses-scaler", "scaler-step-closure"):
+        return fault
     steps = half.all(ScalerStep)
     past = [
         event
@@ -184,6 +204,8 @@ def step_through_scaler(facts: Facts) -> Judgement:
         )
     if not steps:
         return unknown("no step through a scaler was seen")
+    if closures := [event for event in steps if event.what.get("closure")]:
+        return unknown("a closure is handed to the scaler", [_at(event, "here") for event in closures])
     return passed([_at(event, "the scaler steps the optimizer") for event in steps])
 
 
@@ -193,6 +215,8 @@ def updated_after_step(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("missing-scaler-update", "scaler-call-order", "update-between-optimizers"):
+        return fault
     updates = half.all(Update)
     if not updates or not half.all(ScalerStep):
         return unknown("no update after a step was seen")
@@ -222,6 +246,8 @@ def gradients_clipped(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("clip-beyond-optimizer", "exhausted-parameter-iterator"):
+        return fault
     clips = [event for event in half.all(Clip) if not event.what.get("measures")]
     return (
         passed([_at(event, "clips the gradients") for event in clips])
@@ -236,6 +262,8 @@ def trained_in_fp32(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    if fault := half.fault("fp16-trainable-parameters", "late-half-cast"):
+        return fault
     return trained_parameters(facts)
 
 
@@ -371,4 +399,7 @@ def nan_is_prevented(facts: Facts) -> Judgement:
     for part in parts:
         if part.verdict != PASS:
             return part
+    clips = unscale_then_clip(facts)
+    if clips.verdict == HIDDEN:
+        return clips
     return passed([part.evidence[0] for part in parts])

@@ -66,6 +66,10 @@ class Gathered:
         """The files that could not be read, parsed or judged, with the finding that says so."""
         return {item.filename: item for item in self.findings if item.code in ("QA0001", "QA0002", "QA0003")}
 
+    def enabled(self, path: str) -> frozenset[str]:
+        """The rules that ran on a file: all that its configuration does not ignore."""
+        return self._runner.policy(path).enabled
+
     def source(self, path: str) -> Source | None:
         """The text of a file, or None."""
         if path not in self._sources:

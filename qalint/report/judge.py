@@ -9,6 +9,7 @@ from ..diagnostic import Diagnostic
 from . import evidence_adapters, evidence_notebooks, evidence_pages, evidence_training
 from .evidence import PROVIDERS, Facts
 from .gather import Gathered
+from .paths import readable
 from .verdicts import NOT_APPLICABLE, PASS, UNKNOWN, Evidence, Judgement, Verdict, combine
 
 assert evidence_adapters and evidence_notebooks and evidence_pages and evidence_training, (
@@ -22,8 +23,15 @@ def judge(gathered: Gathered) -> list[Verdict]:
     judged = frozenset(gathered.paths)
     for file in gathered.files():
         facts = Facts(file, judged)
+        enabled = gathered.enabled(file.path)
         for item in items():
-            judgements[item.id].append(_judgement(facts, item))
+            judgement = _judgement(facts, item)
+            off = [code for code in item.rules if code not in enabled]
+            if off and judgement.verdict == PASS:
+                where = readable(file.path)
+                reason = f"{', '.join(off)} is switched off for {where}, so nothing looked for faults"
+                judgement = Judgement(UNKNOWN, reason, judgement.evidence)
+            judgements[item.id].append(judgement)
     for path, broken in gathered.broken().items():
         for item in items():
             if hidden := _hidden(gathered, path, broken, item):
@@ -38,6 +46,8 @@ def judge(gathered: Gathered) -> list[Verdict]:
         if item.id == "11.03":
             # Its rule proves the item by its silence on frozen weights: what it finds belongs to 11.02.
             findings = []
+        quiet = [each for each in gathered.all if each.status == "suppressed" and each.code in item.rules]
+        judgements[item.id] += [_suppressed(each) for each in quiet]
         verdicts.append(combine(item, judgements[item.id], findings))
     return verdicts
 
@@ -59,6 +69,14 @@ def _judgement(facts: Facts, item: Item) -> Judgement:
     return judgement
 
 
+def _suppressed(finding: Diagnostic) -> Judgement:
+    """A finding that a comment suppresses: somebody knows better, but that is no evidence."""
+    where = Evidence(
+        finding.filename, finding.region.row, finding.region.column, finding.message, finding.cell
+    )
+    return Judgement(UNKNOWN, f"a comment suppresses {finding.code} here", (where,))
+
+
 def _hidden(gathered: Gathered, path: str, broken: Diagnostic, item: Item) -> Judgement | None:
     """A file that could not be read or parsed hides the items that its text may concern."""
     source = gathered.source(path)
@@ -70,8 +88,6 @@ def _hidden(gathered: Gathered, path: str, broken: Diagnostic, item: Item) -> Ju
     needs = "torch" if item.section in ("11", "12", "17", "09") else "marimo"
     if source is not None and needs not in text:
         return None
-    from .paths import readable
-
     where = Evidence(path, broken.region.row, broken.region.column, broken.message, broken.cell)
     return Judgement(UNKNOWN, f"{readable(path)}: {reason}", (where,))
 
