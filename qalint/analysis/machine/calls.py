@@ -928,6 +928,12 @@ class Calls(Expressions):
         obj.grads, obj.by, obj.sure, obj.fresh, obj.stale = "unknown", None, False, False, None
         obj.pending = {}
         obj.flow = None
+        for scaler, held in world.of_kind(Scaler):
+            # Whoever has the optimizer may have stepped it, and updated the scaler too.
+            if ref.oid in held.stages or ref.oid in held.left:
+                changed = world.edit(scaler)
+                changed.stages = {oid: stage for oid, stage in held.stages.items() if oid != ref.oid}
+                changed.left = {oid: left for oid, left in held.left.items() if oid != ref.oid}
 
 
 MODULE_BASES = frozenset(

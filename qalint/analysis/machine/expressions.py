@@ -986,6 +986,8 @@ class Expressions(Base):
         base = self.evaluate(node.value, world)
         if type(base) is Term and base.op == "ite":
             base = self.decide(world, base)
+        if type(base) is Term and base in world.bind and not world.assume(base, True):
+            raise Dead
         base = self.as_ref(world, base)
         obj = world.heap.get(base.oid) if type(base) is Ref else None
         if obj is not None:

@@ -355,8 +355,24 @@ class World:
         if self.eqs:
             for subject in [s for s in self.eqs if type(s) is Term and symbol in s.deps]:
                 del self.eqs[subject]
-        if self.bind and symbol in self.bind:
-            del self.bind[symbol]
+        if self.bind:
+            for key in [key for key in self.bind if symbol in key.deps]:
+                # What was refined from the old value is another object from here on.
+                ref = self.bind.pop(key)
+                if type(ref) is Ref:
+                    self.drop(ref.oid)
+
+    def drop(self, oid: Oid) -> None:
+        """An object is gone: no scaler remembers it."""
+        self.heap.pop(oid, None)
+        self.owned.discard(oid)
+        if oid in self.actors:
+            del self.actors[oid]
+            for other, scaler in self.of_kind(Scaler):
+                if oid in scaler.stages or oid in scaler.left:
+                    changed = self.edit(other)
+                    changed.stages.pop(oid, None)
+                    changed.left.pop(oid, None)
 
     # -- comparing --
 

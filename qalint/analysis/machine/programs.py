@@ -442,6 +442,11 @@ def finish(machine: Machine) -> None:
     for key, fault in list(story._faults.items()):
         if fault.kind == "accumulated-loss-not-divided" and fault.node in divided:
             del story._faults[key]
+    # Unscaling in every micro-step leaves the last one of an epoch open: that is no fault of its own.
+    micro = {fault.node for fault in story.faults("unscale-every-micro-step")}
+    for key, fault in list(story._faults.items()):
+        if fault.kind == "missing-scaler-update" and fault.node in micro:
+            del story._faults[key]
     steps = [event for event in story.find(ScalerStep) if event.scaler and event.scaler.facts["enabled"]]
     if not steps or framework:
         return

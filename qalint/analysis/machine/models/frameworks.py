@@ -190,6 +190,9 @@ def xla_step(call: Call) -> Value:
         inner = call.machine.as_ref(call.world, value)
         if type(inner) is Ref and isinstance(call.world.heap.get(inner.oid), Optimizer):
             call.machine.lose(call.world, inner)
+            for ref, scaler in call.world.of_kind(Scaler):
+                if inner.oid in scaler.stages:
+                    call.world.edit(ref).stages.pop(inner.oid)
     return NONE
 
 
