@@ -21,10 +21,14 @@ class Element(NamedTuple):
 
 def elements(notebook: Notebook, cell: Cell) -> dict[str, Element]:
     """The elements that the cell itself creates and binds at its top level, by name."""
+    table: dict[int, dict[str, Element]] = notebook.memo.setdefault("elements", {})
+    if cell.number in table:
+        return table[cell.number]
     found: dict[str, Element] = {}
     for target, value in bindings(cell.body):
         if isinstance(target, ast.Name) and (made := made_by(notebook, cell, value)):
             found[target.id] = Element(target.id, made[0], cell, target, made[1])
+    table[cell.number] = found
     return found
 
 

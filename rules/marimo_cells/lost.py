@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from qalint.analysis.edits import Edits
@@ -48,6 +48,24 @@ class Lost(NamedTuple):
 
 def lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
     """The DISPLAY expressions at the end of a path through the cell's last, compound statement."""
+    return _once(notebook, "lost-tails", cell, _lost_tails)
+
+
+def dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
+    """The DISPLAY expressions that are followed by other statements."""
+    return _once(notebook, "dropped", cell, _dropped)
+
+
+def _once(
+    notebook: Notebook, name: str, cell: Cell, compute: Callable[[Notebook, Cell], list[Lost]]
+) -> list[Lost]:
+    table: dict[int, list[Lost]] = notebook.memo.setdefault(name, {})
+    if cell.number not in table:
+        table[cell.number] = compute(notebook, cell)
+    return table[cell.number]
+
+
+def _lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
     last = cell.last
     if not isinstance(last, COMPOUND) or cell.kind not in ("cell", "setup"):
         return []
@@ -68,8 +86,7 @@ def lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
     return found
 
 
-def dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
-    """The DISPLAY expressions that are followed by other statements."""
+def _dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
     if cell.kind not in ("cell", "setup") or not cell.body:
         return []
     last = cell.body[-1]

@@ -383,7 +383,7 @@ class DocstringShown(Rule):
     code = "QA1317"
     severity = Severity.LOW
     default = False
-    oracle = "none: showing the string is what marimo is made to do"
+    oracle = "cpu"
 
     def check(self, notebook: Notebook) -> Iterator[Finding]:
         """One finding for each cell."""

@@ -35,8 +35,15 @@ class Literal(NamedTuple):
     value: str
 
 
-def callouts(notebook: Notebook) -> Iterator[Callout]:
+def callouts(notebook: Notebook) -> list[Callout]:
     """All callouts of the notebook, at any depth, in file order."""
+    if "callouts" not in notebook.memo:
+        notebook.memo["callouts"] = list(_callouts(notebook))
+    found: list[Callout] = notebook.memo["callouts"]
+    return found
+
+
+def _callouts(notebook: Notebook) -> Iterator[Callout]:
     for cell in notebook.cells:
         stack: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(s, ()) for s in reversed(cell.body)]
         while stack:

@@ -372,7 +372,7 @@ class PreviewSelectable(Rule):
     default = False
     fix = "safe"
     fix_availability = "always"
-    oracle = "none: an unread selection changes nothing"
+    oracle = "cpu"
 
     def check(self, notebook: Notebook, edits: Edits) -> Iterator[Finding]:
         """One finding for each table."""

@@ -11,7 +11,7 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ...source import Source, Span
 from .cells import (
@@ -60,7 +60,12 @@ class Notebook:
                 table.setdefault(name, []).append(cell)
             for name in cell.refs - cell.bound:
                 self._readers.setdefault(name, []).append(cell)
+        self.memo: dict[str, Any] = {}
+        """What rules compute once for the notebook and share, by a name of theirs."""
         self._mentions: dict[int, set[str]] = {}
+        self._sql: dict[int, set[str]] = {}
+        self._imports: dict[int, dict[str, str]] = {}
+        self._all_names: set[str] | None = None
         self._parents: dict[int, list[Cell]] = {}
         self._displays: dict[int, Display] = {}
         self._returned: dict[tuple[int, str], Shown | None] = {}
@@ -106,6 +111,8 @@ class Notebook:
 
     def sql_reads(self, cell: Cell) -> set[str]:
         """The words of the cell's SQL, which can name data frames of other cells."""
+        if cell.number in self._sql:
+            return self._sql[cell.number]
         texts = [cell.sql] if cell.sql else []
         for statement in cell.body:
             for node in ast.walk(statement):
@@ -114,7 +121,8 @@ class Notebook:
                         texts.extend(strings_of([ast.Expr(first)]))
                     case _:
                         pass
-        return {word for text in texts for word in re.findall(r"\w+", text)}
+        self._sql[cell.number] = {word for text in texts for word in re.findall(r"\w+", text)}
+        return self._sql[cell.number]
 
     def is_bound(self, name: str) -> bool:
         """Whether any cell binds `name` publicly, or it is a builtin."""
@@ -130,6 +138,8 @@ class Notebook:
     @property
     def all_names(self) -> set[str]:
         """Every name that occurs anywhere in the notebook: what a new name must not collide with."""
+        if self._all_names is not None:
+            return self._all_names
         names = set(self._definers) | set(self._private) | set(self._readers) | set(self.outside_names)
         for cell in self.cells:
             for statement in cell.body:
@@ -139,6 +149,7 @@ class Notebook:
                             names.add(name)
                         case _:
                             pass
+        self._all_names = names
         return names
 
     # What names stand for.
@@ -160,8 +171,10 @@ class Notebook:
             self._shared_imports = shared
         if cell is None:
             return self._shared_imports
-        own = {found.name: found.qualified for found in cell.imports}
-        return {**self._shared_imports, **own} if own else self._shared_imports
+        if cell.number not in self._imports:
+            own = {found.name: found.qualified for found in cell.imports}
+            self._imports[cell.number] = {**self._shared_imports, **own} if own else self._shared_imports
+        return self._imports[cell.number]
 
     @property
     def alias(self) -> set[str]:
