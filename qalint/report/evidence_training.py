@@ -79,16 +79,13 @@ class Half:
     def fault(self, *kinds: str) -> Judgement | None:
         """A fault of the story, whether or not a rule is there to speak of it: then nothing passes."""
         found = self.story.faults(*kinds) if self.story else []
-        return (
-            unknown("the program does not keep to the order on every path", [at(found[0].place, "here")])
-            if found
-            else None
-        )
+        if not found:
+            return None
+        return unknown("the program does not keep to the order on every path", [at(found[0].place, "here")])
 
     @staticmethod
     def is_half(event: Backward) -> bool:
-        """Whether a backward pass belongs to FP16 training: its forward ran in FP16, or its loss was"
-        " scaled."""
+        """Whether a backward pass is FP16 training: its forward ran in FP16, or its loss was scaled."""
         return event.what.get("precision") == "float16" or event.scaler is not None or event.state == "scaled"
 
 
