@@ -54,7 +54,7 @@ class BackwardInsideAutocast(Rule):
     needles = ((b".backward",), (b"autocast",))
     fix = "safe"
     fix_availability = "sometimes"
-    oracle = "none: torch computes the same result here, its documentation only advises against it"
+    oracle = "cpu"
 
     def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
         """Look for `backward` in each enabled region."""

@@ -14,7 +14,7 @@ from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.machine.story import Fault, Story
 from qalint.analysis.names import Names
 from qalint.file import File
-from qalint.rule import Finding, Fix, Iterator, Rule, Severity
+from qalint.rule import Confidence, Finding, Fix, Iterator, Rule, Severity
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
@@ -33,7 +33,7 @@ class FaultRule(Rule):
                 fault.place,
                 message,
                 related=fault.related,
-                confidence=fault.confidence,
+                confidence=self.trust(fault, repair),
                 severity=self.weigh(fault),
                 help=help,
                 fix=self.repair(fault, repair),
@@ -50,6 +50,10 @@ class FaultRule(Rule):
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """The fix, where the text has a form that it handles."""
         return None
+
+    def trust(self, fault: Fault, repair: Repair) -> Confidence:
+        """How sure the finding is."""
+        return fault.confidence
 
     def weigh(self, fault: Fault) -> Severity:
         """The severity of this fault."""

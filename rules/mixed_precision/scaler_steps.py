@@ -6,7 +6,7 @@ import ast
 
 from qalint.analysis.edits import Changes
 from qalint.analysis.machine.story import Fault
-from qalint.rule import Fix, Severity
+from qalint.rule import Confidence, Fix, Severity
 
 from .faults import FaultRule, Repair, receiver
 
@@ -137,6 +137,26 @@ class MissingScalerUpdate(FaultRule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
+
+    def trust(self, fault: Fault, repair: Repair) -> Confidence:
+        """Less where the caller decides by an argument whether this call updates.
+
+        `if last_of_several_optimizers: scaler.update()` is right; whether the caller passes the truth
+        cannot be seen from here.
+        """
+        step = repair.statement("step")
+        holder = repair.edits.function(step) if step is not None else None
+        scaler = receiver(repair.call_statement(step)) if step is not None else None
+        if holder is None or scaler is None:
+            return fault.confidence
+        given = {item.arg for item in [*holder.args.args, *holder.args.kwonlyargs]} - {"self"}
+        for update in repair.calls("update", repair.edits.segment(scaler), holder):
+            for around in repair.edits.parents(update):
+                if isinstance(around, ast.If) and update.lineno > (step.lineno if step is not None else 0):
+                    tested = {node.id for node in ast.walk(around.test) if isinstance(node, ast.Name)}
+                    if tested & given and not any(item is step for item in ast.walk(around)):
+                        return Confidence.MEDIUM
+        return fault.confidence
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """By variant: step, unscale, continue."""
