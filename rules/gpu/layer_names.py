@@ -330,7 +330,7 @@ class PeftConv1dFlag(Rule):
     checklist = ("17.03",)
     fix = "safe"
     fix_availability = "always"
-    oracle = "none: current versions of peft correct it by themselves, with a warning"
+    oracle = "cpu"
     needles = ((b"LoraConfig",),)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

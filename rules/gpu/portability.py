@@ -161,7 +161,7 @@ class HardCodedCuda(Rule):
     checklist = ()
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: whether there is a GPU is the machine's to say"
+    oracle = "cpu"
     needles = (DEVICE,)
 
     def check(self, names: Names, modules: Modules) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ class CreatedOnCpuThenMoved(Rule):
     checklist = ("17.05",)
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: the values are right, only time is lost"
+    oracle = "cpu"
     needles = (TRAIN,)
 
     def check(self, modules: Modules) -> Iterator[Finding]:

@@ -266,7 +266,9 @@ def layer_name(adapters: Adapters, event: Event, site: Site) -> str | None:
     call = site.node
     assert isinstance(call, ast.Call)
     for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
-        if isinstance(argument, ast.Name | ast.Attribute) and isinstance(adapters.run.memo.get(argument), Mod):
+        if isinstance(argument, ast.Name | ast.Attribute) and isinstance(
+            adapters.run.memo.get(argument), Mod
+        ):
             return ast.unparse(argument)
     for read in ast.walk(call):
         if isinstance(read, ast.Attribute) and read.attr in {"in_features", "out_features", "weight"}:

@@ -63,7 +63,7 @@ class UnregisteredAdapter(Rule):
         seen: set[int] = set()
         for event in modules.all("listed"):
             container = event.value
-            if id(container) in seen or not isinstance(event.target, Mod):
+            if id(container) in seen or not isinstance(event.target, Mod) or registers(event.target):
                 continue
             members = [value for value in flat(container) if adapter(adapters, value)]
             if not members or any(registered(value) for value in members):
@@ -86,6 +86,21 @@ class UnregisteredAdapter(Rule):
                 fix=register(where, container, better),
                 help=f"keep them in a torch.{better}",
             )
+
+
+def registers(module: Mod) -> bool:
+    """Whether some method of the module's class registers modules under computed names."""
+    if module.cls is None:
+        return False
+    for node in ast.walk(module.cls.node):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="add_module" | "register_module" | "register_parameter")):
+                return True
+            case ast.Call(func=ast.Name(id="setattr")):
+                return True
+            case _:
+                pass
+    return False
 
 
 def flat(value: Value) -> list[Cell]:

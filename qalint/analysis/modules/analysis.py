@@ -74,10 +74,17 @@ class Modules:
         """Run the forward of modules that were made and that nobody was seen to call."""
         run = self.run
         run.quiet += 1
+        paired = {
+            event.info["owner"].cls
+            for event in run.events
+            if event.kind == "pair" and isinstance(event.info["owner"], Mod)
+        }
         for event in [event for event in run.events if event.kind == "load"]:
             module = event.target
             forward = module.cls.find("forward") if module.cls is not None else None
-            if isinstance(forward, Func) and forward.node not in run.called:
+            if not isinstance(forward, Func) or module in run.forwarded:
+                continue
+            if forward.node not in run.called or module.cls in paired:
                 run.guards = list(event.guards)
                 self._begin()
                 run.program -= 1

@@ -150,6 +150,8 @@ class Interpreter:
         self.parts: dict[tuple[int, str], Value] = {}
         self.called: set[ast.AST] = set()
         self.built: set[ast.AST] = set()
+        self.forwarded: set[Mod] = set()
+        """Modules whose own forward has run."""
         self.classes: list[Class] = []
         self.applied: set[tuple[int, str | None]] = set()
         self.program = 0
@@ -821,7 +823,10 @@ class Interpreter:
             for option in function.options[:3]:
                 if isinstance(option, Const):
                     continue
-                result = join(result, self.call(option, args, kwargs, node, scope))
+                made = self.call(option, args, kwargs, node, scope)
+                if isinstance(made, Mod) and len(function.options) > 1:
+                    made.family = None  # which of the classes it is, the path decides
+                result = join(result, made)
             return result or self.fresh("call", node)
         if isinstance(function, Mod):
             return library.forward(self, function, args, kwargs, site)
@@ -841,6 +846,8 @@ class Interpreter:
         """Follow a call of the program's own function."""
         node = function.node
         self.called.add(node)
+        if function.name == "forward" and isinstance(function.receiver, Mod):
+            self.forwarded.add(function.receiver)
         if not self.slices.hot(node, function.scope.file) and not any(
             matters(value) for value in (function.receiver, *args, *kwargs.values())
         ):

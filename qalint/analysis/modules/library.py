@@ -555,6 +555,9 @@ def freeze(run: Interpreter, target: Value, value: Value, site: Site, how: str =
         filters |= {guard.flavor for guard in guards_inside(run)}
         if any(guard.tests for guard in guards_inside(run)):
             filters.add("typed")
+        walk = where.args.get("walk")
+        if isinstance(walk, Walk) and not filters & {"typed", "named", "other"}:
+            where = walk.module  # every module of the walk: all of it
     run.emit("freeze", site, target=where, flag=flag, filters=frozenset(filters), value=value, how=how)
     if isinstance(where, Cell):
         run.set(where, "grad", flag)

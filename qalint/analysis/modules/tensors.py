@@ -288,6 +288,7 @@ def binary(
 ) -> Value:
     """A binary operation."""
     site = Site(node, scope.file)
+    left, right = one_sequence(left), one_sequence(right)
     if isinstance(left, Const) and isinstance(right, Const) and type(op) in ARITHMETIC:
         try:
             result = ARITHMETIC[type(op)](left.value, right.value)
@@ -320,6 +321,14 @@ def binary(
     if not isinstance(op, ast.Mult | ast.Div):
         result.floor = None
     return result
+
+
+def one_sequence(value: Value) -> Value:
+    """One of several lists as a list of what they hold."""
+    if isinstance(value, Union) and all(isinstance(option, Seq) for option in value.options):
+        items = [item for option in value.options if isinstance(option, Seq) for item in option.items]
+        return Seq(items, "list", open=True)
+    return value
 
 
 def dimension(run: Interpreter, shape: Shape, index: int) -> Value:

@@ -16,7 +16,20 @@ from qalint.registry import catalog
 from qalint.testing import found
 
 ROOT = Path(__file__).parents[3] / "fixtures"
-KEPT = {"forward", "device", "dtype", "Conv1D", "weight", "bias", "app", "main", "self", "__init__", "__call__", "_"}
+KEPT = {
+    "forward",
+    "device",
+    "dtype",
+    "Conv1D",
+    "weight",
+    "bias",
+    "app",
+    "main",
+    "self",
+    "__init__",
+    "__call__",
+    "_",
+}
 
 
 def own_names(tree: ast.Module, text: str) -> set[str]:
@@ -62,7 +75,10 @@ def own_names(tree: ast.Module, text: str) -> set[str]:
 def renamed(text: str) -> str:
     """The program with its own names changed, its lines where they were."""
     names = own_names(ast.parse(text), text)
-    table = {name: f"{'_' if name.startswith('_') else ''}{'Zq' if name[:1].isupper() else 'zq'}{index}" for index, name in enumerate(sorted(names))}
+    table = {
+        name: f"{'_' if name.startswith('_') else ''}{'Zq' if name[:1].isupper() else 'zq'}{index}"
+        for index, name in enumerate(sorted(names))
+    }
     result: list[str] = []
     position = (1, 0)
     lines = text.splitlines(keepends=True)

@@ -1,0 +1,415 @@
+"""What the rules of section 12 say, where they stand, and what their fixes make of the code."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from qalint_rules.lora.application import AdapterNeverApplied, InertAdapter, LateBoundForward
+from qalint_rules.lora.casting import AdapterInputNotCast, AdapterOutputNotRestored
+from qalint_rules.lora.dimensions import LinearOnlyInjection, SwappedConv1dDimensions, UncheckedLayerType
+from qalint_rules.lora.freezing import AdapterLeavesExtraTrainable, BaseModelNotFrozen, FreezeAfterInjection
+from qalint_rules.lora.optimizing import EmptyOptimizer, OptimizerBeforeInjection
+from qalint_rules.lora.placement import AdapterNotFp32, AdapterOnWrongDevice
+from qalint_rules.lora.registration import NonLeafParameter, UnregisteredAdapter
+from qalint_rules.lora.walking import InjectionWhileIterating
+
+from qalint.rule import Finding, Rule
+from qalint.testing import apply, findings
+
+ADAPTER = """
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+class Adapter(nn.Module):
+    def __init__(self, layer, rank=4):
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Parameter(torch.randn(layer.in_features, rank) * 0.02)
+        self.up = nn.Parameter(torch.zeros(rank, layer.out_features))
+
+    def forward(self, x):
+        return self.layer(x) + x @ self.down @ self.up
+
+def inject(model):
+    for block in model.model.layers:
+        block.self_attn.q_proj = Adapter(block.self_attn.q_proj)
+"""
+LLAMA = "meta-llama/Llama-3.2-1B"
+
+
+def program(body: str) -> str:
+    return ADAPTER + textwrap.dedent(body)
+
+
+def only(rule: type[Rule], text: str) -> Finding:
+    found = findings(rule, text)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def line(finding: Finding) -> str:
+    source = finding.place.source
+    return source.line(source.location(finding.place.start).row).strip()
+
+
+def texts(finding: Finding) -> list[str]:
+    """The lines of the related places."""
+    return [
+        item.place.source.line(item.place.source.location(item.place.start).row).strip()
+        for item in finding.related
+    ]
+
+
+def test_swapped_indices_are_swapped_back() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    class Low(nn.Module):
+        def __init__(self, takes, gives, r):
+            super().__init__()
+            self.a = nn.Linear(takes, r, bias=False)
+            self.b = nn.Linear(r, gives, bias=False)
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    def make(layer: nn.Module):
+        if isinstance(layer, Conv1D):
+            one = layer.weight.shape[1]
+            two = layer.weight.shape[0]
+            return Low(one, two, 4)
+        return Low(layer.in_features, layer.out_features, 4)
+    """
+    finding = only(SwappedConv1dDimensions, text)
+    assert line(finding) == "one = layer.weight.shape[1]"
+    assert "Conv1D stores (in, out)" in finding.message
+    assert "one = layer.weight.shape[0]" in apply(finding)
+    assert "two = layer.weight.shape[1]" in apply(finding)
+
+
+def test_swapped_names_are_swapped_back() -> None:
+    text = """
+    from transformers.pytorch_utils import Conv1D
+
+    def sizes(layer):
+        if type(layer).__name__ == "Conv1D":
+            out_features, in_features = layer.weight.shape
+        else:
+            out_features, in_features = layer.weight.shape
+        return in_features, out_features
+    """
+    finding = only(SwappedConv1dDimensions, text)
+    assert "in_features, out_features = layer.weight.shape\n    else:" in apply(finding)
+
+
+@pytest.mark.parametrize(
+    "test", ['hasattr(layer, "nf")', "isinstance(layer, Conv1D)", 'layer.__class__.__name__ == "Conv1D"']
+)
+def test_the_right_order_is_left_alone(test: str) -> None:
+    text = f"""
+    from transformers.pytorch_utils import Conv1D
+
+    def sizes(layer):
+        if {test}:
+            in_features, out_features = layer.weight.shape
+        else:
+            out_features, in_features = layer.weight.shape
+        return in_features, out_features
+    """
+    assert findings(SwappedConv1dDimensions, text) == []
+
+
+def test_only_linear_in_a_gpt2() -> None:
+    text = program("""
+        model = AutoModelForCausalLM.from_pretrained("gpt2")
+        for parent in list(model.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.Linear) and name == "c_attn":
+                    setattr(parent, name, Adapter(child))
+        """)
+    finding = only(LinearOnlyInjection, text)
+    assert line(finding) == 'if isinstance(child, nn.Linear) and name == "c_attn":'
+    assert "`model` is a GPT-2" in finding.message
+    assert 'model = AutoModelForCausalLM.from_pretrained("gpt2")' in texts(finding)
+    assert (
+        findings(LinearOnlyInjection, text.replace('"gpt2"', f'"{LLAMA}"').replace("c_attn", "q_proj")) == []
+    )
+
+
+def test_in_features_of_a_conv1d() -> None:
+    text = program("""
+        model = AutoModelForCausalLM.from_pretrained("gpt2")
+        for block in model.transformer.h:
+            block.attn.c_attn = Adapter(block.attn.c_attn)
+        """)
+    assert "layer.in_features" in line(only(UncheckedLayerType, text))
+
+
+def test_nothing_is_frozen() -> None:
+    text = program(f"""
+        def main():
+            net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+            inject(net)
+            return torch.optim.AdamW(net.parameters())
+
+        main()
+        """)
+    finding = only(BaseModelNotFrozen, text)
+    assert line(finding) == "inject(net)"
+    assert "`net`" in finding.message
+    assert texts(finding) == ["return torch.optim.AdamW(net.parameters())"]
+    assert "    net.requires_grad_(False)\n    inject(net)" in apply(finding)
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        "net.requires_grad_(False)",
+        "for p in net.parameters(): p.requires_grad = False",
+        "[p.requires_grad_(False) for p in net.parameters()]",
+        "for _, p in net.named_parameters(): p.requires_grad_(False)",
+        "net.apply(lambda module: module.requires_grad_(False))",
+    ],
+)
+def test_every_way_to_freeze(freeze: str) -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        {freeze}
+        inject(net)
+        optimizer = torch.optim.AdamW(p for p in net.parameters() if p.requires_grad)
+        """)
+    for rule in (BaseModelNotFrozen, FreezeAfterInjection, EmptyOptimizer, AdapterLeavesExtraTrainable):
+        assert findings(rule, text) == []
+
+
+def test_only_the_adapters_are_optimised_without_a_freeze() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        inject(net)
+        chosen = [p for n, p in net.named_parameters() if n.endswith(("down", "up"))]
+        optimizer = torch.optim.AdamW(chosen)
+        """)
+    assert only(BaseModelNotFrozen, text).severity.value == "medium"
+
+
+def test_freeze_after_injection_moves_first() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        inject(net)
+        for p in net.parameters():
+            p.requires_grad = False
+        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad])
+        """)
+    finding = only(FreezeAfterInjection, text)
+    assert line(finding) == "p.requires_grad = False"
+    assert "inject(net)" in texts(finding)
+    fixed = apply(finding)
+    assert fixed.index("p.requires_grad = False") < fixed.index("\ninject(net)")
+    assert findings(FreezeAfterInjection, fixed) == []
+
+
+def test_exclusive_guards_are_no_order() -> None:
+    text = program(f"""
+        def build(lora):
+            net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+            if lora:
+                net.requires_grad_(False)
+                inject(net)
+            if not lora:
+                net.requires_grad_(False)
+                net.lm_head.requires_grad_(True)
+            return torch.optim.AdamW([p for p in net.parameters() if p.requires_grad])
+        """)
+    assert findings(FreezeAfterInjection, text) == []
+
+
+def test_optimizer_before_injection() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        inject(net)
+        """)
+    finding = only(OptimizerBeforeInjection, text)
+    assert line(finding).startswith("optimizer = ")
+    fixed = apply(finding)
+    assert fixed.index("\ninject(net)") < fixed.index("optimizer = ")
+    assert findings(OptimizerBeforeInjection, fixed) == []
+
+
+def test_an_empty_list_of_parameters() -> None:
+    assert "empty" in only(EmptyOptimizer, "import torch\nopt = torch.optim.SGD([], lr=1)\n").message
+    filled = """
+    import torch
+    def build(model, fill):
+        chosen = []
+        fill(model, chosen)
+        return torch.optim.SGD(chosen, lr=1)
+    """
+    assert findings(EmptyOptimizer, filled) == []
+
+
+def test_a_plain_list_becomes_a_module_list() -> None:
+    text = program("""
+        class Bank(nn.Module):
+            def __init__(self, layers):
+                super().__init__()
+                self.bank = []
+                for layer in layers:
+                    self.bank.append(Adapter(layer))
+        """)
+    finding = only(UnregisteredAdapter, text)
+    assert line(finding) == "self.bank = []"
+    assert "`bank` is a plain list" in finding.message and "`Bank`" in finding.message
+    assert "self.bank = nn.ModuleList()" in apply(finding)
+
+
+def test_fp16_of_the_base_is_made_fp32() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}", dtype=torch.float16)
+        net.requires_grad_(False)
+        for block in net.model.layers:
+            layer = block.self_attn.v_proj
+            block.self_attn.v_proj = Adapter(layer).to(layer.weight.dtype)
+        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad])
+        """)
+    finding = only(AdapterNotFp32, text)
+    assert line(finding).startswith("block.self_attn.v_proj = ")
+    assert "Adapter(layer).to(torch.float32)" in apply(finding)
+    assert findings(AdapterNotFp32, text.replace("float16", "bfloat16")) == []
+
+
+def test_an_adapter_left_on_the_cpu() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}").to("cuda")
+        net.requires_grad_(False)
+        for block in net.model.layers:
+            block.self_attn.q_proj = Adapter(block.self_attn.q_proj)
+        """)
+    finding = only(AdapterOnWrongDevice, text)
+    assert "Adapter(block.self_attn.q_proj).to(block.self_attn.q_proj.weight.device)" in apply(finding)
+    assert findings(AdapterOnWrongDevice, text + 'net.to("cuda")\n') == []
+    assert findings(AdapterOnWrongDevice, text.replace('"cuda"', '"cpu"')) == []
+
+
+HALF = f"""
+net = AutoModelForCausalLM.from_pretrained("{LLAMA}").half()
+net.requires_grad_(False)
+inject(net)
+out = net(torch.zeros(1, 8, dtype=torch.long))
+"""
+
+
+def test_an_fp16_input_meets_fp32_matrices() -> None:
+    finding = only(AdapterInputNotCast, program(HALF))
+    assert line(finding) == "return self.layer(x) + x @ self.down @ self.up"
+    assert "net = AutoModelForCausalLM" in " ".join(texts(finding))
+    assert "x.to(self.down.dtype) @ self.down @ self.up" in apply(finding)
+    assert only(AdapterOutputNotRestored, apply(finding))
+
+
+def test_autocast_needs_no_cast() -> None:
+    text = program(
+        HALF.replace("out = net", 'with torch.autocast("cuda", dtype=torch.float16):\n    out = net')
+    )
+    assert findings(AdapterInputNotCast, text) == []
+
+
+def test_the_result_is_cast_back() -> None:
+    text = program(HALF).replace("x @ self.down @ self.up", "x.float() @ self.down @ self.up")
+    finding = only(AdapterOutputNotRestored, text)
+    assert "(x.float() @ self.down @ self.up).to(x.dtype)" in apply(finding)
+    assert findings(AdapterOutputNotRestored, apply(finding)) == []
+
+
+def test_an_attribute_that_nobody_reads() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        for name, layer in list(net.named_modules()):
+            if isinstance(layer, nn.Linear):
+                layer.extra = Low(layer)
+        optimizer = torch.optim.AdamW(net.parameters())
+        """).replace("def inject", LOW + "\ndef inject")
+    finding = only(AdapterNeverApplied, text)
+    assert line(finding) == "layer.extra = Low(layer)"
+    assert "`extra`" in finding.message
+    used = text + "\ndef hook(module, args, output):\n    return output + module.extra(args[0])\n"
+    assert findings(AdapterNeverApplied, used) == []
+
+
+LOW = """
+class Low(nn.Module):
+    def __init__(self, layer, rank=4):
+        super().__init__()
+        self.a = nn.Linear(layer.in_features, rank, bias=False)
+        self.b = nn.Linear(rank, layer.out_features, bias=False)
+
+    def forward(self, x):
+        return self.b(self.a(x))
+"""
+
+
+def test_a_walk_that_meets_what_it_makes() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        for layer in net.modules():
+            if isinstance(layer, nn.Linear):
+                layer.extra = Low(layer)
+        """).replace("def inject", LOW + "\ndef inject")
+    finding = only(InjectionWhileIterating, text)
+    assert "for layer in list(net.modules()):" in apply(finding)
+    assert findings(InjectionWhileIterating, apply(finding)) == []
+
+
+def test_closures_get_their_names_as_defaults() -> None:
+    text = """
+    import torch
+    def patch(layers, sides):
+        for layer, side in zip(layers, sides):
+            plain = layer.forward
+            layer.forward = lambda x: plain(x) + side(x)
+    """
+    finding = only(LateBoundForward, text)
+    assert "`plain`, `side`" in finding.message
+    assert "lambda x, plain=plain, side=side: plain(x) + side(x)" in apply(finding)
+    assert findings(LateBoundForward, apply(finding)) == []
+
+
+def test_a_floor_division_becomes_a_division() -> None:
+    text = """
+    import torch
+    from torch import nn
+    class LoRA(nn.Module):
+        def __init__(self, width, r, alpha):
+            super().__init__()
+            self.a = nn.Parameter(torch.randn(width, r))
+            self.b = nn.Parameter(torch.zeros(r, width))
+            self.scale = alpha // r
+
+        def forward(self, x):
+            return (x @ self.a @ self.b) * self.scale
+    """
+    finding = only(InertAdapter, text)
+    assert "self.scale = alpha / r" in apply(finding)
+    zero = only(InertAdapter, apply(finding).replace("randn", "zeros"))
+    assert line(zero) == "self.b = nn.Parameter(torch.zeros(r, width))"
+    assert texts(zero) == ["self.a = nn.Parameter(torch.zeros(width, r))"]
+
+
+def test_the_conversion_moves_inside_the_parameter() -> None:
+    text = """
+    import torch
+    from torch import nn
+    class M(nn.Module):
+        def __init__(self, device):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(3) * 0.1, requires_grad=True).to(device)  # here
+    """
+    finding = only(NonLeafParameter, text)
+    assert "self.w = nn.Parameter((torch.randn(3) * 0.1).to(device), requires_grad=True)  # here" in apply(
+        finding
+    )
