@@ -1,0 +1,284 @@
+"""What the rules of section 17 say, where they stand, and what their fixes make of the code."""
+
+from __future__ import annotations
+
+import pytest
+
+from qalint.rule import Finding, Rule
+from qalint.testing import apply, findings
+from qalint_rules.gpu.layer_names import PeftConv1dFlag, SingleArchitectureInjection, WrongLayerNames
+from qalint_rules.gpu.mismatch import BatchNotMoved, DeviceMismatch, InputDtypeNotMatched
+from qalint_rules.gpu.portability import HardCodedCuda, ModuleHasNoDevice
+from qalint_rules.gpu.tensors import CreatedOnCpuThenMoved, DiscardedToResult, UnregisteredTensorAttribute
+from qalint_rules.gpu.timing import UnsynchronizedTiming
+
+
+def only(rule: type[Rule], text: str, **options: object) -> Finding:
+    found = findings(rule, text, **options)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def line(finding: Finding) -> str:
+    source = finding.place.source
+    return source.line(source.location(finding.place.start).row).strip()
+
+
+PEFT = """
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+base = AutoModelForCausalLM.from_pretrained("{model}")
+model = get_peft_model(base, LoraConfig(r=8, target_modules={targets}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "targets", "wrong"),
+    [
+        ("gpt2", '["q_proj", "v_proj"]', True),
+        ("openai-community/gpt2-xl", '["query_key_value"]', True),
+        ("mistralai/Mistral-7B-v0.1", '["c_attn"]', True),
+        ("meta-llama/Llama-2-7b-hf", '["c_attn", "c_proj"]', True),
+        ("gpt2", '["c_attn"]', False),
+        ("Qwen/Qwen2.5-7B", '["q_proj", "v_proj"]', False),
+        ("some/unknown-model", '["c_attn"]', False),
+        ("gpt2", '"all-linear"', False),
+        ("gpt2", '["c_attn", "q_proj"]', False),
+        ("EleutherAI/pythia-70m", '["query_key_value"]', False),
+    ],
+)
+def test_names_of_another_family(model: str, targets: str, wrong: bool) -> None:
+    found = findings(WrongLayerNames, PEFT.format(model=model, targets=targets))
+    assert bool(found) is wrong
+    if found:
+        assert line(found[0]).startswith("model = get_peft_model(")
+
+
+def test_the_names_are_replaced_by_the_familys() -> None:
+    finding = only(WrongLayerNames, PEFT.format(model="gpt2", targets='["q_proj"]'))
+    assert 'target_modules=["c_attn", "c_proj"]' in apply(finding)
+
+
+def test_a_family_of_ones_own() -> None:
+    text = PEFT.format(model="gpt2", targets='["q_proj", "c_mine"]')
+    assert only(WrongLayerNames, text)
+    assert findings(WrongLayerNames, text, families=["gpt2=c_attn,c_mine"]) == []
+
+
+def test_one_architecture() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    class Adapter(nn.Module):
+        def __init__(self, layer, rank):
+            super().__init__()
+            self.layer = layer
+            self.a = nn.Linear(layer.in_features, rank, bias=False)
+            self.b = nn.Linear(rank, layer.out_features, bias=False)
+
+        def forward(self, x):
+            return self.layer(x) + self.b(self.a(x))
+
+    def build(name):
+        model = AutoModelForCausalLM.from_pretrained(name)
+        for parent in list(model.modules()):
+            for child_name, child in list(parent.named_children()):
+                if isinstance(child, nn.Linear) and child_name in ("q_proj", "v_proj"):
+                    setattr(parent, child_name, Adapter(child, 8))
+        return model
+    """
+    assert "chosen at run time" in only(SingleArchitectureInjection, text).message
+    assert findings(SingleArchitectureInjection, text.replace('"v_proj")', '"c_attn")')) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "fixed"),
+    [
+        ("gpt2", "", "LoraConfig(r=8, fan_in_fan_out=True)"),
+        ("meta-llama/Llama-3.2-1B", ", fan_in_fan_out=True", "LoraConfig(r=8, fan_in_fan_out=False)"),
+    ],
+)
+def test_the_flag_of_conv1d(model: str, given: str, fixed: str) -> None:
+    text = f"""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+    config = LoraConfig(r=8{given})
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained("{model}"), config)
+    """
+    finding = only(PeftConv1dFlag, text)
+    assert fixed in apply(finding)
+    assert findings(PeftConv1dFlag, apply(finding)) == []
+
+
+TRAINED = """
+import torch
+from torch import nn
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+net = nn.Linear(8, 8).to(device)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(10):
+    {make}
+    loss = net(x).sum()
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "fixed"),
+    [
+        ("x = torch.randn(4, 8).to(device)", "x = torch.randn(4, 8, device=device)"),
+        ("x = torch.zeros(4, 8).cuda()", 'x = torch.zeros(4, 8, device="cuda")'),
+        ("x = torch.ones(4, 8, ).to(device=device)", "x = torch.ones(4, 8, device=device)"),
+    ],
+)
+def test_made_where_it_is_needed(make: str, fixed: str) -> None:
+    finding = only(CreatedOnCpuThenMoved, TRAINED.format(make=make))
+    assert fixed in apply(finding)
+    assert findings(CreatedOnCpuThenMoved, apply(finding)) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "x = torch.randn(4, 8, device=device)",
+        "x = torch.randn(4, 8, generator=g).to(device)",
+        "x = torch.randn(4, 8).pin_memory().to(device, non_blocking=True)",
+        "x = load(step).to(device)",
+    ],
+)
+def test_moves_that_are_right(make: str) -> None:
+    assert findings(CreatedOnCpuThenMoved, TRAINED.format(make=make)) == []
+
+
+def test_the_result_is_assigned() -> None:
+    finding = only(DiscardedToResult, TRAINED.format(make="x = torch.randn(4, 8); x.to(device)"))
+    assert "x = torch.randn(4, 8); x = x.to(device)" in apply(finding)
+    assert "`x` is a tensor" in finding.message
+
+
+@pytest.mark.parametrize(
+    "statement", ["net.to(device)", "net.half()", "unknown.to(device)", "tokenizer(text).to(device)", "self.weight.cuda(0)"]
+)
+def test_only_proven_tensors(statement: str) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    def place(net: nn.Module, unknown, tokenizer, text, device, self):
+        {statement}
+    """
+    assert findings(DiscardedToResult, text) == []
+
+
+FORWARD = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        {init}
+
+    def forward(self, x):
+        {forward}
+
+net = Net().to("cuda")
+out = net(torch.randn(2, 8, device="cuda"))
+"""
+
+
+def test_a_factory_in_a_forward() -> None:
+    text = FORWARD.format(init="pass", forward="return self.layer(x) * torch.arange(8)")
+    finding = only(DeviceMismatch, text)
+    assert "torch.arange(8, device=x.device)" in apply(finding)
+    assert findings(DeviceMismatch, apply(finding)) == []
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "return self.layer(x) * torch.tensor(0.5)",
+        "return self.layer(x) + torch.zeros_like(x)",
+        "return self.layer(x) + x.new_ones(8)",
+        "return self.layer(x) + torch.arange(8).to(x.device)",
+        "return self.layer(x) + torch.arange(8, device=self.layer.weight.device)",
+    ],
+)
+def test_factories_that_are_right(forward: str) -> None:
+    assert findings(DeviceMismatch, FORWARD.format(init="pass", forward=forward)) == []
+
+
+def test_a_library_says_nothing_of_devices() -> None:
+    text = FORWARD.format(init="self.table = torch.ones(8)", forward="return self.layer(x) * self.table")
+    assert findings(UnregisteredTensorAttribute, text.split("net = ")[0]) == []
+    finding = only(UnregisteredTensorAttribute, text)
+    assert line(finding) == "self.table = torch.ones(8)"
+    assert 'self.register_buffer("table", torch.ones(8), persistent=False)' in apply(finding)
+    assert findings(UnregisteredTensorAttribute, apply(finding)) == []
+
+
+def test_a_batch_that_stays() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader
+    def main(data):
+        net = nn.Linear(8, 2)
+        net.to("cuda")
+        for x, y in DataLoader(data):
+            print(net(x), y)
+    """
+    finding = only(BatchNotMoved, text)
+    assert line(finding) == "print(net(x), y)"
+    assert 'x, y = x.to("cuda"), y.to("cuda")' in apply(finding)
+    assert findings(BatchNotMoved, apply(finding)) == []
+
+
+def test_a_clock_that_does_not_wait() -> None:
+    text = """
+    import time
+    import torch
+    from torch import nn
+    net = nn.Linear(8, 2).cuda()
+    x = torch.randn(4, 8, device="cuda")
+    start = time.time()
+    net(x)
+    took = time.time() - start
+    """
+    finding = only(UnsynchronizedTiming, text)
+    assert line(finding) == "took = time.time() - start"
+    assert "if torch.cuda.is_available():\n    torch.cuda.synchronize()\ntook = " in apply(finding)
+    assert findings(UnsynchronizedTiming, apply(finding)) == []
+    assert findings(UnsynchronizedTiming, text.replace(".cuda()", "").replace(', device="cuda"', "")) == []
+
+
+def test_a_plain_module_has_no_device() -> None:
+    text = FORWARD.format(init="pass", forward="return self.layer(x.to(self.layer.device))")
+    finding = only(ModuleHasNoDevice, text)
+    assert "x.to(next(self.layer.parameters()).device)" in apply(finding)
+
+
+def test_a_device_is_no_string() -> None:
+    text = FORWARD.format(init="pass", forward="return self.layer(x)") + 'if out.device == "cuda":\n    out = out.cpu()\n'
+    assert 'if out.device.type == "cuda":' in apply(only(ModuleHasNoDevice, text))
+
+
+def test_another_dtype_than_the_models() -> None:
+    text = FORWARD.format(init="pass", forward="return self.layer(x)").replace('.to("cuda")\n', '.to("cuda").half()\n')
+    finding = only(InputDtypeNotMatched, text)
+    assert 'net(torch.randn(2, 8, device="cuda").to(torch.float16))' in apply(finding)
+    assert findings(InputDtypeNotMatched, apply(finding)) == []
+
+
+def test_cuda_without_a_question() -> None:
+    text = FORWARD.format(init="pass", forward="return self.layer(x)")
+    found = findings(HardCodedCuda, text)
+    assert [line(finding) for finding in found] == [
+        'net = Net().to("cuda")',
+        'out = net(torch.randn(2, 8, device="cuda"))',
+    ]
+    assert 'Net().to("cuda" if torch.cuda.is_available() else "cpu")' in apply(found[0])
+    assert findings(HardCodedCuda, text, path="tests/test_net.py") == []
