@@ -571,9 +571,9 @@ class Calls(Expressions):
         alive = self.reachable(world, [world.ret, *map(Ref, before)])
         for oid in made:
             if oid not in alive:
-                del world.heap[oid]
-                world.owned.discard(oid)
-                world.actors.pop(oid, None)
+                world.drop(oid)
+        for symbol in [s for s, r in world.bind.items() if type(r) is Ref and r.oid not in world.heap]:
+            del world.bind[symbol]
 
     def reachable(self, world: World, more: list[Value]) -> set[Any]:
         """The objects that some name of this path can reach; see `protocol`."""
