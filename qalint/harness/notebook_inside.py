@@ -43,16 +43,27 @@ class Packages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, names: set[str], mode: str) -> None:
         self.names = names
-        self.blocked = mode in ("missing", "broken")
+        self.hides = mode in ("missing", "broken")
+        self.blocked = self.hides
+
+    def hide(self) -> None:
+        """Let the packages be as if they were not installed: no error, they are just not found."""
+        finder = importlib.machinery.PathFinder
+        find = finder.find_spec
+
+        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+            if self.blocked and name.partition(".")[0] in self.names:
+                return None
+            return find(name, path, target)
+
+        finder.find_spec = find_spec  # type: ignore[method-assign,assignment]
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """A stub, a refusal, or nothing to say."""
-        if name.partition(".")[0] not in self.names:
+        if name.partition(".")[0] not in self.names or self.hides:
             return None
-        if self.blocked:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
@@ -194,4 +205,6 @@ def begin() -> None:
     if wanted["mode"] == "present":
         packages.names = {name for name in packages.names if importlib.util.find_spec(name) is None}
     sys.meta_path.insert(0, packages)
+    if packages.hides:
+        packages.hide()
     Installs(packages, wanted["mode"] == "broken", wanted["log"]).install()

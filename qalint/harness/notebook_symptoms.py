@@ -70,7 +70,7 @@ def _of_plain(report: Report) -> Iterator[Symptom]:
             if table.selection:
                 yield Symptom("selectable", table.selection)
         for shown in cell["shown"]:
-            if shown["mime"] == "text/plain" or re.match(r"<pre[^>]*>'", shown["text"]):
+            if shown["mime"] == "text/plain" or re.match(r"<pre[^>]*>(?:'|&#x27;)", shown["text"]):
                 yield Symptom("string-shown", shown["text"][:60])
 
 
@@ -97,9 +97,7 @@ def _of_installs(mode: str, report: Report) -> Iterator[Symptom]:
     if mode == "present":
         yield Symptom("installs-though-there", " ".join(installs[0]["words"][-3:]))
     elif mode == "broken":
-        if failed:
-            yield Symptom("unhandled-install-failure", failed[0].detail)
-        elif not re.search(r"install|fail|error|could not|missing", said):
+        if not failed and not said.strip():
             yield Symptom("unhandled-install-failure", "nothing is shown")
     elif mode == "missing":
         if failed:
@@ -209,6 +207,35 @@ def fewer_kinds(before: Reports, after: Reports) -> str | None:
         if len(other) < len(one):
             return f"{', '.join(sorted(one))} in one cell, {', '.join(sorted(other))} after the fix"
     return None
+
+
+def less_work(before: Reports, after: Reports) -> str | None:
+    """A stopped cell no longer does what it did before it stopped: printing, or binding names."""
+    gone = lost_definitions(before["plain"], after["plain"])
+    if gone:
+        return f"bound {', '.join(gone)} before it stopped"
+    for cell, other in zip(before["plain"]["cells"], after["plain"]["cells"], strict=False):
+        if cell["console"].strip() and not other["console"].strip():
+            return f"printed {cell['console'].strip().splitlines()[0][:60]!r} before it stopped"
+    return None
+
+
+def tells_more(before: Reports, after: Reports) -> str | None:
+    """When the install fails, the fixed notebook says so, or stops with the error."""
+    old, new = before["broken"], after["broken"]
+    if len(new["errors"]) > len(old["errors"]):
+        return f"went on in silence; now: {new['errors'][0]['message'][:100]}"
+    fresh = list((text_words(new) - text_words(old)).elements())
+    return f"now says: {' '.join(fresh[:8])}" if fresh else None
+
+
+def less_selectable(before: Reports, after: Reports) -> str | None:
+    """Fewer tables let their reader select rows."""
+    old, new = (
+        sum(bool(table.selection) for cell in reports["plain"]["cells"] for table in tables(cell))
+        for reports in (before, after)
+    )
+    return f"{old} tables with selection, {new} after the fix" if new < old else None
 
 
 def more_rows(before: Reports, after: Reports) -> str | None:

@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .notebook_symptoms import fewer_kinds, more_rows, shows_more
+from .notebook_symptoms import (
+    fewer_kinds,
+    less_selectable,
+    less_work,
+    more_rows,
+    shows_more,
+    tells_more,
+)
 from .symptoms import Reports, Symptom, gradient_ratio, trained
 
 BASE = ("plain", "still", "reference", "overflow", "underflow", "tiny-reference")
@@ -41,6 +48,8 @@ class Oracle(NamedTuple):
     extra: tuple[str, ...] = ()
     """Runs beyond the usual; see `probe.MODES` and `notebook_probe`."""
     notebook: bool = False
+    may_undefine: bool = False
+    """The fix keeps work from being done, and with it the names that it bound."""
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -81,6 +90,12 @@ def fewer_trained(before: Reports, after: Reports) -> str | None:
     """The fix makes less of the model train."""
     old, new = trained(before["plain"]), trained(after["plain"])
     return f"{old} values moved, {new} after the fix" if 0 < new < old else None
+
+
+def fewer_copies(before: Reports, after: Reports) -> str | None:
+    """Fewer tensors are made on the CPU only to be copied."""
+    old, new = (len(reports["devices"]["host_copies"]) for reports in (before, after))
+    return f"{old} copies from the host, {new} after the fix" if new < old else None
 
 
 HALF = "raises Attempting to unscale FP16"
@@ -151,7 +166,7 @@ TRAINING: dict[str, Oracle] = {
     # Section 17
     "QA1701": see(EMPTY, DETACHED, "raises", compare=more_trained),
     "QA1702": see(EMPTY, DETACHED, "raises", compare=more_trained),
-    "QA1703": see("host-copy", extra=DEVICES),
+    "QA1703": see(compare=fewer_copies, extra=DEVICES),
     "QA1704": see("device", *DTYPE, "raises", extra=DEVICES),
     "QA1705": see("device", extra=DEVICES),
     "QA1706": see("device", extra=DEVICES),
@@ -170,6 +185,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1305": notebook(compare=shows_more),
     "QA1306": notebook(compare=shows_more),
     "QA1307": notebook("unloadable", "cell-error"),
+    "QA1309": notebook(compare=less_work)._replace(may_undefine=True),
     "QA1313": notebook("cell-error multiple"),
     "QA1314": notebook("cell-error cycle"),
     "QA1315": notebook("cell-error", "undefined-name", "unloadable"),
@@ -177,12 +193,10 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1317": notebook("string-shown"),
     "QA1318": notebook("cell-error"),
     "QA1319": notebook("cell-error", "unloadable"),
-    "QA1320": notebook("cell-error", "unloadable", "undefined-name"),
     "QA1321": notebook("cell-error", "undefined-name", "unloadable"),
     # Section 15
     "QA1501": notebook("installs-though-there", extra=("present",)),
-    "QA1503": notebook("silent-install", extra=("missing",)),
-    "QA1504": notebook("unhandled-install-failure", extra=("broken",)),
+    "QA1504": notebook(compare=tells_more, extra=("broken",)),
     "QA1505": notebook("stale-import", extra=("missing",)),
     "QA1506": notebook("no-timeout", extra=("missing",)),
     "QA1507": notebook("foreign-pip", extra=("missing",)),
@@ -191,7 +205,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1606": notebook("cell-error callout kind"),
     "QA1607": notebook(compare=more_rows),
     "QA1608": notebook("page-size", "cell-error"),
-    "QA1611": notebook("selectable"),
+    "QA1611": notebook(compare=less_selectable),
 }
 
 

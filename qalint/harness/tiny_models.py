@@ -34,7 +34,8 @@ def offer() -> None:
         return model.eval()
 
     transformers.PreTrainedModel.from_pretrained = classmethod(from_pretrained)
-    _BaseAutoModelClass.from_pretrained = classmethod(from_pretrained)
+    for auto in (_BaseAutoModelClass, transformers.AutoModelForCausalLM):
+        auto.from_pretrained = classmethod(from_pretrained)
 
 
 def config_of(name: str) -> Any:

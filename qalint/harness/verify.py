@@ -145,7 +145,7 @@ def broken(
     if oracle.notebook and not any("lost" in reports["plain"] for reports in (before, after)):
         brought += notebook_symptoms.vanished(before, after)
         gone = notebook_symptoms.lost_definitions(before["plain"], after["plain"])
-        if gone:
+        if gone and not oracle.may_undefine:
             brought.append(Symptom("undisplayed", f"no longer defined: {', '.join(gone)}"))
     return brought
 

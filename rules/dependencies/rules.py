@@ -321,7 +321,7 @@ class InstallWithoutTimeout(Rule):
     checklist = ("15.04",)
     fix = "safe"
     fix_availability = "always"
-    oracle = "none: needs a hanging package index"
+    oracle = "cpu"
 
     def check(self, installs: Installs) -> Iterator[Finding]:
         """One finding for each install."""
@@ -382,7 +382,7 @@ class WrongInterpreterPip(Rule):
     checklist = ("15.02",)
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: depends on the environment"
+    oracle = "cpu"
 
     def check(self, installs: Installs) -> Iterator[Finding]:
         """One finding for each install."""

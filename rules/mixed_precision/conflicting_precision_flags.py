@@ -76,7 +76,7 @@ class ConflictingPrecisionFlags(Rule):
     checklist = ("11.14",)
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: a trainer of transformers has no FP16 scaler on a CPU"
+    oracle = "cpu"
 
     def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
         """Look at training arguments, and at the trainers that get them."""

@@ -462,7 +462,7 @@ class ScalerInsideFramework(FaultRule):
     code = "QA1127"
     severity = Severity.HIGH
     needles = ((b".backward", b"GradScaler"),)
-    oracle = "none: frameworks have no FP16 scaler on a CPU"
+    oracle = "gpu"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """By variant: scaler, backward."""
