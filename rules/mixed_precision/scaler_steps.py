@@ -166,6 +166,11 @@ class MissingScalerUpdate(FaultRule):
                 f"this iteration can end after `unscale_` without {update}: the next one raises",
                 f"call {update} before leaving the iteration",
             )
+        if isinstance(fault.node, ast.Call) and "unscale_" in ast.dump(fault.node.func):
+            return (
+                f"a path leads from this `unscale_` to the next one without {update}: it raises",
+                f"call {update} on every path after `unscale_`, whether the step is taken or not",
+            )
         return (
             f"no {update} follows this step on the way to the next one: the second iteration raises",
             f"call {update} after the step",
