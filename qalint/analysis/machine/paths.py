@@ -34,6 +34,7 @@ from .values import (
     test_of,
 )
 
+OBJECTS = (Ref, Term)
 ACTORS = (Optimizer, Scaler, Iter)
 SOFT = 8
 HARD = 40
@@ -490,14 +491,38 @@ class Joiner:
         """One of two values."""
         if left is right or left == right:
             return left
-        if type(left) is Ref and type(right) is Ref and self.unify(left, right):
-            return left
+        if type(left) is Ref and type(right) is Ref:
+            if self.unify(left, right):
+                return left
+        elif type(left) in OBJECTS and type(right) in OBJECTS:
+            held = self._optimizer_in(left, 0)
+            if held is not None:
+                right = self._replace(right, held, 1)
+                if left == right:
+                    return left
         if atom is not None:
             return ite(atom, left, right) if outcome else ite(atom, right, left)
         if left is UNBOUND or right is UNBOUND:
             return right if left is UNBOUND else left
         flow = join_flows(flow_of(left), flow_of(right))
         return term("join", name, id(self.node), self.ctx, flow=flow)
+
+    def _optimizer_in(self, value: Value, side: int) -> Ref | None:
+        if type(value) is Ref:
+            return value if type(self.worlds[side].heap.get(value.oid)) is Optimizer else None
+        if type(value) is Term and value.op == "ite":
+            return self._optimizer_in(value.args[1], side) or self._optimizer_in(value.args[2], side)
+        return None
+
+    def _replace(self, value: Value, held: Ref, side: int) -> Value:
+        """The value with every optimizer in it that may be one with `held` replaced by that."""
+        if type(value) is Ref:
+            return held if value != held and self.unify(held, value) else value
+        if type(value) is Term and value.op == "ite":
+            yes = self._replace(value.args[1], held, side)
+            no = self._replace(value.args[2], held, side)
+            return ite(value.args[0], yes, no)
+        return value
 
     def unify(self, left: Ref, right: Ref) -> bool:
         """Two optimizers to which nothing has happened, one of which a path chose, are one from here on."""

@@ -306,6 +306,12 @@ def ite(condition: Value, yes: Value, no: Value) -> Value:
         no = no.args[2]
     if yes == no:
         return yes
+    if type(yes) is Ref and type(no) is Term and no.op == "ite":
+        # The same object on two of three ways.
+        if no.args[1] == yes:
+            return ite(disjunction(condition, no.args[0]), yes, no.args[2])
+        if no.args[2] == yes:
+            return ite(disjunction(condition, negate(no.args[0])), yes, no.args[1])
     return term("ite", condition, yes, no, flow=join_flows(flow_of(yes), flow_of(no)))
 
 
