@@ -543,7 +543,12 @@ def _is_inspected(install: Install) -> bool:
             and isinstance(node.value.func, ast.Attribute)
             and node.value.func.attr in ("wait", "communicate")
         }
-        reads = [node for node in reads if id(node) not in waiting]
+        texts = {
+            id(node.value)
+            for node in ast.walk(scope)
+            if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "args", "pid")
+        }
+        reads = [node for node in reads if id(node) not in waiting | texts]
         returns = scope.body[-1] if not isinstance(scope, ast.Module) else None
         trailing = {id(node) for node in ast.walk(returns)} if isinstance(returns, ast.Return) else set()
         return any(id(node) not in trailing for node in reads)

@@ -66,20 +66,20 @@ class ValueRead(NamedTuple):
     node: ast.Attribute
     name: str
     deferred: bool
+    root: ast.Name
 
 
 def value_reads(cell: Cell) -> Iterator[ValueRead]:
-    """All reads of `<name>.value` in the cell, in file order."""
+    """All reads of `<name>.value`, and of `<name>[...].value`, in the cell, in file order."""
     stack: list[tuple[ast.AST, bool]] = [(statement, False) for statement in reversed(cell.body)]
     while stack:
         node, deferred = stack.pop()
-        if (
-            isinstance(node, ast.Attribute)
-            and node.attr == "value"
-            and isinstance(node.ctx, ast.Load)
-            and isinstance(node.value, ast.Name)
-        ):
-            yield ValueRead(node, node.value.id, deferred)
+        if isinstance(node, ast.Attribute) and node.attr == "value" and isinstance(node.ctx, ast.Load):
+            match node.value:
+                case (ast.Name() as root) | ast.Subscript(value=ast.Name() as root):
+                    yield ValueRead(node, root.id, deferred, root)
+                case _:
+                    pass
         inside = deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         stack.extend((child, inside) for child in reversed(list(ast.iter_child_nodes(node))))
 

@@ -157,7 +157,7 @@ class ReturnDoesNotDisplay(Rule):
                 continue
             if any(name in notebook.mentions(other) for other in notebook.cells if other.scope.dynamic):
                 continue
-            values = {id(read.node.value) for each in notebook.cells for read in value_reads(each)}
+            values = {id(read.root) for each in notebook.cells for read in value_reads(each)}
             if all(id(use.node) in values for _, use in uses):
                 reader = next((use for each, use in uses if each is not cell), uses[0][1])
                 yield self.finding(

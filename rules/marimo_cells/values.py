@@ -121,7 +121,7 @@ class ValueReadWhereCreated(Rule):
 
 def _at_cell_level(cell: Cell, read: ValueRead) -> bool:
     """Whether the name in the read means the cell's own (a comprehension may have another)."""
-    return any(use.node is read.node.value for use in cell.scope.loads.get(read.name, []))
+    return any(use.node is read.root for use in cell.scope.loads.get(read.name, []))
 
 
 def _split(notebook: Notebook, cell: Cell, read: ValueRead, edits: Edits) -> Fix | None:

@@ -15,6 +15,9 @@ WORK = re.compile(
 )
 """Names of functions that do work."""
 
+SLOW = ("requests.", "httpx.", "urllib.request.", "subprocess.", "torch.load", "joblib.load", "pickle.load")
+"""Library functions that wait for a network, a process or a disk."""
+
 STARTS_WORK = re.compile(r"load|train|run|fetch|download|prepare|make_data|get_data|create_model|build_model")
 """How functions begin that do work without being given anything."""
 
@@ -55,7 +58,7 @@ def is_work(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
     for call in calls_in(statement):
         if notebook.marimo(cell, call.func) is not None:
             continue
-        if WORK.fullmatch(called(call)):
+        if WORK.fullmatch(called(call)) or (notebook.resolve(cell, call.func) or "").startswith(SLOW):
             return True
         if (
             isinstance(call.func, ast.Name)

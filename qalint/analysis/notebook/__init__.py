@@ -217,22 +217,29 @@ class Notebook:
         return self._displays[cell.number]
 
     def returned_by(self, name: str, cell: Cell) -> Shown | None:
-        """What the notebook's function `name` gives to look at, if that is all it does."""
-        definers = [cell] if name in cell.bound else self.definers(name)
-        if len(definers) != 1:
+        """What the notebook's function `name` gives to look at, if it always gives such a thing."""
+        function = self.function(name, cell)
+        if function is None:
             return None
-        definer = definers[0]
+        definer = cell if name in cell.bound else self.definers(name)[0]
         key = (definer.number, name)
         if key not in self._returned:
             self._returned[key] = None  # a function that calls itself gives nothing more
-            stores = definer.stores(name)
-            if len(stores) == 1 and isinstance(stores[0].node, ast.FunctionDef):
-                function = definer.body[0] if definer.kind == "function" else stores[0].node
-                if isinstance(function, ast.FunctionDef) and not (
-                    definer.kind == "cell" and function.decorator_list
-                ):
-                    self._returned[key] = returned_by(self, definer, function)
+            self._returned[key] = returned_by(self, definer, function)
         return self._returned[key]
+
+    def function(self, name: str, cell: Cell) -> ast.FunctionDef | None:
+        """The plain function that `name` means in `cell`: bound once, and not decorated."""
+        definers = [cell] if name in cell.bound else self.definers(name)
+        if len(definers) != 1:
+            return None
+        stores = definers[0].stores(name)
+        if len(stores) != 1 or not isinstance(stores[0].node, ast.FunctionDef):
+            return None
+        if definers[0].kind == "function":
+            first = definers[0].body[0]
+            return first if isinstance(first, ast.FunctionDef) and len(first.decorator_list) == 1 else None
+        return None if stores[0].node.decorator_list else stores[0].node
 
     # The graph.
 

@@ -273,6 +273,10 @@ class Display:
         if shown is None or isinstance(value, ast.NamedExpr):
             return None
         if isinstance(value, ast.Call):
+            if isinstance(value.func, ast.Name):
+                function = self.notebook.function(value.func.id, self.cell)
+                if function is not None and not only_builds(function):
+                    return None
             qualified = self.notebook.resolve(self.cell, value.func) or ""
             if (
                 qualified.startswith(("matplotlib.pyplot.", "duckdb.", "seaborn."))
@@ -306,10 +310,7 @@ class Display:
 
 
 def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef) -> Shown | None:
-    """What a function of the notebook gives to look at, if that is all it does.
-
-    None where it returns anything else as well, or where calling it might be meant for an effect.
-    """
+    """What a function of the notebook gives to look at; None where it returns anything else as well."""
     display = Display(notebook, cell, function.body)
     found: list[Shown] = []
     for statement in walk_statements(function.body):
@@ -321,16 +322,25 @@ def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef) -> Sh
                 if shown is None or shown.kind == "frame":
                     return None
                 found.append(shown)
+            case _:
+                pass
+    return found[0]._replace(lost_ui=any(each.lost_ui for each in found)) if found else None
+
+
+def only_builds(function: ast.FunctionDef) -> bool:
+    """Whether calling the function cannot be meant for an effect: it only builds what it returns."""
+    for statement in walk_statements(function.body):
+        match statement:
             case ast.Expr(value=ast.Constant()):
                 pass
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(), attr=method))):
                 if method not in ("append", "extend", "update", "insert", "update_layout", "add_trace"):
-                    return None
+                    return False
             case ast.Expr() | ast.Global() | ast.Nonlocal() | ast.Delete():
-                return None
+                return False
             case _:
                 pass
-    return found[0]._replace(lost_ui=any(each.lost_ui for each in found)) if found else None
+    return True
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
