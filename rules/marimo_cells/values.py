@@ -90,7 +90,7 @@ class ValueReadWhereCreated(Rule):
                 seen.add(read.name)
                 yield self.finding(
                     notebook.file.place(read.node),
-                    f"`{read.name}.value` is read in the cell that creates `{read.name}`: marimo raises "
+                    f"`{notebook.source.segment(read.node)}` is read in the cell that creates `{read.name}`: marimo raises "
                     "RuntimeError",
                     related=[Related(notebook.file.place(made.target), "created here")],
                     fix=_split(notebook, cell, read, edits),

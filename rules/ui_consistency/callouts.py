@@ -62,6 +62,8 @@ def _callout(notebook: Notebook, cell: Cell, call: ast.Call, around: tuple[ast.A
         )
         kind = keyword or (call.args[1] if len(call.args) > 1 else None)
         return Callout(cell, call, value, kind, around)
+    if call.args and keyword is not None and notebook.marimo(cell, call.args[0]) == "callout":
+        return Callout(cell, call, None, keyword, around)  # functools.partial(mo.callout, kind=...)
     if isinstance(call.func, ast.Attribute) and call.func.attr == "callout" and len(call.args) <= 1:
         shown = notebook.display(cell).of(call.func.value)
         if shown is None and keyword is None:

@@ -76,15 +76,25 @@ def _loop(known: Positions, target: ast.expr, iterable: ast.expr, loop: ast.AST)
             if isinstance(item, ast.Name) and isinstance(over, ast.Name):
                 items[item.id] = over.id
             return Positions(indexes, items, loop)
-        case ast.Call(func=ast.Name(id="range"), args=[end]), ast.Name(id=index) if _is_length(
-            end
-        ) or _subscripts(loop, index):
+        case ast.Call(func=ast.Name(id="range"), args=[end]), ast.Name(id=index) if (
+            _is_length(end) or _subscripts(loop, index) or not _computes(loop, index)
+        ):
             indexes.add(index)
             return Positions(indexes, items, loop)
         case ast.Name(id=over), ast.Name(id=item):
             items[item] = over
             return Positions(indexes, items, known.source or loop)
     return known
+
+
+def _computes(loop: ast.AST, index: str) -> bool:
+    """Whether the loop computes with its index, so that it is data: `n % 3`, `2 * n`."""
+    return any(
+        isinstance(node, ast.BinOp)
+        and not isinstance(node.op, ast.Add | ast.Sub)
+        and any(isinstance(each, ast.Name) and each.id == index for each in (node.left, node.right))
+        for node in ast.walk(loop)
+    )
 
 
 def _is_length(expr: ast.expr) -> bool:
@@ -159,6 +169,8 @@ def _positional(test: ast.expr, positions: Positions) -> bool:
             return all(_positional(value, positions) for value in values)
         case ast.Call(func=ast.Name(id="len"), args=[_]):
             return True
+        case ast.Call(func=ast.Name(id="int" | "bool" | "min" | "max"), args=[_, *_] as arguments):
+            return all(_positional(each, positions) for each in arguments)
         case ast.Compare(left=left, comparators=[right]) if _is_end(left, right, positions):
             return True
         case ast.Compare(left=left, comparators=comparators):
@@ -242,6 +254,11 @@ def _is_table(notebook: Notebook, callout: Callout, table: ast.expr) -> bool:
         match each:
             case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Dict(values=values):
                 found = [_literal(value) for value in values]
+                if None not in found and len(set(found)) > 1:
+                    return True
+            case ast.BinOp():  # ["success"] + ["neutral"] * 9
+                inner = [node for node in ast.walk(each) if isinstance(node, ast.List)]
+                found = [_literal(value) for node in inner for value in node.elts]
                 if None not in found and len(set(found)) > 1:
                     return True
             case _:
