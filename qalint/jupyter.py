@@ -66,6 +66,12 @@ class Notebook:
         self.blocks = tuple(blocks)
         self._ascii = raw.isascii() and "\\u" in raw
 
+    def raw_offset(self, offset: int) -> int:
+        """Where a position of `text` lies in the JSON."""
+        index = bisect_right([block.start for block in self.blocks], offset) - 1
+        cell = self._cells[index]
+        return self._raw_offset(cell, offset)[0] if cell.literals else 0
+
     def rewrite(self, edits: Sequence[Any]) -> str:
         """The JSON after edits of `text`, sorted by position and inside one cell each."""
         pieces, position = [], 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .common import GITHUB, one_line, position, relative
+from .physical import physical
 
 if TYPE_CHECKING:
     from ..diagnostic import Diagnostic
@@ -21,12 +22,11 @@ def _command(diagnostic: Diagnostic, report: Report) -> str:
     path = relative(diagnostic.filename, root)
     region = diagnostic.region
     properties = {"title": f"qalint ({diagnostic.code})", "file": one_line(path)}
-    # Rows of a Jupyter notebook count inside a cell; an annotation cannot say so, the text can.
-    if diagnostic.cell is None:
-        properties |= {"line": str(region.row), "endLine": str(region.end_row)}
+    if shown := physical(diagnostic.filename, diagnostic.cell, region, report):
+        properties |= {"line": str(shown.row), "endLine": str(shown.end_row)}
         # The runner drops columns of a range over several lines, and warns.
-        if region.row == region.end_row:
-            properties |= {"col": str(region.column), "endColumn": str(region.end_column)}
+        if shown.row == shown.end_row:
+            properties |= {"col": str(shown.column), "endColumn": str(shown.end_column)}
     head = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     where = position(path, diagnostic.cell, region.row, region.column)
     lines = [f"{where}: {diagnostic.code} {one_line(diagnostic.message)}"]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .common import GITLAB, relative
+from .physical import physical
 
 if TYPE_CHECKING:
     from ..diagnostic import Diagnostic
@@ -22,7 +23,8 @@ def render(report: Report) -> str:
 
 def _issue(diagnostic: Diagnostic, report: Report, seen: set[str]) -> dict[str, Any]:
     root = report.top_level
-    region = diagnostic.region
+    where = physical(diagnostic.filename, diagnostic.cell, diagnostic.region, report)
+    region = where or diagnostic.region
     path = relative(diagnostic.filename, root)
     body = [diagnostic.help] if diagnostic.help else []
     body += [

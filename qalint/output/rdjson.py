@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .common import INFORMATION_URI, RDJSON, relative
-from .frame import lines_of
+from .physical import physical, raw_lines
 
 if TYPE_CHECKING:
     from ..diagnostic import Diagnostic, Region
     from ..report_data import Report
-    from .frame import Lines
 
 
 def render(report: Report) -> str:
@@ -33,7 +32,7 @@ def _diagnostic(diagnostic: Diagnostic, report: Report) -> dict[str, Any]:
     }
     if not diagnostic.url:
         del result["code"]["url"]
-    if diagnostic.fix is not None:
+    if diagnostic.fix is not None and diagnostic.cell is None:  # a cell's text lies inside JSON
         result["suggestions"] = [
             {
                 "range": _range(diagnostic.filename, diagnostic.cell, edit.region, report),
@@ -60,16 +59,20 @@ def _location(filename: str, cell: int | None, region: Region, report: Report) -
 
 
 def _range(filename: str, cell: int | None, region: Region, report: Report) -> dict[str, Any]:
-    lines = lines_of(report.get_source(filename), cell)
+    source = report.get_source(filename)
+    region = physical(filename, cell, region, report) or region
+
+    def point(row: int, column: int) -> dict[str, int]:
+        """A column in code points as one in UTF-8 bytes."""
+        if source is None:
+            return {"line": row, "column": column}
+        if cell is None:
+            line = source.line(row) if row <= len(source.line_starts) else ""
+        else:
+            line = raw_lines(source)[row - 1]
+        return {"line": row, "column": len(line[: column - 1].encode(errors="surrogatepass")) + 1}
+
     return {
-        "start": {"line": region.row, "column": _bytes(lines, region.row, region.column)},
-        "end": {"line": region.end_row, "column": _bytes(lines, region.end_row, region.end_column)},
+        "start": point(region.row, region.column),
+        "end": point(region.end_row, region.end_column),
     }
-
-
-def _bytes(lines: Lines | None, row: int, column: int) -> int:
-    """A column in code points as one in UTF-8 bytes."""
-    if lines is None:
-        return column
-    before = lines[row][: column - 1]
-    return len(before.encode(errors="surrogatepass")) + 1

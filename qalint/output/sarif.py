@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from .. import __version__
 from .common import INFORMATION_URI, SARIF, relative
+from .physical import physical
 
 if TYPE_CHECKING:
     from ..diagnostic import Diagnostic, PlainFix, Region, RelatedPlace
@@ -124,7 +125,8 @@ def _result(diagnostic: Diagnostic, codes: list[str], report: Report, marked: bo
             {"id": number, **_related(place, report)} for number, place in enumerate(diagnostic.related, 1)
         ]
         result["codeFlows"] = [{"threadFlows": [{"locations": _flow(diagnostic, report)}]}]
-    if diagnostic.fix is not None and diagnostic.fix.edits:
+    # An edit of a Jupyter cell is one of text inside JSON, which a viewer could not apply.
+    if diagnostic.fix is not None and diagnostic.fix.edits and diagnostic.cell is None:
         result["fixes"] = [_fix(diagnostic, diagnostic.fix, report)]
     return result
 
@@ -152,7 +154,9 @@ def _suppressions(diagnostic: Diagnostic) -> list[dict[str, str]]:
 
 
 def _location(diagnostic: Diagnostic, report: Report) -> dict[str, Any]:
-    location: dict[str, Any] = {"physicalLocation": _physical(diagnostic.filename, diagnostic.region, report)}
+    location: dict[str, Any] = {
+        "physicalLocation": _physical(diagnostic.filename, diagnostic.cell, diagnostic.region, report)
+    }
     if diagnostic.cell is not None:
         location["logicalLocations"] = [{"name": f"cell {diagnostic.cell}", "kind": "module"}]
     elif diagnostic.notebook_cell:
@@ -162,7 +166,7 @@ def _location(diagnostic: Diagnostic, report: Report) -> dict[str, Any]:
 
 def _related(place: RelatedPlace, report: Report) -> dict[str, Any]:
     location: dict[str, Any] = {
-        "physicalLocation": _physical(place.filename, place.region, report),
+        "physicalLocation": _physical(place.filename, place.cell, place.region, report),
         "message": {"text": place.message},
     }
     if place.cell is not None:
@@ -181,8 +185,9 @@ def _flow(diagnostic: Diagnostic, report: Report) -> list[dict[str, Any]]:
     return [*before, {"location": main, "importance": "essential"}, *after]
 
 
-def _physical(filename: str, region: Region, report: Report) -> dict[str, Any]:
-    return {"artifactLocation": _artifact(filename, report), "region": _region(region)}
+def _physical(filename: str, cell: int | None, region: Region, report: Report) -> dict[str, Any]:
+    found = physical(filename, cell, region, report)
+    return {"artifactLocation": _artifact(filename, report), "region": _region(found or region)}
 
 
 def _artifact(filename: str, report: Report) -> dict[str, str]:
