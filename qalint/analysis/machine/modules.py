@@ -294,10 +294,13 @@ class Modules(Protocol):
             return obj.dtype, obj
         return None, None
 
+    unseen_caller = False
+    """Whether a function is run that nothing in sight calls: its receiver may be in any state."""
+
     def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
         """A matrix product: its factors must agree in dtype where no autocast is on."""
-        if self.precision(world)[0] != "none":
-            return
+        if self.precision(world)[0] != "none" or self.unseen_caller:
+            return  # whoever calls this may cast the module, or run it under autocast
         (one, first), (two, second) = self.operand(world, factors[0]), self.operand(world, factors[1])
         if {one, two} != {"float16", "float32"}:
             return
@@ -323,6 +326,8 @@ class Modules(Protocol):
     def forward_faults(self, world: World, ref: Ref, obj: Model, values: list[Value], node: ast.AST) -> None:
         """A floating input of another dtype than the module's, outside autocast."""
         if obj.dtype not in ("float16", "float32") or self.precision(world)[0] != "none":
+            return
+        if self.unseen_caller and obj.cast is None and obj.owner is not None:
             return
         for value in values:
             flow = flow_of(value)

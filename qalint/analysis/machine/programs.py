@@ -315,6 +315,7 @@ def uncalled(machine: Machine, home: Module, base: World) -> int:
     entries = 0
     # What the top left behind in its objects is not what these functions are called with.
     pending = [node for node in home.order if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    machine.unseen_caller = True
     called = {name for facts in home.facts.values() for name in facts.calls}
     pending.sort(key=lambda node: node.name in called)
     for node in pending:

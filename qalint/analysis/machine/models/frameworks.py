@@ -183,6 +183,7 @@ def scale_loss(call: Call) -> Value:
     )
 
 
+@method("*", "optimizer_step")
 @library("torch_xla.core.xla_model.optimizer_step")
 def xla_step(call: Call) -> Value:
     """`xm.optimizer_step(optimizer)`: steps it."""
