@@ -90,8 +90,8 @@ class ValueReadWhereCreated(Rule):
                 seen.add(read.name)
                 yield self.finding(
                     notebook.file.place(read.node),
-                    f"`{notebook.source.segment(read.node)}` is read in the cell that creates `{read.name}`: marimo raises "
-                    "RuntimeError",
+                    f"`{notebook.source.segment(read.node)}` is read in the cell that creates `{read.name}`: "
+                    "marimo raises RuntimeError",
                     related=[Related(notebook.file.place(made.target), "created here")],
                     fix=_split(notebook, cell, read, edits),
                     help="Read the value in another cell: only that one runs again when the element changes.",
