@@ -84,7 +84,7 @@ class WrongLayerNames(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((b"target_modules", *WALK),)
+    needles = ((b"target_modules", *WALK), (b"_proj", b"c_attn", b"c_fc", b"query_key_value"))
     options = OPTION
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ class DeviceMismatch(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (DEVICE,)
+    needles = (RUN, DEVICE)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Device clashes that no more specific rule explains."""
@@ -149,7 +149,7 @@ class BatchNotMoved(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (DEVICE, (b"DataLoader",))
+    needles = ((b"DataLoader",), DEVICE)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of moved models with batches that were not."""
@@ -311,7 +311,7 @@ class InputDtypeNotMatched(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((*DEVICE, *RUN),)
+    needles = (RUN, (b"half", b"float16", b"float64", b"double", b"dtype"))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of models with a floating tensor of another dtype."""

@@ -54,7 +54,7 @@ class ModuleHasNoDevice(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((*DEVICE, *RUN, b"torch.device("),)
+    needles = (RUN, (b".device", b".dtype"))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of `device` on plain modules, and comparisons of devices with strings."""
@@ -162,7 +162,7 @@ class HardCodedCuda(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (DEVICE,)
+    needles = (RUN, DEVICE)
 
     def check(self, names: Names, modules: Modules) -> Iterator[Finding]:
         """Constant CUDA devices in a file that never asks."""

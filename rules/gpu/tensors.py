@@ -165,7 +165,7 @@ class DiscardedToResult(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((*DEVICE, *RUN, b"torch.device("),)
+    needles = (RUN, (b".to(", b".cuda(", b".half(", b".float(", b".cpu(", b".double(", b".bfloat16("))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversion statements on tensors."""
@@ -252,7 +252,7 @@ class UnregisteredTensorAttribute(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (DEVICE,)
+    needles = (RUN, DEVICE)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Plain tensor attributes that meet a tensor on the device."""

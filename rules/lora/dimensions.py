@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
-from qalint.analysis.modules.needles import ADAPT, GPT2
+from qalint.analysis.modules.needles import ADAPT, GPT2, RUN, WALK
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -249,7 +249,7 @@ class LinearOnlyInjection(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (GPT2,)
+    needles = ((*RUN, *WALK), GPT2)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections behind a test for `nn.Linear` alone, in a GPT-2."""
@@ -392,7 +392,7 @@ class UncheckedLayerType(Rule):
     severity = Severity.HIGH
     checklist = ("12.03", "17.01", "17.02")
     oracle = "cpu"
-    needles = (GPT2,)
+    needles = ((*RUN, *WALK), GPT2)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of dimensions that no test covers, one for each layer."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
-from qalint.analysis.modules.needles import DEVICE, TRAIN
+from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -180,7 +180,7 @@ class AdapterOnWrongDevice(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (DEVICE,)
+    needles = ((*RUN, *WALK), DEVICE)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Adapters that stay on the CPU in a model that is elsewhere."""

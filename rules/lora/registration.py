@@ -131,6 +131,15 @@ def registered(value: Cell) -> bool:
 def register(event: Event, container: Value, better: str) -> Fix | None:
     """Wrap the container where it is made."""
     site = container.site if isinstance(container, Seq | Dict) else None
+    items = (
+        container.items
+        if isinstance(container, Seq)
+        else container.values()
+        if isinstance(container, Dict)
+        else []
+    )
+    if any(isinstance(option, Seq | Dict) for item in items for option in each(item)):
+        return None
     if site is None or site.file is not event.site.file:
         return None
     edits = site.file.get(Edits)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ...file import File
     from ...rule import Place
 
+HOPS = 2
+"""How many imports away torch may be imported."""
 ROOTS = ("torch", "transformers", "peft", "loralib", "bitsandbytes")
 
 
@@ -37,9 +39,7 @@ class Modules:
     @classmethod
     def of(cls, file: File) -> Self | None:
         """The analysis of `file`; None where it does not concern torch."""
-        if not any(root in file.source.text for root in ROOTS) and not _imports_files(file):
-            return None
-        return cls(file)
+        return cls(file) if concerns_torch(file, HOPS) else None
 
     def all(self, *kinds: str) -> Iterator[Event]:
         """The events of these kinds, in the order in which they happen."""
@@ -206,15 +206,28 @@ def resolver(file: File) -> Callable[[File, str, int], File | None]:
     return resolve
 
 
-def _imports_files(file: File) -> bool:
-    if not isinstance(file.project, Project):
+def concerns_torch(file: File, hops: int) -> bool:
+    """Whether a file, or one of the program that it imports, imports torch or what stands on it."""
+    imports = (
+        [node for node in ast.walk(file.tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        if "import" in file.source.text
+        else []
+    )
+    named: list[tuple[str, int]] = []
+    for node in imports:
+        if isinstance(node, ast.Import):
+            named.extend((alias.name, 0) for alias in node.names)
+        else:
+            named.append((node.module or "", node.level))
+    if any(not level and name.split(".")[0] in ROOTS for name, level in named):
+        return True
+    if not hops:
         return False
-    project = file.project
-    for statement in file.tree.body:
-        if isinstance(statement, ast.ImportFrom):
-            if project.resolve(file.path, statement.module or "", statement.level):
-                return True
-        elif isinstance(statement, ast.Import):
-            if any(project.resolve(file.path, alias.name, 0) for alias in statement.names):
+    project = Project.of_file(file)
+    for name, level in named:
+        path = project.resolve(file.path, name, level)
+        other = project.file(path) if path is not None else None
+        if other is not None and other is not file and any(root in other.source.text for root in ROOTS):
+            if concerns_torch(other, hops - 1):
                 return True
     return False

@@ -26,10 +26,10 @@ OPTIMIZER = (
 TRAIN = (*OPTIMIZER, b".backward(", b".step(", b"Trainer")
 """Without one of these nothing is trained."""
 
-RUN = (*TRAIN, b"__main__", b"marimo")
+RUN = (*TRAIN, b"__main__", b"marimo.App", b"\nprint(", b"\nfor ", b"\nwith ", b"\nwhile ")
 """What makes a file a program rather than a library."""
 
-ADAPT = (*RUN, b"lora_", b"LoRA", b"Lora", b"LORA", b"low_rank", b"LowRank", b" rank", b"(rank", b", r)")
+ADAPT = (*RUN, b"lora_", b"LoRA", b"Lora", b"LORA", b"low_rank", b"LowRank")
 """What makes of two low-rank matrices an adapter, and of a file a program."""
 
 WALK = (b"modules(", b"named_children", b"._modules")
