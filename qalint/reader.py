@@ -123,7 +123,7 @@ def _python(path: str, data: bytes) -> Source:
     try:
         text = body.decode(encoding)
     except LookupError as error:
-        raise Unreadable(f"its coding comment names `{encoding}`, an encoding unknown to Python") from error
+        raise Unreadable(f"its coding comment names `{encoding}`, no text encoding of Python's") from error
     except UnicodeDecodeError as error:
         shown = "UTF-8" if encoding == "utf-8" else f"`{encoding}`"
         row = body.count(b"\n", 0, error.start) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,10 @@ def test_marks_fit_the_name(path: Path, names: dict[str, str]) -> None:
 def test_filters_lose_nothing(path: Path, names: dict[str, str]) -> None:
     code = names.get(path.parent.name)
     assert found(str(path), code, filters=False) == found(str(path), code)
+
+
+def test_filters_lose_nothing_in_real_notebooks() -> None:
+    spec = importlib.util.find_spec("marimo")
+    assert spec is not None and spec.origin is not None
+    path = Path(spec.origin).parent / "_tutorials"
+    assert found(str(path), filters=False) == found(str(path))
