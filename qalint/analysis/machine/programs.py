@@ -16,7 +16,7 @@ from ..project import Project
 from . import models
 from .base import STEPS, Dead, Multi, Out, Split
 from .interpreter import Machine
-from .objects import Frame, Scaler
+from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Module, Program
 from .story import Backward, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
@@ -393,8 +393,34 @@ def method_entry(
     for other in worlds[1:]:
         joiner.merge(first, other)
     first.ret = ref
+    forget_attributes(first, ref, cls)
     forget_states(machine, first)
     return fn, first
+
+
+def forget_attributes(world: World, ref: Value, cls: Cls) -> None:
+    """What other methods set is not what the constructor left there (`self.optimizer = None`)."""
+    obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+    if not isinstance(obj, Instance):
+        return
+    names: set[str] = set()
+    todo: list[Value] = [cls]
+    while todo:
+        each = todo.pop()
+        if type(each) is not Cls:
+            continue
+        todo += each.bases
+        for statement in each.node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and statement.name != "__init__":
+                facts = each.module.facts.get(statement)
+                own = statement.args.args[0].arg if statement.args.args else ""
+                for target in facts.targets if facts is not None else ():
+                    if isinstance(target.value, ast.Name) and target.value.id == own:
+                        names.add(target.attr)
+    changed = world.edit(ref)
+    for name in names:
+        if type(changed.attrs.get(name)) is Const:
+            changed.attrs[name] = term("attr", ref, name)
 
 
 def machine_instance(machine: Machine, world: World, cls: Cls, owner: ast.AST) -> Ref:
