@@ -180,6 +180,7 @@ class Decisions:
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
+        self._examples = _examples(tree)
         for node in _in_order(tree):
             if isinstance(node, ast.Call):
                 self._call(node)
@@ -198,7 +199,7 @@ class Decisions:
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 self._import(node)
         # Any table may show the data, so each silences the question; the ones that name data come first.
-        self.previews.sort(key=lambda node: not _names_data(node))
+        self.previews.sort(key=lambda node: not self._shows_data(node))
 
     def _add(self, kind: str, topic: str, node: ast.AST, value: ast.expr | None = None) -> None:
         if not any(decision.kind == kind and decision.topic == topic for decision in self.all):
@@ -252,7 +253,7 @@ class Decisions:
         if leaf in _CONTROLS and ".ui." in dotted:
             self.editable.append(node)
             self.controls.append((node, leaf))
-        prints_data = leaf in ("print", "pprint") and any(map(_names_data, node.args))
+        prints_data = leaf in ("print", "pprint") and any(map(self._shows_data, node.args))
         if (
             leaf in _TABLES
             or leaf in ("imshow", "show_batch")
@@ -343,8 +344,14 @@ class Decisions:
             self._add("architecture", "BF16", node)
 
     def _tail(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Name | ast.Attribute | ast.Subscript) and _names_data(node.value):
+        if isinstance(node.value, ast.Name | ast.Attribute | ast.Subscript) and self._shows_data(node.value):
             self.previews.append(node)
+
+    def _shows_data(self, node: ast.AST) -> bool:
+        """Whether an expression shows data: a data set, a frame, or an element taken from one."""
+        return _names_data(node) or any(
+            isinstance(inner, ast.Name) and inner.id in self._examples for inner in ast.walk(node)
+        )
 
     def shows_progress(self, loop: ast.For | ast.While) -> bool:
         """Whether anything tells a reader that the loop gets on, also through functions of this file."""
@@ -482,6 +489,26 @@ def _is_text(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
         return _leaf(node.func) == "md"
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+_TAKES = frozenset({"zip", "enumerate", "iter", "next", "list", "tuple", "sorted", "reversed"})
+
+
+def _examples(tree: ast.Module) -> set[str]:
+    """The names that hold elements of data: taken out by an index, a loop or a plain copy, not computed."""
+    found: set[str] = set()
+    for node in _in_order(tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+        elif isinstance(node, ast.For):
+            target, value = node.target, node.iter
+        else:
+            continue
+        calls = [_leaf(inner.func) for inner in ast.walk(value) if isinstance(inner, ast.Call)]
+        names = {inner.id for inner in ast.walk(value) if isinstance(inner, ast.Name)}
+        if all(call in _TAKES for call in calls) and (_names_data(value) or names & found):
+            found.update(inner.id for inner in ast.walk(target) if isinstance(inner, ast.Name))
+    return found
 
 
 def _only_prose(cell: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -38,7 +38,7 @@ CAUSE = vocabulary(
     r"why",
     r"because(?: of)?",
     r"since (?:the|it|we|they|this|that|these|there|each|most|only|all|a|an|our|its)",
-    r"so that",
+    r"so that|so \w+ that",
     r"so (?:the|it|we|they|this|that|there|each|you|no|a|an|only|all|every|its|our|one)",
     r"in order to",
     r"therefore|thus|hence|thereby",

@@ -100,6 +100,15 @@ def test_progress_in_a_function_of_the_file_counts():
     assert found("QA1412", "def tell(loss):\n    print(loss)\n\n\n" + text) == []
 
 
+def test_a_printed_example_is_a_preview():
+    text = TRAINING.replace("import torch\n", "import torch\n\ntrain_dataset = MyDataset()\n", 1)
+    assert [row for row, _ in found("QA1410", text)] == [3]
+    shown = "first, label = train_dataset[0]\nprint(first)\n"
+    assert found("QA1410", text.replace("MyDataset()\n", f"MyDataset()\n{shown}")) == []
+    computed = "loss = model(train_dataset[0])\nprint(loss)\n"
+    assert found("QA1410", text.replace("MyDataset()\n", f"MyDataset()\n{computed}")) != []
+
+
 def test_every_finding_says_what_to_do():
     for rule in RULES.values():
         for finding in findings(rule, TRAINING):
