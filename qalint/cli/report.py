@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fail-on",
         choices=("critical", "high", "medium", "low"),
-        help="exit with 1 if there is a finding of this severity or a higher one",
+        help="exit with 1 if `check` would find something of this severity or a higher one",
     )
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     return parser
@@ -65,10 +65,8 @@ def main(argv: list[str]) -> int:
         print("qalint report: A rule or an analysis failed; the findings say which.", file=sys.stderr)
         return 2
     if status == 0 and arguments.fail_on:
-        from ..report.scorecard import SEVERITIES
-
-        worst = SEVERITIES.index(arguments.fail_on)
-        status = int(any(SEVERITIES.index(finding.severity) <= worst for finding in card.findings))
+        worst = scorecard.SEVERITIES.index(arguments.fail_on)
+        status = int(any(scorecard.SEVERITIES.index(each.severity) <= worst for each in card.faults()))
     return status
 
 

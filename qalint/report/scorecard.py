@@ -51,6 +51,10 @@ class Scorecard(NamedTuple):
         """The findings, the worst first."""
         return sorted(self.findings, key=lambda each: (SEVERITIES.index(each.severity), each.sort_key()))
 
+    def faults(self) -> list[Diagnostic]:
+        """What `check` shows too: findings of high confidence from rules that are on by default."""
+        return [each for each in self.findings if each.confidence == "high" and not self.is_advice(each)]
+
     def is_advice(self, finding: Diagnostic) -> bool:
         """Whether a finding comes from a rule that is off in `check`: advice that only reports give."""
         rule = self.gathered.rule(finding.code)

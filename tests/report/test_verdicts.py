@@ -176,7 +176,10 @@ def test_status_and_messages(tmp_path, capsys):
     assert report_main([str(tmp_path / "missing.py")]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert checklist_main([str(tmp_path / "missing.py")]) == 2
-    assert report_main([str(path), "--fail-on", "low", "--output-format", "json"]) == 1
+    assert report_main([str(path), "--fail-on", "low", "--output-format", "json"]) == 0, "advice fails no run"
+    path.write_text("import torch\n\nscaler = torch.cuda.amp.GradScaler()\n")
+    assert report_main([str(path), "--output-format", "json"]) == 0
+    assert report_main([str(path), "--fail-on", "medium", "--output-format", "json"]) == 1
     assert report_main([str(path), "--fail-on", "critical", "--output-format", "json"]) == 0
     empty = tmp_path / "empty"
     empty.mkdir()
