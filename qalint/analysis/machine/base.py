@@ -413,7 +413,8 @@ class Base:
             while True:
                 obj = self.object(world, base)
                 if isinstance(obj, Model):
-                    return obj.dtype
+                    known = obj.dtype
+                    return known if type(known) is str else None
                 if type(base) is not Term or base.op not in ("attr", "item"):
                     return None
                 if base.flow is not None and base.flow.dtype is not None:

@@ -37,6 +37,7 @@ from .values import (
     Value,
     flow_of,
     mix,
+    root,
     term,
 )
 
@@ -880,6 +881,9 @@ class Calls(Expressions):
         if type(callee) is Lib:
             name = callee.name
             return name.startswith(HARMLESS) or name.rpartition(".")[2] in HARMLESS_LAST
+        origin = root(callee.receiver if type(callee) is Method else callee)
+        if type(origin) is Term and origin.op == "lib" and origin.args[0] == "cold":
+            return True
         if type(callee) is Method:
             return callee.name in HARMLESS_METHODS
         return False

@@ -339,6 +339,8 @@ class Machine(Modules):
                 self.store_name(name, Lazy(space.path, alias.name), world)
             elif inner is not None:
                 self.store_name(name, inner, world)
+            elif self.files.is_cold(world.module, base, node.level):
+                self.store_name(name, term("lib", "cold", alias.name), world)
             else:
                 self.store_name(name, Lib("." * node.level + f"{base}.{alias.name}".strip(".")), world)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,8 +52,14 @@ NEEDLES = (
 """A file with none of these concerns no rule that reads a story."""
 
 STARTS = ("torch", "peft", "transformers", "accelerate", "lightning")
-FILES = 60
-"""At most so many files of a project are taken into one program."""
+FILES = 40
+BYTES = 700_000
+"""At most so many files, of so many bytes together, are taken into one program."""
+SHORT = 4_000
+PROTOCOL = re.compile(
+    rb"backward\(|\.step\(|GradScaler|autocast|zero_grad|unscale_|optim\.|requires_grad|\.half\(|clip_grad"
+)
+"""A file of the project longer than `SHORT` bytes without one of these is not read: it changes nothing."""
 
 
 class Files:
@@ -64,6 +71,8 @@ class Files:
         self.home = home
         self.paths: dict[tuple[str, str, int], str | None] = {}
         self.by_path: dict[str, Module] = {}
+        self.cold: set[str] = set()
+        self.own = os.path.abspath(home.path)
         self.machine: Machine | None = None
 
     def locate(self, path: str, name: str, level: int) -> str | None:
@@ -76,34 +85,56 @@ class Files:
     def load_all(self) -> None:
         """Take in the files that the program imports, directly or not, as far as they may matter."""
         todo = [self.home]
-        while todo and len(self.by_path) < FILES:
+        size = 0
+        while todo:
             module = todo.pop(0)
-            for node in ast.walk(module.file.tree):
+            for node in module.imports:
                 wanted: list[tuple[str, int]] = []
                 if isinstance(node, ast.Import):
                     wanted = [(alias.name, 0) for alias in node.names]
-                elif isinstance(node, ast.ImportFrom):
+                else:
                     base = node.module or ""
                     wanted = [(base, node.level)] if base or node.level else []
                     wanted += [
                         (f"{base}.{alias.name}" if base else alias.name, node.level) for alias in node.names
                     ]
                 for name, level in wanted:
-                    root = name.partition(".")[0]
-                    if level == 0 and root in OUTSIDE:
+                    if level == 0 and name.partition(".")[0] in OUTSIDE:
                         continue
                     path = self.locate(module.path, name, level)
-                    if path is None or path in self.by_path or len(self.by_path) >= FILES:
+                    if path is None or path in self.by_path or path in self.cold or path == self.own:
                         continue
-                    if os.path.abspath(self.home.path) == path:
+                    weight = self.weigh(path)
+                    if weight is None:
+                        self.cold.add(path)
+                        continue
+                    if len(self.by_path) >= FILES or size + weight > BYTES:
                         continue
                     file = self.project.file(path)
                     if file is None:
                         continue
+                    size += weight
                     made = Module(file)
                     self.by_path[path] = made
                     self.program.add(made)
                     todo.append(made)
+
+    @staticmethod
+    def weigh(path: str) -> int | None:
+        """The size of a file; None if it is long and holds no word of the protocol."""
+        try:
+            with open(path, "rb") as handle:
+                raw = handle.read()
+        except OSError:
+            return 0
+        if len(raw) > SHORT and not PROTOCOL.search(raw):
+            return None
+        return len(raw)
+
+    def is_cold(self, module: Module, name: str, level: int) -> bool:
+        """Whether an import means a file of the project that holds nothing of the protocol."""
+        path = self.locate(module.path, name, level)
+        return path is not None and path in self.cold
 
     def namespace(self, module: Module, name: str, level: int) -> Namespace | None:
         """The project's module that an import means, or None."""

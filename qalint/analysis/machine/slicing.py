@@ -165,6 +165,7 @@ class Module:
         """The class or function in which a function or class is defined."""
         self.order: list[ast.AST] = []
         """Function nodes in the order of the text."""
+        self.imports: list[ast.Import | ast.ImportFrom] = []
         self._outer: ast.AST | None = None
         self.top = self._block(self.body)
 
@@ -228,6 +229,7 @@ class Module:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 facts.stores.add(alias.asname or alias.name.split(".")[0])
+            self.imports.append(node)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             facts.globals.update(node.names)
         else:
