@@ -58,9 +58,14 @@ class DtypeMismatch(FaultRule):
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """Which dtypes meet; the variant is `input->model`."""
         given, _, wanted = fault.variant.partition("->")
+        if not wanted:
+            return (
+                "a float16 and a float32 tensor are multiplied here, and torch takes only one dtype",
+                "cast one of them, or run the product under autocast",
+            )
         model = f"`{fault.names['model']}`" if fault.names.get("model") else "the model"
         return (
-            f"{model} is {wanted or 'of another dtype'} and gets an input in {given or 'a different one'}",
+            f"{model} is {wanted} and gets an input in {given}",
             "cast the input, or run the model under autocast",
         )
 
