@@ -6,7 +6,11 @@ Nothing that it makes is committed, so nothing can be out of date.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -56,7 +60,24 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     for mark, make in (("<!-- keys -->", _keys), ("<!-- example -->", _example)):
         if mark in markdown:
             markdown = markdown.replace(mark, make())
-    return markdown
+    return re.sub(r"<!-- run (\d+): (qalint .*?) -->", lambda match: _run(match[2], int(match[1])), markdown)
+
+
+def _run(command: str, lines: int) -> str:
+    """The first lines that a command really prints in docs/example."""
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command)],
+        cwd=Path(__file__).parent / "example",
+        env={**os.environ, "NO_COLOR": "1", "QALINT_CACHE_DIR": ".qalint_cache"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{command}: {done.stderr}")
+    shown = done.stdout.rstrip().split("\n")
+    more = ["..."] if len(shown) > lines else []
+    return "\n".join(["```console", f"$ {command}", *shown[:lines], *more, "```"])
 
 
 def _example() -> str:
