@@ -184,21 +184,34 @@ def _tests(root: str) -> Iterator[TestFunction]:
     """Every test function of the project, in the order of the paths."""
     for path in _test_files(root):
         try:
-            text = load(path).decode("utf-8")
-            tree = ast.parse(text)
-        except (Unreadable, UnicodeDecodeError, SyntaxError, ValueError, RecursionError, MemoryError):
+            status = os.stat(path)
+        except OSError:
             continue
-        source = Source(path, text)
-        helpers = {
-            node.name: node
-            for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
-        for node in helpers.values():
-            if node.name.startswith("test"):
-                start = source.span(node).start
-                end = _line_end(text, start)
-                yield TestFunction(source, start, end, node.name, _text(source, node, helpers))
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = _READ.get(path)
+        if known is None or known[0] != stamp:
+            known = _READ[path] = (stamp, tuple(_functions(path)))
+        yield from known[1]
+
+
+_READ: dict[str, tuple[tuple[int, int], tuple[TestFunction, ...]]] = {}
+"""The tests of files that were read: a repository's tests are asked for by each of its trainers."""
+
+
+def _functions(path: str) -> Iterator[TestFunction]:
+    """The test functions of one file; none if it cannot be parsed."""
+    try:
+        text = load(path).decode("utf-8")
+        tree = ast.parse(text)
+    except (Unreadable, UnicodeDecodeError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    source = Source(path, text)
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    helpers = {node.name: node for node in ast.walk(tree) if isinstance(node, functions)}
+    for node in helpers.values():
+        if node.name.startswith("test"):
+            start = source.span(node).start
+            yield TestFunction(source, start, _line_end(text, start), node.name, _text(source, node, helpers))
 
 
 def _text(
