@@ -13,6 +13,7 @@ from qalint.analysis.notebook import (
     Shown,
     blocks_of,
     ends_with_semicolon,
+    is_effect,
     is_private,
     tails,
     walk_statements,
@@ -215,7 +216,7 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
     last = cell.body[-1]
     if any(not edits.alone(each.statement) for each in lost) or not edits.alone(last):
         return None
-    shows = isinstance(last, ast.Expr) and not cell.silenced and not _is_effect(last.value)
+    shows = isinstance(last, ast.Expr) and not cell.silenced and not is_effect(last.value)
     if isinstance(last, ast.Expr) and cell.silenced:
         return None
     top = [each for each in lost if each.statement in cell.body]
@@ -244,23 +245,6 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
     else:
         changes.append(edits.insert_after(last, _stack(notebook, cell, *names)))
     return edits.unsafe("Show it together with the rest at the end of the cell", *changes)
-
-
-EFFECTS = frozenset(
-    {
-        "print", "append", "extend", "insert", "add", "update", "remove", "discard", "clear", "sort",
-        "reverse", "write", "close", "info", "debug", "warning", "show", "savefig", "save", "put", "stop",
-    }
-)  # fmt: skip
-"""Functions and methods that give nothing to look at."""
-
-
-def _is_effect(value: ast.expr) -> bool:
-    """Whether the expression is a call that is made for what it does."""
-    match value:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return name in EFFECTS or name.startswith("set_")
-    return False
 
 
 def _collect(

@@ -23,7 +23,7 @@ from .cells import (
     statement_span,
     strings_of,
 )
-from .display import Display, Shown, bindings, blocks_of, returned_by, tails, walk_statements
+from .display import Display, Shown, bindings, blocks_of, is_effect, returned_by, tails, walk_statements
 from .scope import Import, Scope, Use, is_private, name_nodes, scope_of
 
 if TYPE_CHECKING:
@@ -365,6 +365,6 @@ def cells_of(notebook: Notebook, *kinds: str) -> Iterator[Cell]:
 
 __all__ = [
     "BUILTINS", "Cell", "Display", "Import", "Notebook", "Scope", "Shown", "Use", "bindings", "blocks_of",
-    "cells_of", "ends_with_semicolon", "is_private", "name_nodes", "name_span", "scope_of", "statement_span",
-    "tails", "walk_statements",
+    "cells_of", "ends_with_semicolon", "is_effect", "is_private", "name_nodes", "name_span", "scope_of",
+    "statement_span", "tails", "walk_statements",
 ]  # fmt: skip

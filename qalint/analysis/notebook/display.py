@@ -71,6 +71,12 @@ FRAME_METHODS = _words(
 )
 """Methods and attributes of a data frame that give another one and change nothing."""
 
+EFFECTS = _words(
+    "print append extend insert remove discard clear sort reverse write close info debug warning show savefig "
+    "save put stop"
+)
+"""Functions and methods that give nothing to look at."""
+
 ALTAIR_EFFECTS = _words("save show display to_dict to_json serve")
 
 
@@ -295,7 +301,9 @@ class Display:
         last = self.cell.last
         if not isinstance(last, ast.Expr) or self.cell.silenced:
             return False
-        return not (isinstance(last.value, ast.Constant) and last.value.value is None)
+        return not (
+            (isinstance(last.value, ast.Constant) and last.value.value is None) or is_effect(last.value)
+        )
 
     @property
     def uses_output_api(self) -> bool:
@@ -307,6 +315,16 @@ class Display:
                     if marimo is not None and marimo.startswith("output."):
                         return True
         return False
+
+
+def is_effect(value: ast.expr) -> bool:
+    """Whether the expression is a call that is made for what it does."""
+    match value:
+        case ast.Call(func=ast.Name(id=name)):
+            return name in EFFECTS or name.startswith("set_")
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name in EFFECTS
+    return False
 
 
 def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef) -> Shown | None:

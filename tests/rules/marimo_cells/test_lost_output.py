@@ -173,6 +173,7 @@ class TestReturns:
             ("fig, ax = plt.subplots()\nax.grid(True)", "fig, ax = plt.subplots()\nax.grid(True)\nfig"),
             ("plt.plot([1])\nplt.tight_layout()", "plt.plot([1])\nplt.tight_layout()\nplt.gcf()"),
             ("t = mo.ui.table([])\nreturn t,", "t = mo.ui.table([])\nt\nreturn t,"),
+            ("out = mo.md('x')\nprint(1)\nreturn out", "out = mo.md('x')\nprint(1)\nout\nreturn out"),
         ],
     )
     def test_fixes(self, before, after):
