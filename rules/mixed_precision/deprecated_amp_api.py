@@ -141,7 +141,10 @@ class DeprecatedAmpApi(Rule):
         while isinstance(root, ast.Attribute):
             root = root.value
         bindings = names.bindings(root)
-        binding = bindings[0] if len(bindings) == 1 else None
+        same = {item.qualified for item in bindings if item.kind == "import"}
+        # `import torch` and `import torch.utils.checkpoint` bind one name to one module.
+        once = len(bindings) == 1 or (same == {"torch"} and all(item.kind == "import" for item in bindings))
+        binding = bindings[0] if once else None
         return Use(chain, device, name, self.arguments(names, edits, chain, device, name), binding)
 
     def arguments(

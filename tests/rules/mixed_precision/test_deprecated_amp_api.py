@@ -58,6 +58,10 @@ FIXED = {
         "from torch.cuda.amp.grad_scaler import GradScaler\ns = GradScaler(**options)\n",
         'from torch.amp import GradScaler\ns = GradScaler("cuda", **options)\n',
     ),
+    "torch imported twice": (
+        "import torch\nimport torch.utils.checkpoint\ns = torch.cuda.amp.GradScaler()\n",
+        'import torch\nimport torch.utils.checkpoint\ns = torch.amp.GradScaler("cuda")\n',
+    ),
     "inside a function": (
         "def f():\n    from torch.cuda.amp import autocast\n    with autocast(): pass\n",
         'def f():\n    from torch.amp import autocast\n    with autocast("cuda"): pass\n',
