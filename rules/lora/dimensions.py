@@ -382,7 +382,8 @@ class UncheckedLayerType(Rule):
     ```
 
     ## Fix safety
-    No fix: which types can come is the author's to say.
+    The fix asks for the type's name where `in_features` and `out_features` are read. It is unsafe: which
+    types can come is the author's to say.
 
     ## References
     - [transformers: Conv1D](https://huggingface.co/docs/transformers/internal/modeling_utils)
@@ -391,6 +392,8 @@ class UncheckedLayerType(Rule):
     code = "QA1203"
     severity = Severity.HIGH
     checklist = ("12.03", "17.01", "17.02")
+    fix = "unsafe"
+    fix_availability = "sometimes"
     oracle = "cpu"
     needles = ((*RUN, *WALK), GPT2)
 
@@ -426,6 +429,7 @@ class UncheckedLayerType(Rule):
                 f"`{text}` is read without asking whether the layer is a `Linear` or a GPT-2 `Conv1D`"
                 + (", which has no such attribute" if not shape else ": the two store it in opposite order"),
                 related=related,
+                fix=ask_first(modules, event),
                 help="ask isinstance(layer, Conv1D) first: Conv1D stores its weight as (in, out), Linear has in_features",
             )
 
@@ -451,3 +455,25 @@ def unsettled(event: Event, root: Mod, sized: set[ast.AST]) -> bool:
         return conv is True or bool(names & GPT2_ONLY)
     other = {"q_proj", "v_proj", "k_proj", "query_key_value", "o_proj"}
     return bool(names & GPT2_ONLY) and bool(names & other) and event.site.node in sized
+
+
+def ask_first(modules: Modules, event: Event) -> Fix | None:
+    """Read `in_features` and `out_features` of a layer according to its type."""
+    file = event.site.file
+    edits = file.get(Edits)
+    if edits is None:
+        return None
+    changes = []
+    seen: set[ast.AST] = set()
+    for other in modules.all("read"):
+        node = other.site.node
+        if other.target is not event.target or other.site.file is not file or node in seen:
+            continue
+        seen.add(node)
+        if other.name not in {"in_features", "out_features"} or not isinstance(node, ast.Attribute):
+            return None
+        layer = edits.segment(node.value)
+        index = 0 if other.name == "in_features" else 1
+        text = f'({layer}.weight.shape[{index}] if type({layer}).__name__ == "Conv1D" else {edits.segment(node)})'
+        changes.append(edits.replace(node, text))
+    return edits.unsafe("ask for the layer's type first", *changes) if changes else None
