@@ -57,7 +57,8 @@ def explanation(verdict: Verdict, limit: int = 3) -> list[str]:
         sure = "" if finding.confidence == "high" else f" ({finding.confidence} confidence)"
         lines.append(f"{place} {finding.code} {finding.message}{sure}")
     if len(verdict.findings) > limit:
-        lines.append(f"and {len(verdict.findings) - limit} more findings")
+        more = len(verdict.findings) - limit
+        lines.append(f"and {more} more finding{'s' if more > 1 else ''}")
     if verdict.reason:
         lines.append(verdict.reason)
     if verdict.question:
@@ -106,9 +107,26 @@ def text(verdicts: Sequence[Verdict], *, colour: bool = False, width: int = 80) 
 
 
 def escape_markdown(words: str) -> str:
-    """Text that is safe in a cell of a Markdown table."""
-    words = words.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
-    return words.replace("<", "&lt;").replace(">", "&gt;")
+    """Text as Markdown that links nowhere and calls nobody, safe in a cell of a table; `code` stays code."""
+    words = one_line(words).replace("|", "\\|")
+    parts = words.split("`")
+    if len(parts) % 2 == 0:
+        return _plain(words).replace("`", "\\`")
+    return "`".join(part if index % 2 else _plain(part) for index, part in enumerate(parts))
+
+
+def _plain(words: str) -> str:
+    """Text outside code spans."""
+    for char, instead in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("@", "&#64;"),
+        ("[", "\\["),
+        ("]", "\\]"),
+    ):
+        words = words.replace(char, instead)
+    return words
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:

@@ -142,15 +142,18 @@ def markdown(card: Scorecard) -> str:
         out += [f"## {title}", ""]
         for finding in chosen:
             where = f"{readable(finding.filename)}:{finding.region.row}"
-            head = f"`{finding.code}` {escape_markdown(finding.message)}"
-            out += [f"<details><summary>{_html(head)}, {_html(where)}, {finding.severity}</summary>", ""]
+            out += [f"<details><summary>{_summary(finding, where)}</summary>", ""]
             out += [fenced(frames([finding], report, 100)), "", "</details>", ""]
     return "\n".join(out)
 
 
-def _html(text: str) -> str:
-    """Markdown's code marks mean nothing in a summary; what is active in HTML is already escaped."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
+def _summary(finding: Diagnostic, where: str) -> str:
+    """The line of a finding, as HTML: Markdown does not reach into a summary."""
+    from .markup import escape, prose
+
+    return (
+        f"{escape(finding.code)} {prose(finding.message)}, <code>{escape(where)}</code>, {finding.severity}"
+    )
 
 
 def fenced(lines: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from qalint.cli.report import main
+from qalint.report.listing import escape_markdown
 from qalint.report.markup import escape, escape_line, prose
 
 HOSTILE = '''\
@@ -117,6 +118,31 @@ def test_escapes(text):
         assert not re.search(r"<(?!/?code>)", out)
         assert not re.search(r"[\x00-\x08\x1b\u2028\u202e]", out)
         out.encode("utf-8")
+
+
+def test_markdown_links_nowhere_and_calls_nobody(tmp_path, capsys):
+    source = tmp_path / "x.py"
+    body = "Because [click](http://evil.example) is better than <img src=x> | @everyone `unclosed"
+    source.write_text(f'"""{body}"""\n' + HOSTILE)
+    assert main([str(source), "--output-format", "markdown"]) == 0
+    out = re.sub(r"```+text.*?```+", "", capsys.readouterr().out, flags=re.S)
+    assert "@everyone" not in out
+    assert "[click](" not in out
+    assert "<img" not in out and "<script" not in out and "<iframe" not in out
+    tags = set(re.findall(r"</?(\w+)", out))
+    assert tags <= {"details", "summary", "code", "br"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a `b[0] <c>` d[0]", "a `b[0] <c>` d\\[0\\]"),
+        ("one ` tick [x]", "one \\` tick \\[x\\]"),
+        ("a | b\nc", "a \\| b\\x0ac"),
+    ],
+)
+def test_markdown_escapes(text, expected):
+    assert escape_markdown(text) == expected
 
 
 def test_a_line_keeps_its_length():
