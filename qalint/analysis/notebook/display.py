@@ -72,8 +72,8 @@ FRAME_METHODS = _words(
 """Methods and attributes of a data frame that give another one and change nothing."""
 
 EFFECTS = _words(
-    "print append extend insert remove discard clear sort reverse write close info debug warning show savefig "
-    "save put stop"
+    "print append extend insert remove discard clear sort reverse write close info debug warning show "
+    "savefig save put stop"
 )
 """Functions and methods that give nothing to look at."""
 

@@ -148,6 +148,10 @@ class TestDropped:
             "s = mo.ui.slider(1, 2)\ns\nmo.md(f'{s}')",
             "def f():\n    mo.md('x')\n    return 1",
             "'a docstring'\ny = 1",
+            "import seaborn as sns\nsns.displot(x)\nplt.title('t')\nplt.gcf()",
+            "import altair as alt\ntry:\n    alt.Chart(d).mark_point().encode(z='a')\n"
+            "except TypeError as e:\n    print(e)\ny = 1",
+            "s = mo.ui.text()\ns if a else None\ns",
         ],
     )
     def test_silent(self, cell):
