@@ -166,7 +166,7 @@ class DroppedOutput(Rule):
     """
 
     code = "QA1306"
-    severity = Severity.CRITICAL
+    severity = Severity.HIGH
     checklist = ("13.04", "13.08", "09.11")
     fix = "unsafe"
     fix_availability = "sometimes"

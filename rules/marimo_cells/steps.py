@@ -283,7 +283,7 @@ class MissingProgress(Rule):
     """
 
     code = "QA1312"
-    severity = Severity.MEDIUM
+    severity = Severity.LOW
     default = False
     checklist = ("13.08", "14.12")
     fix = "unsafe"
