@@ -151,6 +151,8 @@ class Modules(Protocol):
 
     def special_store(self, world: World, base: Value, name: str, value: Value, node: ast.AST) -> bool:
         """`p.requires_grad = ...`, `p.grad = ...`, a module put into a module."""
+        if type(base) is not Cells and name == "grad":
+            self.perhaps_cleared(world)
         if type(base) is Cells:
             if name == "requires_grad":
                 known = world.truth(value)

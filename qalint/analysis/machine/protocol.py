@@ -795,6 +795,14 @@ class Protocol(Calls):
             return
         self.zero(world, node, cells, soft=True)
 
+    def perhaps_cleared(self, world: World) -> None:
+        """Some gradients were cleared, it is not known whose: no optimizer is surely stale any more."""
+        for ref, _ in self.optimizers(world):
+            changed = world.edit(ref)
+            changed.stale = None
+            changed.pending.pop("accumulated", None)
+            changed.pending.pop("zero", None)
+
     # -- zero_grad --
 
     def zero_optimizer(self, call: Call, ref: Ref) -> None:

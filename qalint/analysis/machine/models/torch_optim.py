@@ -229,6 +229,18 @@ def zero_grad_tensor(call: Call) -> Value:
     return call.receiver
 
 
+@method("*", "zero_")
+def zero_unknown(call: Call) -> Value:
+    """`w.grad.zero_()` of a tensor that is no module's: whichever optimizer has it may be cleared."""
+    value = call.receiver
+    while type(value) is Term and value.op == "attr" and value.args[1] in ("data", "grad"):
+        if value.args[1] == "grad":
+            call.machine.perhaps_cleared(call.world)
+            break
+        value = value.args[0]
+    return call.receiver
+
+
 @method("grad", "detach_", "detach", "requires_grad_", "float", "cpu", "clone", "data", "view", "to")
 def same_grad(call: Call) -> Value:
     """The gradient itself, or a copy of it."""
