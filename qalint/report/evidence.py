@@ -69,8 +69,9 @@ class Facts:
         for module in self.imported.modules:
             found = {decision.topic for decision in module.decisions.kind("architecture")} & set(topics)
             if found and os.path.abspath(module.path) not in self.judged:
-                seen = [self.at(module.node, f"{sorted(found)[0]} is in {readable(module.path)}")]
-                return unknown("the training is in a module that is not among the judged files", seen)
+                path = readable(module.path)
+                seen = [self.at(module.node, f"{sorted(found)[0]} is in {path}")]
+                return unknown(f"the training is in {path}, which is not among the judged files", seen)
         return None
 
     @cached_property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 
 from ..checklist import Item, items
 from ..diagnostic import Diagnostic
@@ -21,10 +22,16 @@ def judge(gathered: Gathered) -> list[Verdict]:
     """One verdict an item, in the order of the checklist."""
     judgements: dict[str, list[Judgement]] = {item.id: [] for item in items()}
     judged = frozenset(gathered.paths)
-    for file in gathered.files():
-        facts = Facts(file, judged)
+    every = [Facts(file, judged) for file in gathered.files()]
+    modules = supporting(every)
+    for facts in every:
+        file = facts.file
         enabled = gathered.enabled(file.path)
         for item in items():
+            if item.section == "14" and file.path in modules:
+                reason = f"{readable(file.path)} is a module of {readable(modules[file.path])}"
+                judgements[item.id].append(Judgement(NOT_APPLICABLE, reason))
+                continue
             judgement = _judgement(facts, item)
             off = [code for code in item.rules if code not in enabled]
             if off and judgement.verdict == PASS:
@@ -43,6 +50,8 @@ def judge(gathered: Gathered) -> list[Verdict]:
             each for each in gathered.findings if each.code in item.rules or item.id in each.checklist
         ]
         findings.sort(key=Diagnostic.sort_key)
+        if item.section == "14":
+            findings = [each for each in findings if each.filename not in modules]
         if item.id == "11.03":
             # Its rule proves the item by its silence on frozen weights: what it finds belongs to 11.02.
             findings = []
@@ -50,6 +59,17 @@ def judge(gathered: Gathered) -> list[Verdict]:
         judgements[item.id] += [_suppressed(each) for each in quiet]
         verdicts.append(combine(item, judgements[item.id], findings))
     return verdicts
+
+
+def supporting(every: Iterable[Facts]) -> dict[str, str]:
+    """The files that another judged program trains with, each with that program: there one explains."""
+    return {
+        os.path.abspath(module.path): facts.file.path
+        for facts in every
+        if facts.imported is not None
+        for module in facts.imported.modules
+        if os.path.abspath(module.path) != facts.file.path
+    }
 
 
 def _judgement(facts: Facts, item: Item) -> Judgement:

@@ -12,7 +12,7 @@ from ..diagnostic import Diagnostic
 from .evidence import Facts
 from .frames import frames
 from .gather import Gathered, Watch, diagnostic_json, gather
-from .judge import judge
+from .judge import judge, supporting
 from .listing import LABELS, by_section, counts, escape_markdown, explanation
 from .paths import readable
 from .scores import NAMES, Score, score_json, scores
@@ -65,7 +65,9 @@ def scorecard(paths: list[str], progress: Watch | None = None) -> Scorecard:
     """The scorecard of the files under `paths`. Raises `gather.Problem`."""
     gathered = gather(paths, progress)
     verdicts = judge(gathered)
-    found = scores(Facts(file) for file in gathered.files())
+    every = [Facts(file) for file in gathered.files()]
+    modules = supporting(every)
+    found = scores(facts for facts in every if facts.file.path not in modules)
     return Scorecard(gathered.target, verdicts, found, gathered.findings, gathered)
 
 

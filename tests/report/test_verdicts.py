@@ -1,6 +1,7 @@
 """Verdicts: a pass names its evidence, silence passes nothing, and what hid a verdict is told."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -215,3 +216,62 @@ def test_configuration_that_ignores_a_rule_is_respected(tmp_path):
     found = verdicts(tmp_path, CORRECT)
     assert found["14.06"].verdict != FAIL
     assert found["14.09"].verdict == FAIL, "select of check does not narrow a report"
+
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+def test_the_dashboard_fails_nothing_and_its_draft_fails_what_people_get_wrong(capsys):
+    found = {}
+    for name in ("dashboard", "draft"):
+        assert report_main([str(FIXTURES / "dashboard" / f"{name}.py"), "--output-format", "json"]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    failed = {
+        name: {
+            item["id"]
+            for section in report["sections"]
+            for item in section["items"]
+            if item["verdict"] == "fail"
+        }
+        for name, report in found.items()
+    }
+    assert failed["dashboard"] == set()
+    assert {"13.01", "13.05", "14.01", "16.05"} <= failed["draft"]
+    scores = {name: report["scores"]["educational_value"]["value"] for name, report in found.items()}
+    assert scores["dashboard"] >= 8
+    assert scores["draft"] <= 3
+
+
+NOTEBOOK = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    import trainer
+
+    return mo, trainer
+
+
+@app.cell
+def _(mo, trainer):
+    losses = trainer.train()
+    mo.md(f"{losses}")
+    return
+"""
+
+
+def test_training_in_a_module_is_unknown_until_the_module_is_judged_too(tmp_path):
+    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+    body = "".join(f"    {line}\n" for line in CORRECT.splitlines()[2:])
+    (tmp_path / "trainer.py").write_text(f"import torch\n\n\ndef train():\n{body}")
+    alone = {each.item.id: each for each in judge(gather([str(tmp_path / "notebook.py")]))}
+    assert alone["11.01"].verdict == UNKNOWN
+    assert "trainer.py, which is not among the judged files" in alone["11.01"].reason
+    assert alone["14.08"].verdict == FAIL, "what the module does needs explaining in the notebook"
+    both = {each.item.id: each for each in judge(gather([str(tmp_path)]))}
+    assert both["11.01"].verdict == PASS
+    assert {finding.filename for finding in both["14.08"].findings} == {str(tmp_path / "notebook.py")}
