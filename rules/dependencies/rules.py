@@ -461,7 +461,7 @@ class UndeclaredDependency(Rule):
     default = False
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: needs the package index"
+    oracle = "cpu"
 
     def check(self, installs: Installs) -> Iterator[Finding]:
         """One finding for each notebook."""
