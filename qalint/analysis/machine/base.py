@@ -286,7 +286,10 @@ class Base:
         resolved = world.resolve(value)
         if type(resolved) is Term and resolved.op in ("param", "global", "fresh", "attr", "item", "join"):
             if resolved not in world.bind and world.truth(term("is", resolved, NONE)) is not True:
-                self.refine(world, resolved, role, node, name)
+                ref = self.refine(world, resolved, role, node, name)
+                if ref is not None and resolved.op == "attr" and isinstance(world.get(ref), Optimizer):
+                    # `args.optimizer` may as well be a string: it counts once it is used as one.
+                    world.edit(ref).extra["weak"] = True
         return value
 
     # -- telling --

@@ -678,7 +678,9 @@ class Calls(Expressions):
                 continue
             value = world.resolve(value)
             if type(value) is Term and value.op not in ("ite",):
-                self.refine(world, value, role, fn.node, path)
+                ref = self.refine(world, value, role, fn.node, path)
+                if ref is not None and getattr(world.get(ref), "extra", {}).get("weak"):
+                    world.edit(ref).extra.pop("weak")
 
     @staticmethod
     def annotation_role(node: ast.expr) -> str | None:

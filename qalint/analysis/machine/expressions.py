@@ -994,6 +994,8 @@ class Expressions(Base):
             text = dotted(node.value)
             if text and obj.name != text and obj.kind in ("scaler", "optimizer", "module"):
                 world.edit(base).name = text
+            if obj.kind == "optimizer" and obj.extra.get("weak"):  # type: ignore[attr-defined]
+                world.edit(base).extra.pop("weak")
             if not isinstance(obj, Instance):
                 return Method(base, node.attr)
         elif type(base) is Term:

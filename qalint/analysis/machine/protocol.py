@@ -88,6 +88,11 @@ class Protocol(Calls):
         every = world.of_kind(Optimizer)
         if len(every) < 2:
             return every
+        firm = [(ref, obj) for ref, obj in every if not obj.extra.get("weak")]
+        if firm:
+            every = firm
+        if len(every) < 2:
+            return every
         alive = self.reachable(world, [])
         found = [(ref, obj) for ref, obj in every if ref.oid in alive]
         return found or every
@@ -761,7 +766,7 @@ class Protocol(Calls):
     def grad_changed(self, world: World, cells: Cells, op: str, value: Value, node: ast.AST) -> None:
         """`p.grad *= factor` and its kin."""
         flow = flow_of(value)
-        if type(value) is Term and value.op == "grad-derived":
+        if from_gradients(value):
             self.clip_at(world, node, cells, "edit", False)
             return
         linear = op in ("Mult", "Div", "mul_", "div_")
@@ -879,7 +884,7 @@ class Protocol(Calls):
             self.fault(world, "scaler-step-closure", event, event, [], names, closure)
         stage, since = s.stages.get(optimizer.oid, ("ready", None))
         pending = o.pending
-        reported = False
+        reported = early = False
         if stage == "stepped":
             assert since is not None
             if o.fresh:
@@ -897,7 +902,7 @@ class Protocol(Calls):
                 )
             reported = True
         elif "update" in pending:
-            reported = self._early_update(world, scaler, optimizer, pending["update"], event)
+            reported = early = self._early_update(world, scaler, optimizer, pending["update"], event)
         if not reported and "zero" in pending and not o.fresh:
             self._zero_fault(world, scaler, optimizer, pending["zero"], event)
             reported = True
@@ -905,9 +910,16 @@ class Protocol(Calls):
             self._confirm(world, scaler, optimizer, event, place)
         self._created_in_loop(world, scaler, optimizer, event)
         self._after_step(world, optimizer, place, event)
-        world.edit(optimizer).extra["by"] = "scaler"
+        stepped = world.edit(optimizer)
+        stepped.extra["by"] = "scaler"
+        if "last" in stepped.places:
+            stepped.places["stepped-from"] = stepped.places["last"]
         s = world.edit(scaler)
-        s.stages[optimizer.oid] = ("stepped", place)
+        if early:
+            # The update came, if too early: none is missing.
+            s.stages.pop(optimizer.oid, None)
+        else:
+            s.stages[optimizer.oid] = ("stepped", place)
         s.pending = None
         s.left.pop(optimizer.oid, None)
 
@@ -1270,10 +1282,11 @@ class Protocol(Calls):
             if obj.grads not in ("scaled", "unscaled") or (obj.by is not None and obj.by != scaler):
                 continue
             early: dict[str, Any] = {"event": event, "place": place, "bare": not s.stages, "scaler": scaler}
-            if stepped:
-                first = world.heap.get(stepped[0][0].oid)
-                early["other"] = first.name if first is not None else ""
-                early["other_at"] = stepped[0][1]
+            for other, since in stepped:
+                first = world.heap.get(other.oid)
+                if isinstance(first, Optimizer) and first.places.get("stepped-from") == obj.places.get("last"):
+                    early["other"] = first.name
+                    early["other_at"] = since
             changed = world.edit(ref)
             changed.pending["update"] = early
         s = world.edit(scaler)
@@ -1402,6 +1415,15 @@ class Protocol(Calls):
             enabled=known,
             text=show(auto.enabled) if auto.enabled is not None else "",
         )
+
+
+def from_gradients(value: Value) -> bool:
+    """Whether a number was computed from gradients: scaling them by it is not linear."""
+    if type(value) is Tup:
+        return any(from_gradients(item) for item in value.items)
+    if type(value) is not Term:
+        return False
+    return value.op in ("grad-derived", "grad-norm") or any(from_gradients(arg) for arg in value.args)
 
 
 def flow_place(flow: Flow, optimizer: Optimizer) -> Place | None:

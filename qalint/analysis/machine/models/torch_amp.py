@@ -131,6 +131,8 @@ def _optimizer(call: Call) -> Ref | None:
         obj = call.world.heap.get(value.oid)
         if not isinstance(obj, Optimizer):
             return None
+        if obj.extra.get("weak"):
+            call.world.edit(value).extra.pop("weak")
         name = call.arg_name(0, "optimizer")
         if name and obj.name != name:
             call.world.edit(value).name = name

@@ -493,7 +493,10 @@ def maybe_module(call: Call) -> Value:
 def detached(call: Call) -> Value:
     """Cut off from the graph."""
     flow = flow_of(call.receiver)
-    return term("call", Lib(f"tensor.{call.name}"), call.receiver) if flow is not None else call.fresh()
+    derived = type(call.receiver) is Term and call.receiver.op in ("grad-derived", "grad-norm")
+    if flow is not None or derived:
+        return term("call", Lib(f"tensor.{call.name}"), call.receiver)
+    return call.fresh()
 
 
 @method(
