@@ -66,7 +66,7 @@ class Fp16TrainableParameters(FaultRule):
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """What is FP16, and what comes of it."""
-        model = f"`{fault.names['model']}`" if fault.names.get("model") else "the model"
+        model = model_name(fault)
         end = (
             "`Attempting to unscale FP16 gradients`"
             if fault.variant == "scaler"
@@ -126,7 +126,7 @@ class LateHalfCast(FaultRule):
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """What the cast takes along."""
-        model = f"`{fault.names['model']}`" if fault.names.get("model") else "the model"
+        model = model_name(fault)
         return (
             f"{model} becomes FP16 only here, and takes the parameters along that `{fault.optimizer}` trains",
             "cast the base first, then inject the adapters and build the optimizer",
@@ -135,6 +135,12 @@ class LateHalfCast(FaultRule):
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Remove the cast."""
         return repair.edits.unsafe("Remove the cast", without_cast(repair))
+
+
+def model_name(fault: Fault) -> str:
+    """The user's name of the model, in quotes."""
+    name = fault.names.get("model", "")
+    return f"`{name}`" if name not in ("", "self") else "the model"
 
 
 def without_cast(repair: Repair) -> Changes | None:

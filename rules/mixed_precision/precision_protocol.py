@@ -452,6 +452,10 @@ class ScalerInsideFramework(FaultRule):
     optimizer.step()
     ```
 
+    ## Fix safety
+    The fix is unsafe: it lets the framework run the backward pass and steps the optimizer that it returned.
+    It is offered where nothing reads the gradients in between.
+
     ## Beyond the checklist
     The checklist describes the protocol by hand; who lets a framework do it must not do it again.
 
@@ -462,6 +466,8 @@ class ScalerInsideFramework(FaultRule):
     code = "QA1127"
     severity = Severity.HIGH
     needles = ((b".backward", b"GradScaler"),)
+    fix = "unsafe"
+    fix_availability = "sometimes"
     oracle = "gpu"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
@@ -476,3 +482,49 @@ class ScalerInsideFramework(FaultRule):
             f"`{fault.scaler}` is a second scaler: {framework} has taken `{fault.optimizer}` over",
             "remove it, and let the framework run the backward pass",
         )
+
+    def repair(self, fault: Fault, repair: Repair) -> Fix | None:
+        """The framework's own backward pass, and a plain step."""
+        framework = receiver(repair.node("framework"))
+        if framework is None:
+            return None
+        edits, owner = repair.edits, repair.edits.segment(framework)
+        if fault.variant == "backward":
+            call = repair.node("backward")
+            loss = receiver(call)
+            if call is None or loss is None:
+                return None
+            text = f"{owner}.backward({edits.segment(loss)})"
+            return edits.unsafe("Let the framework run it", edits.replace(call, text))
+        step = fault.node
+        statement = edits.statement(step)
+        scaler = receiver(step)
+        if statement is None or scaler is None or not isinstance(step, ast.Call) or len(step.args) != 1:
+            return None
+        name = edits.segment(scaler)
+        holder = edits.function(statement) or repair.file.tree
+        backward = scaled_backwards(repair, name, holder)
+        if len(backward) != 1 or repair.calls("unscale_", name, holder):
+            return None
+        call, loss = backward[0]
+        changes: list[Changes | None] = [
+            edits.replace(call, f"{owner}.backward({edits.segment(loss)})"),
+            edits.replace(step, f"{edits.segment(step.args[0])}.step()"),
+        ]
+        changes += [edits.remove(update) for update in repair.calls("update", name, holder)]
+        return edits.unsafe("Let the framework scale the loss", *changes)
+
+
+def scaled_backwards(repair: Repair, scaler: str, holder: ast.AST) -> list[tuple[ast.Call, ast.expr]]:
+    """The calls `scaler.scale(loss).backward()` below a node, each with its loss."""
+    found = []
+    for node in ast.walk(holder):
+        scaled = receiver(node)
+        if not isinstance(node, ast.Call) or not isinstance(scaled, ast.Call) or len(scaled.args) != 1:
+            continue
+        method, inner = node.func, scaled.func
+        named = isinstance(method, ast.Attribute) and method.attr == "backward"
+        if named and isinstance(inner, ast.Attribute) and inner.attr == "scale":
+            if repair.edits.segment(inner.value) == scaler:
+                found.append((node, scaled.args[0]))
+    return found
