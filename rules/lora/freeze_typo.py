@@ -75,7 +75,12 @@ class FreezeHasNoEffect(Rule):
 
     code = "QA1206"
     severity = Severity.CRITICAL
-    needles = ((b"requires_grad", *sorted(name.encode() for name in _MISSPELT)),)
+    needles = (
+        (
+            *(b".requires_grad" + end for end in (b" =", b"=", b" is", b"  ", b"\t", b"\\")),
+            *sorted(name.encode() for name in _MISSPELT),
+        ),
+    )
     checklist = ("12.05",)
     fix = "safe"
     fix_availability = "always"

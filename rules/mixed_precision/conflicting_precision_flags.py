@@ -100,7 +100,7 @@ class ConflictingPrecisionFlags(Rule):
             f"`{name}` gets both `fp16=True` and `bf16=True`, and raises ValueError",
             help="keep `bf16=True` on a GPU that supports it, else `fp16=True`",
             related=[Related(names.file.place(brain), "the other precision")],
-            fix=edits.unsafe("Keep bf16", edits.remove_argument(call, half)),
+            fix=edits.unsafe("Keep bf16", edits.replace(half.value, "False")),
         )
 
     def trained_half(self, names: Names, edits: Edits, call: ast.Call, name: str) -> Iterator[Finding]:

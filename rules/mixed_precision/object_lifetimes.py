@@ -141,7 +141,7 @@ class ExhaustedParameterIterator(FaultRule):
 
     code = "QA1114"
     severity = Severity.CRITICAL
-    needles = ((b"clip_grad", b"optim"), (b"parameters",))
+    needles = ((b"clip_grad", b"optim.", b"optimizer", b"Adam", b"SGD"), (b"parameters",))
     checklist = ("11.13", "12.06")
     fix = "safe"
     fix_availability = "sometimes"
@@ -150,7 +150,7 @@ class ExhaustedParameterIterator(FaultRule):
     def speaks(self, fault: Fault) -> bool:
         """Only where parameters are trained: elsewhere an empty iterator is somebody else's business."""
         text = fault.file.source.text
-        return "optim" in text or "clip_grad" in text
+        return any(word in text for word in ("optim.", "optimizer", "Adam", "SGD", "clip_grad"))
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """Which iterator is empty."""

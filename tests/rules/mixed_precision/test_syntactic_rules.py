@@ -157,7 +157,7 @@ LOAD = (
 
 def test_both_flags() -> None:
     text = "from transformers import TrainingArguments\nTrainingArguments('o', fp16=True, bf16=True)\n"
-    assert only(ConflictingPrecisionFlags, text).endswith("TrainingArguments('o', bf16=True)\n")
+    assert only(ConflictingPrecisionFlags, text).endswith("TrainingArguments('o', fp16=False, bf16=True)\n")
 
 
 def test_trained_in_half() -> None:
