@@ -541,6 +541,11 @@ class Expressions(Base):
             for oid, obj in trial.heap.items():
                 if oid not in world.heap:
                     world.put(oid, obj)
+        if type(arms[0]) is Ref and type(arms[1]) is Ref:
+            joiner = self.joiner(node, world)
+            joiner.worlds, joiner.atom = (world, world), test if type(test) is Term else None
+            if joiner.unify(arms[0], arms[1]):
+                return arms[0]
         return ite(test, arms[0], arms[1])
 
     # -- containers --

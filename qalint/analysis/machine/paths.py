@@ -407,6 +407,8 @@ class Joiner:
         self.node = node
         self.ctx = ctx
         self.worlds: tuple[World, ...] = ()
+        self.atom: Term | None = None
+        self.outcome = True
 
     def join(self, worlds: list[World], coarse: bool = False) -> list[World]:
         """Worlds of equal typestate become one."""
@@ -435,6 +437,7 @@ class Joiner:
 
         heap, other = one.heap, two.heap
         self.worlds = (one, two)
+        self.atom, self.outcome = atom, outcome
         for oid, obj in other.items():
             mine = heap.get(oid)
             if mine is None:
@@ -509,7 +512,7 @@ class Joiner:
 
     def _optimizer_in(self, value: Value, side: int) -> Ref | None:
         if type(value) is Ref:
-            return value if type(self.worlds[side].heap.get(value.oid)) is Optimizer else None
+            return value if type(self.worlds[side].heap.get(value.oid)) in (Optimizer, Scaler) else None
         if type(value) is Term and value.op == "ite":
             return self._optimizer_in(value.args[1], side) or self._optimizer_in(value.args[2], side)
         return None
@@ -528,6 +531,19 @@ class Joiner:
         """Two optimizers to which nothing has happened, one of which a path chose, are one from here on."""
         one, two = self.worlds
         mine, other = one.heap.get(left.oid), two.heap.get(right.oid)
+        if type(mine) is Scaler and type(other) is Scaler:
+            if mine.state() is not None or other.state() is not None:
+                return False
+            joined = mine.copy()
+            if mine.enabled != other.enabled:
+                if self.atom is None:
+                    return False
+                yes, no = (mine, other) if self.outcome else (other, mine)
+                arms = [TRUE if each.enabled is None else each.enabled for each in (yes, no)]
+                joined.enabled = ite(self.atom, arms[0], arms[1])
+            one.heap[left.oid] = joined
+            one.owned.discard(left.oid)
+            return True
         if type(mine) is not Optimizer or type(other) is not Optimizer:
             return False
         if mine.state() is not None or other.state() is not None or mine.grads != other.grads:

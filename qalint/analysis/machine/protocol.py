@@ -234,6 +234,11 @@ class Protocol(Calls):
     def _known(self, world: World, value: Value) -> bool:
         return isinstance(self.object(world, value), Model)
 
+    def _made_here(self, world: World, value: Value) -> bool:
+        """Whether a module was made in sight: two that were not may be the same one."""
+        obj = self.object(world, value)
+        return isinstance(obj, Model) and not obj.assumed
+
     # -- faults --
 
     def fault(
@@ -832,7 +837,13 @@ class Protocol(Calls):
             )
             if whole or (alone and (own.wide or not own.roots)):
                 self._clear(world, ref, event)
-            elif self.overlap(world, cells.roots, own.roots) or own.wide or not own.roots or cells.wide:
+            elif (
+                self.overlap(world, cells.roots, own.roots)
+                or own.wide
+                or not own.roots
+                or cells.wide
+                or not all(self._made_here(world, value) for value in (*own.roots, *cells.roots))
+            ):
                 changed = world.edit(ref)
                 changed.stale = None
                 changed.pending.pop("accumulated", None)
@@ -1284,7 +1295,9 @@ class Protocol(Calls):
             early: dict[str, Any] = {"event": event, "place": place, "bare": not s.stages, "scaler": scaler}
             for other, since in stepped:
                 first = world.heap.get(other.oid)
-                if isinstance(first, Optimizer) and first.places.get("stepped-from") == obj.places.get("last"):
+                if isinstance(first, Optimizer) and first.places.get("stepped-from") == obj.places.get(
+                    "last"
+                ):
                     early["other"] = first.name
                     early["other_at"] = since
             changed = world.edit(ref)

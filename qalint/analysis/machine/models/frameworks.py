@@ -188,7 +188,7 @@ def scale_loss(call: Call) -> Value:
 def xla_step(call: Call) -> Value:
     """`xm.optimizer_step(optimizer)`: steps it."""
     for value in call.args:
-        inner = call.machine.as_ref(call.world, value)
+        inner = call.machine.as_ref(call.world, call.machine.decide(call.world, value))
         if type(inner) is Ref and isinstance(call.world.heap.get(inner.oid), Optimizer):
             call.machine.lose(call.world, inner)
             for ref, scaler in call.world.of_kind(Scaler):
