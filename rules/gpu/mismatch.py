@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import FLOATS, Batch, Mod, Seq, Site, Tensor, Value, each
@@ -56,10 +57,11 @@ class DeviceMismatch(Rule):
     needles = (RUN, DEVICE)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
-        """Device clashes that no more specific rule explains."""
+        """Device clashes that no more specific rule explains, and models that were never moved."""
+        seen: set[ast.AST] = set()
+        yield from self.never_moved(modules)
         if not visible(modules):
             return
-        seen: set[ast.AST] = set()
         attributes = plain_attributes(modules)
         own = {cell for injection in adapters.injections for cell in injection.cells} | adapters.paired
         for event in modules.all("clash"):
@@ -88,6 +90,60 @@ class DeviceMismatch(Rule):
                 fix=on_device(site, event),
                 help="make it on the device of what it meets: device=x.device",
             )
+
+    def never_moved(self, modules: Modules) -> Iterator[Finding]:
+        """Models made on the CPU that are fed what was made on, or moved to, a device."""
+        seen: set[ast.AST] = set()
+        if modules.run.default_device:
+            return
+        for event in modules.all("forward"):
+            model = event.target
+            if not isinstance(model, Mod) or model.parent is not None or not model.loaded or event.inside:
+                continue
+            if (
+                event.site.node in seen
+                or "device" in model.args
+                or "device_map" in model.args
+                or model.holders
+            ):
+                continue
+            fed = next(
+                (
+                    option
+                    for value in event.args
+                    for option in each(value)
+                    if isinstance(option, Tensor)
+                    and option.device is not None
+                    and "cuda" in option.device.kinds
+                ),
+                None,
+            )
+            here = modules.run.device_of(model)
+            if fed is None or here is None or here.kinds != {"cpu"} or _moved_or_gone(modules, model):
+                continue
+            places = [modules.run.device_of(cell) for cell in own_cells(model)]
+            if any(place is None or place.kinds != {"cpu"} for place in places):
+                continue
+            seen.add(event.site.node)
+            related = (
+                [Related(modules.place(model.site), "the model is made here, on the CPU")]
+                if model.site
+                else []
+            )
+            yield self.finding(
+                modules.place(event.site),
+                f"the input is on the device, but `{model.name or 'the model'}` was never moved there",
+                related=related,
+                help="move the model first: model.to(device)",
+            )
+
+
+def _moved_or_gone(modules: Modules, model: Mod) -> bool:
+    """Whether a model, or what holds it or is in it, was moved or went out of sight."""
+    return any(
+        isinstance(event.target, Mod) and (held_by(event.target, model) or held_by(model, event.target))
+        for event in modules.all("move", "escape", "train")
+    )
 
 
 def on_device(site: Site, event: Event) -> Fix | None:

@@ -109,7 +109,7 @@ class AdapterNeverApplied(Rule):
         if not isinstance(value, Mod | Param) or not name or target.cls is not None:
             return None
         cells = own_cells(value)
-        if not cells & low_rank(modules, adapters, cells):
+        if not cells & low_rank(modules, adapters, cells) and not beside(modules, event):
             return None
         if name in ALL_LAYERS or (isinstance(value, Mod) and wraps(value, target.root)):
             return None
@@ -242,6 +242,20 @@ def low_rank(modules: Modules, adapters: Adapters, cells: set[Cell]) -> set[Cell
     return {event.value for event in pair} if pair else set()
 
 
+def beside(modules: Modules, event: Event) -> bool:
+    """Whether a parameter is set on a layer beside another with which it makes a low-rank pair."""
+    made = [
+        other
+        for other in modules.all("attach")
+        if other.target is event.target
+        and other.how != "init"
+        and isinstance(other.value, Param)
+        and other.name
+    ]
+    pair = shared_rank(made)
+    return pair is not None and event is pair[0] and not any(applied(modules, one.name, one) for one in pair)
+
+
 def files(modules: Modules) -> Iterator[File]:
     """The files that the program is made of."""
     seen: set[int] = set()
@@ -267,6 +281,15 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
                 ):
                     return True
                 case ast.Call(func=ast.Attribute(attr="append" | "extend" | "add"), args=args):
+                    collecting.update(args)
+                    for part in args:
+                        if isinstance(part, ast.List | ast.Tuple):
+                            collecting.update(part.elts)
+                case ast.AugAssign(value=ast.List(elts=parts) | ast.Tuple(elts=parts)):
+                    collecting.update(parts)
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(attr="init") | ast.Name(id="init")), args=args
+                ):
                     collecting.update(args)
                 case _:
                     pass

@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
 from qalint.analysis.modules.adapters import outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
-from qalint.analysis.modules.values import Cell, Mod, Param, Params, Site, Unknown
+from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
 
 
@@ -338,7 +338,7 @@ class AdapterLeavesExtraTrainable(Rule):
             freezes = frozen(adapters, injection)
             if not freezes or any(whole(event, injection) for event in freezes):
                 continue
-            if any(not walked(event) for event in freezes):
+            if any(not walked(event, injection) for event in freezes):
                 continue
             if any(
                 event.flag is True
@@ -371,14 +371,20 @@ class AdapterLeavesExtraTrainable(Rule):
                     break
 
 
-def walked(event: Event) -> bool:
-    """Whether a freeze meets the layers of a walk (it names no part of the model by itself)."""
+def walked(event: Event, injection: Injection) -> bool:
+    """Whether a freeze meets the layers of a walk, or the layer that an adapter wraps: no part by its own name."""
     target = event.target
     if isinstance(target, Param):
         target = target.owner
-    return isinstance(target, Mod) and (
-        "*" in target.path or "(" in target.path or "typed" in event.filters or "named" in event.filters
-    )
-
-
-__all__ = ["Params", "Unknown"]
+    if not isinstance(target, Mod):
+        return False
+    if event.filters & {"typed", "named"}:
+        return True
+    if any(isinstance(cell, Mod) and target in cell.attrs.values() for cell in injection.cells):
+        return True
+    here: Mod | None = target
+    while here is not None:
+        if "*" in here.path or "(" in here.path:
+            return True
+        here = here.parent
+    return False

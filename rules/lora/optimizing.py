@@ -82,6 +82,8 @@ class OptimizerBeforeInjection(Rule):
                 ):
                     continue
                 site = outer(event, injection.model)
+                if site.node is not event.site.node and in_constructor(event):
+                    site = event.site
                 yield self.finding(
                     adapters.place(site),
                     f"the optimizer is built before `{injection.name}` gets its adapters: it never moves them",
@@ -89,6 +91,13 @@ class OptimizerBeforeInjection(Rule):
                     fix=move(site, injection),
                     help="build the optimizer after the injection",
                 )
+
+
+def in_constructor(event: Event) -> bool:
+    """Whether an event happens in the `__init__` of an object that keeps what it builds."""
+    edits = event.site.file.get(Edits)
+    function = edits.function(event.site.node) if edits is not None else None
+    return function is not None and function.name == "__init__"
 
 
 def move(built: Site, injection: Injection) -> Fix | None:

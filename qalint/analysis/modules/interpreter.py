@@ -48,9 +48,9 @@ from .values import (
 if TYPE_CHECKING:
     from ...file import File
 
-STEPS = 60_000
+STEPS = 45_000
 """Statements and expressions of one entry."""
-TOTAL = 160_000
+TOTAL = 110_000
 """The same of all entries of a file."""
 DEPTH = 14
 UNROLL = 8
@@ -908,6 +908,10 @@ class Interpreter:
                 scope.vars[name] = function.defaults[name]
             else:
                 scope.vars[name] = Unknown(f"{prefix}.{name}")
+        for name in names:
+            value = scope.vars[name]
+            if isinstance(value, Mod) and not value.name and value.parent is None and name != "self":
+                value.name = name
         for argument in arguments.kwonlyargs:
             name = argument.arg
             scope.vars[name] = kwargs.get(name) or (
