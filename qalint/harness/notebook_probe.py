@@ -16,8 +16,10 @@ import importlib.util
 import io
 import json
 import os
+import re
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,18 @@ def imported(text: str) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"marimo"}
 
 
+def declared(text: str) -> list[str]:
+    """The dependencies that a script runner reads from the notebook's `# /// script` block (PEP 723)."""
+    block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
+    if block is None:
+        return []
+    lines = [line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines()]
+    try:
+        return list(tomllib.loads("\n".join(lines)).get("dependencies", []))
+    except tomllib.TOMLDecodeError:
+        return []
+
+
 def run(path: str, root: str, mode: str) -> dict[str, Any]:
     """Run the notebook and report: cells with outputs and console, errors, definitions, installs."""
     with tempfile.TemporaryDirectory(prefix="qalint-inside-") as folder:
@@ -64,6 +78,7 @@ def run(path: str, root: str, mode: str) -> dict[str, Any]:
             "errors": [],
             "trouble": trouble,
             "definitions": {},
+            "declared": declared(Path(path).read_text(encoding="utf-8")),
             "run": None,
         }
         if mode == "plain":

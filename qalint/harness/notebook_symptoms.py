@@ -238,6 +238,12 @@ def less_selectable(before: Reports, after: Reports) -> str | None:
     return f"{old} tables with selection, {new} after the fix" if new < old else None
 
 
+def declares_more(before: Reports, after: Reports) -> str | None:
+    """A sandbox reads more dependencies from the notebook itself."""
+    fresh = sorted(set(after["plain"]["declared"]) - set(before["plain"]["declared"]))
+    return f"a sandbox now reads: {', '.join(fresh)}" if fresh else None
+
+
 def more_rows(before: Reports, after: Reports) -> str | None:
     """The fix makes a table show more rows."""
     old, new = (sum(t.rows for cell in r["plain"]["cells"] for t in tables(cell)) for r in (before, after))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .notebook_symptoms import (
+    declares_more,
     fewer_kinds,
     less_selectable,
     less_work,
@@ -48,12 +49,16 @@ class Oracle(NamedTuple):
     extra: tuple[str, ...] = ()
     """Runs beyond the usual; see `probe.MODES` and `notebook_probe`."""
     notebook: bool = False
+    gpu: bool = False
+    """Only a real GPU shows it: one run, on it."""
     may_undefine: bool = False
     """The fix keeps work from being done, and with it the names that it bound."""
 
     @property
     def modes(self) -> tuple[str, ...]:
         """The runs that it takes."""
+        if self.gpu:
+            return ("gpu",)
         return (("plain",) if self.notebook else BASE) + self.extra
 
     def declared(self, found: list[Symptom]) -> list[Symptom]:
@@ -200,6 +205,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1505": notebook("stale-import", extra=("missing",)),
     "QA1506": notebook("no-timeout", extra=("missing",)),
     "QA1507": notebook("foreign-pip", extra=("missing",)),
+    "QA1508": notebook(compare=declares_more),
     # Section 16
     "QA1601": notebook(compare=fewer_kinds),
     "QA1606": notebook("cell-error callout kind"),
@@ -209,6 +215,13 @@ NOTEBOOKS: dict[str, Oracle] = {
 }
 
 
+GPU: dict[str, Oracle] = {
+    "QA1127": see("raises")._replace(gpu=True),
+    "QA1131": see("raises unsafe to autocast")._replace(gpu=True),
+}
+"""What a CPU cannot show. QA1708 is not here: that a clock did not wait, no run says of itself."""
+
+
 def oracle_of(code: str) -> Oracle | None:
     """The declared oracle of a rule, or None."""
-    return TRAINING.get(code) or NOTEBOOKS.get(code)
+    return TRAINING.get(code) or NOTEBOOKS.get(code) or GPU.get(code)

@@ -49,8 +49,14 @@ class Mode(NamedTuple):
     loss_factor: float = 1.0
     """Every backward starts from this instead of 1: 1e-6 drives FP16 gradients under the smallest number."""
     cuda: str = "map"
-    """`map`: CUDA is the CPU; `tags`: as well, and devices are told apart; `none`: there is no CUDA."""
+    """`map`: CUDA is the CPU; `tags`: as well, and devices are told apart; `none`: there is no CUDA;
+    `real`: the machine's own."""
     seed: int = 0
+
+    @property
+    def pretends(self) -> bool:
+        """Whether CUDA is pretended."""
+        return self.cuda in ("map", "tags")
 
 
 MODES: dict[str, Mode] = {
@@ -62,6 +68,7 @@ MODES: dict[str, Mode] = {
     "tiny-reference": Mode(still=True, reference=True, loss_factor=1e-6),
     "devices": Mode(cuda="tags"),
     "no-cuda": Mode(cuda="none"),
+    "gpu": Mode(cuda="real"),
 }
 
 
@@ -116,7 +123,7 @@ class Probe:
         """Patch torch. Before the program imports anything from it by name."""
         torch.set_num_threads(1)
         torch.manual_seed(self.mode.seed)
-        if self.mode.cuda != "none":
+        if self.mode.pretends:
             answer_for_cuda()
         if self.mode.reference:
             self.no_half()
@@ -175,7 +182,7 @@ class Probe:
         def __init__(self: Any, device: Any = "cuda", *args: Any, **kwargs: Any) -> None:
             if isinstance(device, (bool, int, float)):
                 probe.misread.append(f"GradScaler takes {device!r} for its device")
-            if mode.cuda != "none" and (is_cuda(device) or not isinstance(device, str)):
+            if mode.pretends and (is_cuda(device) or not isinstance(device, str)):
                 device = "cpu"
             names = ("init_scale", "growth_factor", "backoff_factor", "growth_interval", "enabled")
             kwargs.update(zip(names, args, strict=False))
@@ -237,7 +244,7 @@ class Probe:
             if isinstance(dtype, bool):
                 probe.misread.append(f"autocast takes {dtype!r} for its dtype")
                 dtype = None
-            if mode.cuda != "none" and isinstance(device_type, str) and is_cuda(device_type):
+            if mode.pretends and isinstance(device_type, str) and is_cuda(device_type):
                 device_type, dtype = "cpu", dtype or torch.float16
             if mode.reference:
                 enabled, dtype = False, torch.bfloat16
@@ -555,7 +562,7 @@ def run(path: str, root: str, mode: Mode, *, uses_cuda: bool = True) -> dict[str
         warnings.showwarning = show  # type: ignore[assignment]
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        if uses_cuda and mode.cuda != "none":
+        if uses_cuda and mode.pretends:
             probe.pretend = stack.enter_context(Pretend(tags=mode.cuda == "tags"))
         try:
             runpy.run_path(path, run_name="__main__")

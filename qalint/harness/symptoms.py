@@ -118,7 +118,7 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         if "lost" in report:
             yield Symptom("lost", report["lost"])
             return
-    plain = reports.get("plain")
+    plain = reports.get("plain", reports.get("gpu"))
     if plain is not None:
         yield from _of_plain(plain)
     if "still" in reports and "reference" in reports:

@@ -68,8 +68,10 @@ def run(files: dict[str, str], main: str, oracle: Oracle, workers: Workers) -> R
         text = found
     with copied({**files, script: text}) as folder:
         cuda = any("cuda" in part for part in files.values())
+        # CUDA maps far more address space than it uses.
+        limits = {"memory": 1 << 46} if oracle.gpu else {}
         return {
-            mode: workers.run(kind, folder / script, folder, mode=mode, uses_cuda=cuda)
+            mode: workers.run(kind, folder / script, folder, mode=mode, uses_cuda=cuda, **limits)
             for mode in oracle.modes
         }
 
@@ -85,7 +87,17 @@ def verify_bad(case: Case, rule: RuleFacts, oracle: Oracle, fixer: Fixer, worker
 
     def entry(before: str, after: str, verdict: str, detail: str) -> Entry:
         seconds = round(time.perf_counter() - started, 2)
-        return Entry(rule.code, rule.name, case.name, "cpu", before, after, verdict, seconds, detail)
+        return Entry(
+            rule.code,
+            rule.name,
+            case.name,
+            "cuda" if oracle.gpu else "cpu",
+            before,
+            after,
+            verdict,
+            seconds,
+            detail,
+        )
 
     reports = run(case.files, case.main, oracle, workers)
     if reports is None or (not oracle.notebook and not symptoms.did_anything(reports)):
@@ -165,15 +177,21 @@ def verify_good(case: Case, rule: RuleFacts, oracle: Oracle, workers: Workers) -
     return Entry(rule.code, rule.name, case.name, "cpu", text, text, verdict, seconds, detail)
 
 
-def without_run(rule: RuleFacts) -> Entry | None:
-    """The entry of a rule whose fault a CPU cannot show."""
+def can_run(rule: RuleFacts, device: str) -> bool:
+    """Whether running on this device can show the rule's fault."""
+    if rule.oracle == "gpu":
+        oracle = oracle_of(rule.code)
+        return device == "cuda" and oracle is not None and oracle.gpu
+    return rule.oracle == "cpu"
+
+
+def without_run(rule: RuleFacts) -> Entry:
+    """The entry of a rule whose fault cannot be shown here."""
     if rule.oracle == "gpu":
         detail = "run `qalint verify --device cuda` on a machine with a GPU"
         return Entry(rule.code, rule.name, None, "cuda", "", "", "needs-gpu", 0.0, detail)
-    if rule.oracle != "cpu":
-        reason = rule.oracle.partition(":")[2].strip()
-        return Entry(rule.code, rule.name, None, "", "", "", "no-oracle", 0.0, reason)
-    return None
+    reason = rule.oracle.partition(":")[2].strip()
+    return Entry(rule.code, rule.name, None, "", "", "", "no-oracle", 0.0, reason)
 
 
 def verify(
@@ -191,7 +209,8 @@ def verify(
     for case in all_cases:
         by_rule.setdefault(case.rule, []).append(case)
     rules = sorted(rules, key=lambda rule: rule.code)
-    work = [(rule, case) for rule in rules if rule.oracle == "cpu" for case in by_rule.get(rule.name, [])]
+    runnable = [rule for rule in rules if can_run(rule, device)]
+    work = [(rule, case) for rule in runnable for case in by_rule.get(rule.name, [])]
     if quick:
         work = _first_of_each(work)
     done: dict[str, list[Entry]] = {}
@@ -212,9 +231,8 @@ def verify(
             if progress is not None:
                 progress(count, len(work), case.name)
     for rule in rules:
-        fixed = without_run(rule)
-        if fixed is not None:
-            yield fixed
+        if not can_run(rule, device):
+            yield without_run(rule)
             continue
         own = sorted(done.get(rule.code, []), key=lambda entry: entry.fixture or "")
         if not any("/bad_" in (entry.fixture or "") for entry in own):

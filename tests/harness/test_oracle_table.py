@@ -7,7 +7,7 @@ import re
 from qalint.harness import notebook_symptoms, symptoms
 from qalint.harness.fixer import Fixer
 from qalint.harness.oracles import NOTEBOOKS, TRAINING, oracle_of
-from qalint.harness.verify import RuleFacts, without_run
+from qalint.harness.verify import RuleFacts, can_run, without_run
 
 RULES = Fixer().rules()
 RUNNABLE = ("11", "12", "13", "15", "16", "17")
@@ -39,8 +39,10 @@ def test_looks_name_symptoms_that_exist():
 
 
 def test_what_needs_a_gpu_is_never_passed():
-    entry = without_run(RuleFacts("QA1708", "unsynchronized-timing", "gpu"))
-    assert entry is not None and entry.verdict == "needs-gpu"
-    entry = without_run(RuleFacts("QA1106", "missing-gradient-clipping", "none: a reason to read"))
-    assert entry is not None and (entry.verdict, entry.detail) == ("no-oracle", "a reason to read")
-    assert without_run(RuleFacts("QA1105", "clip-before-unscale", "cpu")) is None
+    timing = RuleFacts("QA1708", "unsynchronized-timing", "gpu")
+    assert not can_run(timing, "cpu")
+    assert without_run(timing).verdict == "needs-gpu"
+    clipping = RuleFacts("QA1106", "missing-gradient-clipping", "none: a reason to read")
+    assert not can_run(clipping, "cuda")
+    assert without_run(clipping)[6:] == ("no-oracle", 0.0, "a reason to read")
+    assert can_run(RuleFacts("QA1105", "clip-before-unscale", "cpu"), "cpu")
