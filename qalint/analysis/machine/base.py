@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from time import process_time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .objects import Model, Obj, Optimizer, Scaler
@@ -72,9 +71,9 @@ QUIET = (Forward, IteratorUse, Move, LibraryCall, AutocastEnter)
 """Events that do not make a function worth entering again."""
 ROUNDS = 3
 DEPTH = 16
-SECONDS = 2.5
-"""CPU seconds for one program: a bound of last resort."""
-STEPS = 40_000
+WORK = 160_000
+"""Expressions evaluated, counted in each world, for one program: a bound of last resort."""
+STEPS = 30_000
 """Statements executed, counted in each world, before joins become coarse and loops run once."""
 ACTIVATION = 8_000
 """The same for one activation of a function."""
@@ -109,7 +108,8 @@ class Base:
         """How often in a row a function was run and showed nothing that was not known."""
         self.acts = 0
         """Protocol events met so far, told or not."""
-        self.deadline = process_time() + SECONDS
+        self.work = 0
+        """Expressions evaluated, in each world."""
         self.running: set[ast.AST] = set()
         """Context managers that are being run to their yield."""
         for last, methods in program.uses.items():
@@ -148,8 +148,8 @@ class Base:
         raise NotImplementedError
 
     def spent(self) -> bool:
-        """Whether the whole budget, in steps or in time, is used up."""
-        return self.steps > self.budget or process_time() > self.deadline
+        """Whether the whole budget, in statements or in expressions, is used up."""
+        return self.steps > self.budget or self.work > WORK
 
     # -- naming --
 

@@ -55,6 +55,7 @@ class Expressions(Base):
 
     def evaluate(self, node: ast.expr, world: World) -> Value:
         """The value of an expression."""
+        self.work += 1
         handler = HANDLERS.get(type(node))
         if handler is None:
             return self.fresh(world, node)

@@ -52,6 +52,10 @@ NEEDLES = (
 """A file with none of these concerns no rule that reads a story."""
 
 STARTS = ("torch", "peft", "transformers", "accelerate", "lightning")
+BUILT_ON = frozenset(
+    ("torch", "peft", "transformers", "accelerate", "lightning", "pytorch_lightning", "diffusers", "timm")
+    + ("deepspeed", "apex", "trl", "torchvision", "fastai", "ignite", "mmengine", "bitsandbytes", "marimo")
+)
 FILES = 40
 BYTES = 700_000
 """At most so many files, of so many bytes together, are taken into one program."""
@@ -60,6 +64,17 @@ PROTOCOL = re.compile(
     rb"backward\(|\.step\(|GradScaler|autocast|zero_grad|unscale_|optim\.|requires_grad|\.half\(|clip_grad"
 )
 """A file of the project longer than `SHORT` bytes without one of these is not read: it changes nothing."""
+
+
+def imports_torch(module: Module) -> bool:
+    """Whether a file imports torch or a library built on it."""
+    for node in module.imports:
+        if isinstance(node, ast.Import):
+            if any(alias.name.partition(".")[0] in BUILT_ON for alias in node.names):
+                return True
+        elif node.level == 0 and (node.module or "").partition(".")[0] in BUILT_ON:
+            return True
+    return False
 
 
 class Files:
@@ -82,9 +97,14 @@ class Files:
             self.paths[key] = self.project.resolve(path, name, level)
         return self.paths[key]
 
-    def load_all(self) -> None:
-        """Take in the files that the program imports, directly or not, as far as they may matter."""
+    def load_all(self) -> bool:
+        """Take in the files that the program imports, directly or not, as far as they may matter.
+
+        False, and at once, where neither the file nor what it imports directly imports torch or a
+        library built on it.
+        """
         todo = [self.home]
+        trains = imports_torch(self.home)
         size = 0
         while todo:
             module = todo.pop(0)
@@ -118,6 +138,10 @@ class Files:
                     self.by_path[path] = made
                     self.program.add(made)
                     todo.append(made)
+                    trains = trains or imports_torch(made)
+            if not trains:
+                return False
+        return True
 
     @staticmethod
     def weigh(path: str) -> int | None:
@@ -274,7 +298,8 @@ def tell(file: File, story: type[S]) -> S | None:
     program.add(home)
     project = Project.of_file(file)
     files = Files(program, project, home)
-    files.load_all()
+    if not files.load_all():
+        return None
     program.settle()
     machine = Teller(program, told, files)
     machine.missing_scaler = []
