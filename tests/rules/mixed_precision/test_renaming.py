@@ -176,3 +176,17 @@ def test_the_renaming_renames() -> None:
     assert renamed(text, names) == (
         "import torch\nq2 = torch.amp.GradScaler()\ndef q0(q1):\n    q2.scale(q1)  # scaler\n"
     )
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=[f"{path.parent.name}/{path.name}" for path in FIXTURES])
+def test_layout_does_not_matter(fixture: Path, tmp_path: Path) -> None:
+    """The same tree written anew, without comments, blank lines and the author's quotes."""
+    target = tmp_path / fixture.name
+    for path in sorted(fixture.rglob("*.py")) if fixture.is_dir() else [fixture]:
+        place = target / path.relative_to(fixture) if fixture.is_dir() else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))) + "\n", encoding="utf-8")
+    code = CODES[fixture.parent.name]
+    assert sorted(mark[3] for mark in found(str(target), code)) == sorted(
+        mark[3] for mark in found(str(fixture), code)
+    )
