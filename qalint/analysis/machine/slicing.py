@@ -166,6 +166,8 @@ class Module:
         self.order: list[ast.AST] = []
         """Function nodes in the order of the text."""
         self.imports: list[ast.Import | ast.ImportFrom] = []
+        self.aliases: dict[str, str] = {}
+        """The words that other names of this file stand for: `from torch.nn.utils import clip_grad_norm_ as clip`."""
         self._outer: ast.AST | None = None
         self.top = self._block(self.body)
 
@@ -229,10 +231,16 @@ class Module:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 facts.stores.add(alias.asname or alias.name.split(".")[0])
+                if alias.asname and alias.name in STRONG:
+                    self.aliases[alias.asname] = alias.name
             self.imports.append(node)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             facts.globals.update(node.names)
         else:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and node.value.attr in STRONG - CALLED:
+                        self.aliases[target.id] = node.value.attr
             self._fields(node, facts)
         self.facts[node] = facts
         return facts
@@ -269,8 +277,10 @@ class Module:
         if kind is ast.Name:
             if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
                 facts.stores.add(node.id)  # type: ignore[attr-defined]
-            elif node.id in STRONG and node.id not in CALLED:  # type: ignore[attr-defined]
-                facts.mark(node.id)  # type: ignore[attr-defined]
+            else:
+                word = self.aliases.get(node.id, node.id)  # type: ignore[attr-defined]
+                if word in STRONG and word not in CALLED:
+                    facts.mark(word)
             return
         if kind is ast.Constant:
             return
@@ -288,8 +298,9 @@ class Module:
                 facts.calls.add(function.id)
                 if function.id in CONSUMERS:
                     facts.consumes = True
-                if function.id in STRONG:
-                    facts.mark(function.id)
+                word = self.aliases.get(function.id, function.id)
+                if word in STRONG:
+                    facts.mark(word)
             elif type(function) is ast.Attribute:
                 name = function.attr
                 facts.calls.add(name)

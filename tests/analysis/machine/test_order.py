@@ -428,3 +428,17 @@ def test_accelerate_with_an_own_backward() -> None:
             optimizer.step()
         """
     ) == ["scaler-inside-framework:backward @ loss.backward()"]
+
+
+@pytest.mark.parametrize(
+    "alias",
+    ["from torch.nn.utils import clip_grad_norm_ as clip", "clip = nn.utils.clip_grad_norm_"],
+)
+def test_another_name_of_a_function_is_that_function(alias: str) -> None:
+    lines = step(
+        "scaler.scale(loss).backward()",
+        "clip(model.parameters(), 1.0)",
+        "scaler.step(optimizer)",
+        "scaler.update()",
+    )
+    assert faults_of(f"{alias}\n{lines}") == ["clip-before-unscale:norm @ clip(model.parameters(), 1.0)"]
