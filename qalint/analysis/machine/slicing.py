@@ -167,7 +167,7 @@ class Module:
         """Function nodes in the order of the text."""
         self.imports: list[ast.Import | ast.ImportFrom] = []
         self.aliases: dict[str, str] = {}
-        """The words that other names of this file stand for: `from torch.nn.utils import clip_grad_norm_ as clip`."""
+        """Words under other names in this file: `from torch.nn.utils import clip_grad_norm_ as clip`."""
         self._outer: ast.AST | None = None
         self.top = self._block(self.body)
 
