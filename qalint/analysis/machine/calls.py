@@ -804,7 +804,7 @@ class Calls(Expressions):
                 for statement in each.node.body
                 if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
             ]
-            fields = own + [] if each is cls and not fields else own + fields
+            fields = list(own) if each is cls and not fields else own + fields
         obj = world.edit(ref)
         for index, (name, default, owner) in enumerate(fields):
             if index < len(args):
@@ -919,7 +919,7 @@ class Calls(Expressions):
                         self.why(
                             world, node, f"`{obj.name or 'optimizer'}` is given to {to}: its state is unknown"
                         )
-                elif isinstance(obj, Iter) or isinstance(obj, Model):
+                elif isinstance(obj, Iter | Model):
                     continue
                 elif isinstance(obj, Instance):
                     todo += obj.attrs.values()

@@ -1056,9 +1056,6 @@ class Machine(Modules):
         elif type(base) is Term and type(key) is Const and type(value) in (Ref, Const, Cells):
             world.attrs[(base, f"[{key!r}]")] = value
 
-    def refine_scope(self, world: World, paths: dict[str, set[str]]) -> None:
-        """At module level: names that are used as scalers and optimizers, once bound, are so by their stores."""
-
 
 TOUCHES = frozenset(
     [

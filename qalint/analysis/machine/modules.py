@@ -142,10 +142,7 @@ class Modules(Protocol):
         if type(symbol) is not Term:
             return False
         site = symbol.args[1:]
-        for test in world.pc:
-            if any(dep.args[1:] == site for dep in test.deps if dep.op == "fresh"):
-                return True
-        return False
+        return any(dep.args[1:] == site for test in world.pc for dep in test.deps if dep.op == "fresh")
 
     # -- stores --
 

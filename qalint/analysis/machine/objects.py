@@ -88,7 +88,8 @@ class Instance(Obj):
 class Model(Instance):
     """A module: an instance with parameter cells.
 
-    `dtype`: "float16", "bfloat16", "float32", None (unknown) or a term of these; `trainable`: True, False, None;
+    `dtype`: "float16", "bfloat16", "float32", None (unknown) or a term of these;
+    `trainable`: True, False, None;
     `device`: a value or None. They hold for every parameter below that has no entry of its own
     (children are attributes). `clock`: when the last cast, freeze or injection happened, counted by
     the world. `made`: `constructor`, `pretrained`, `copy`, `assumed`.

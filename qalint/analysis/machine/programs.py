@@ -19,7 +19,7 @@ from .base import STEPS, Dead, Multi, Out, Split
 from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
-from .slicing import Module, Program
+from .slicing import Module, Program, words
 from .story import Backward, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
 from .values import Cls, Const, Fn, Lazy, Lib, Namespace, Ref, Value, forget_terms, term
 
@@ -52,9 +52,9 @@ NEEDLES = (
 """A file with none of these concerns no rule that reads a story."""
 
 STARTS = ("torch", "peft", "transformers", "accelerate", "lightning")
-BUILT_ON = frozenset(
-    ("torch", "peft", "transformers", "accelerate", "lightning", "pytorch_lightning", "diffusers", "timm")
-    + ("deepspeed", "apex", "trl", "torchvision", "fastai", "ignite", "mmengine", "bitsandbytes", "marimo")
+BUILT_ON = words(
+    """torch peft transformers accelerate lightning pytorch_lightning diffusers timm deepspeed apex trl
+    torchvision fastai ignite mmengine bitsandbytes marimo"""
 )
 FILES = 40
 BYTES = 700_000

@@ -235,7 +235,8 @@ CORRECT = {
         dtype = cfg.dtype
         ptdtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
         device_type = "cuda" if "cuda" in cfg.device else "cpu"
-        ctx = nullcontext() if device_type == "cpu" else torch.amp.autocast(device_type=device_type, dtype=ptdtype)
+        amp = torch.amp.autocast(device_type=device_type, dtype=ptdtype)
+        ctx = nullcontext() if device_type == "cpu" else amp
         scaler = torch.cuda.amp.GradScaler(enabled=(dtype == "float16"))
         grad_clip = cfg.grad_clip
         while True:
@@ -298,7 +299,8 @@ CORRECT = {
             state_dict_key = "amp_scaler"
             def __init__(self):
                 self._scaler = torch.cuda.amp.GradScaler()
-            def __call__(self, loss, optimizer, clip_grad=None, parameters=None, create_graph=False, update_grad=True):
+            def __call__(self, loss, optimizer, clip_grad=None, parameters=None, create_graph=False,
+                         update_grad=True):
                 self._scaler.scale(loss).backward(create_graph=create_graph)
                 if update_grad:
                     if clip_grad is not None:

@@ -166,7 +166,7 @@ def apex_initialize(call: Call) -> Value:
         taint(call, value, "apex", quiet=True)
     call.world.tags = call.world.tags | {"framework"}
     call.tell(FrameworkUse, framework="apex", things=())
-    models = [value for value in call.args[:2]]
+    models = list(call.args[:2])
     return models[0] if len(models) == 1 else Tup(tuple(models))
 
 

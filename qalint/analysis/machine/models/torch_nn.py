@@ -27,8 +27,10 @@ from ..values import (
 from . import attribute, library, method
 
 EMPTY = tuple(
-    "ReLU GELU SiLU Dropout Flatten Unflatten Identity Tanh Sigmoid Softmax LogSoftmax LeakyReLU MaxPool AvgPool "
-    "Adaptive Upsample PixelShuffle ELU Hardswish Mish ZeroPad ReflectionPad AlphaDropout Softplus".split()
+    words(
+        """ReLU GELU SiLU Dropout Flatten Unflatten Identity Tanh Sigmoid Softmax LogSoftmax LeakyReLU MaxPool
+        AvgPool Adaptive Upsample PixelShuffle ELU Hardswish Mish ZeroPad ReflectionPad AlphaDropout Softplus"""
+    )
 )
 """Modules of torch that have no parameters."""
 DTYPES = frozenset(["float16", "bfloat16", "float32", "float64", "half", "float", "double"])
@@ -85,7 +87,7 @@ def torch_nn(call: Call) -> Value | None:
     last = name.rpartition(".")[2]
     if last == "linear" and len(call.args) > 1:
         call.machine.product(call.world, call.args[:2], call.node)
-    if name.startswith("torch.nn.functional.") or name.startswith("torch.nn.init."):
+    if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
         return tensors(call)
     if name.startswith("torch.nn.utils."):
         return call.args[0] if call.args and last.endswith("_norm") else tensors(call)
@@ -381,7 +383,7 @@ def other_method(call: Call) -> Value:
     ):
         return call.fresh()
     if obj.hidden or obj.assumed:
-        values = [v for v in call.values]
+        values = list(call.values)
         call.machine.escape(world, values, call.node, call.name)
         if obj.attrs and obj.cls is not None:
             call.machine.escape(world, list(obj.attrs.values()), call.node, call.name)
