@@ -10,7 +10,7 @@ from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.torchlib import FACTORIES
-from qalint.analysis.modules.values import FLOATS, Batch, Mod, Seq, Site, Tensor, Value, each
+from qalint.analysis.modules.values import FLOATS, Batch, Cell, Mod, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .tensors import plain_attributes, visible
@@ -70,7 +70,9 @@ class DeviceMismatch(Rule):
             cpu, other = event.target, event.value
             if not cpu.device or cpu.device.kinds != {"cpu"}:
                 cpu, other = other, cpu
-            if cpu.source in {"batch", "parameter"} or (cpu.site is not None and cpu.site.node in attributes):
+            if cpu.source in {"batch", "parameter", "input", "model"} or (
+                cpu.site is not None and cpu.site.node in attributes
+            ):
                 continue
             if any(cell in own for tensor in (cpu, other) for cell, _ in tensor.weights):
                 continue
@@ -121,6 +123,8 @@ class DeviceMismatch(Rule):
             here = modules.run.device_of(model)
             if fed is None or here is None or here.kinds != {"cpu"} or _moved_or_gone(modules, model):
                 continue
+            if not any(has_weights(cell) for cell in own_cells(model)):
+                continue
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
             if any(place is None or place.kinds != {"cpu"} for place in places):
                 continue
@@ -136,6 +140,24 @@ class DeviceMismatch(Rule):
                 related=related,
                 help="move the model first: model.to(device)",
             )
+
+
+def has_weights(cell: Cell) -> bool:
+    """Whether a module or parameter is known to have parameters of its own."""
+    if isinstance(cell, Mod):
+        named = (
+            "Linear",
+            "Bilinear",
+            "Conv",
+            "Embedding",
+            "LayerNorm",
+            "BatchNorm",
+            "GroupNorm",
+            "LSTM",
+            "GRU",
+        )
+        return cell.kind.startswith(named) or str(cell.qual).startswith("transformers.")
+    return True
 
 
 def _moved_or_gone(modules: Modules, model: Mod) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, RUN
-from qalint.analysis.modules.values import Const, Device, Mod
+from qalint.analysis.modules.values import Class, Const, Device, Mod
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -77,7 +77,7 @@ class ModuleHasNoDevice(Rule):
                 )
                 continue
             module = event.target
-            if not isinstance(module, Mod) or not plain(module, event.name):
+            if not isinstance(module, Mod) or not plain(module, event.name) or event.guards:
                 continue
             seen.add(node)
             yield self.finding(
@@ -96,8 +96,24 @@ def plain(module: Mod, name: str) -> bool:
     if module.parent is not None or name in module.attrs:
         return False
     if module.cls is not None:
-        return module.known and module.cls.find("__getattr__") is None and module.cls.find(name) is None
+        return (
+            module.known
+            and module.cls.find("__getattr__") is None
+            and module.cls.find(name) is None
+            and not reflective(module.cls)
+        )
     return bool(module.qual) and str(module.qual).startswith("torch.nn.")
+
+
+def reflective(cls: Class) -> bool:
+    """Whether a class or one that it derives from sets attributes under computed names."""
+    for node in ast.walk(cls.node):
+        match node:
+            case ast.Attribute(attr="__dict__") | ast.Name(id="setattr" | "locals" | "vars"):
+                return True
+            case _:
+                pass
+    return any(reflective(base) for base in cls.bases if isinstance(base, Class))
 
 
 def first_parameter(event: Event) -> Fix | None:

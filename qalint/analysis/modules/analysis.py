@@ -10,7 +10,7 @@ from ..notebook import Notebook
 from ..project import Project
 from .events import Event
 from .interpreter import STEPS, TOTAL, Interpreter, Stop
-from .library import module_base
+from .library import is_static, module_base
 from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ class Modules:
             inputs: list[Value] = []
             if module and method.name == "forward":
                 inputs = [Tensor(None, None, site=Site(method.node, method.scope.file), source="input")]
-            if isinstance(thing, Mod | Obj):
+            if is_static(method):
+                self._enter(method, [])
+            elif isinstance(thing, Mod | Obj):
                 self._enter(method.bind(thing), inputs)
 
     def _enter(self, function: Func, inputs: list[Value]) -> None:
