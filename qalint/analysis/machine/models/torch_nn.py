@@ -7,6 +7,7 @@ from typing import Any
 
 from ..calls import Call
 from ..objects import Instance, Iter, Model
+from ..slicing import words
 from ..story import LibraryCall, Load
 from ..values import (
     FALSE,
@@ -29,7 +30,8 @@ from . import attribute, library, method
 EMPTY = tuple(
     words(
         """ReLU GELU SiLU Dropout Flatten Unflatten Identity Tanh Sigmoid Softmax LogSoftmax LeakyReLU MaxPool
-        AvgPool Adaptive Upsample PixelShuffle ELU Hardswish Mish ZeroPad ReflectionPad AlphaDropout Softplus"""
+        AvgPool Adaptive Upsample PixelShuffle ELU Hardswish Mish ZeroPad ReflectionPad
+        AlphaDropout Softplus"""
     )
 )
 """Modules of torch that have no parameters."""
