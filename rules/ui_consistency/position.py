@@ -271,15 +271,20 @@ def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) ->
     kind = callout.kind
     scope = next((node for node in reversed(callout.around) if isinstance(node, ast.For | Function)), None)
     if isinstance(kind, ast.Name) and scope is not None and not isinstance(scope, ast.Lambda):
+        chained: set[ast.stmt] = set()
         for statement in walk_statements(scope.body):
-            if isinstance(statement, ast.If) and _is_positional(statement.test, positions):
+            if not isinstance(statement, ast.If) or statement in chained:
+                continue
+            chain = _chain(statement)
+            chained.update(chain)
+            if all(_is_positional(each.test, positions) for each in chain):
                 one = _assigned(statement.body, kind.id)
-                other = _assigned(statement.orelse, kind.id) or _assigned(
+                other = _assigned(chain[-1].orelse, kind.id) or _assigned(
                     [each for each in scope.body if each is not statement], kind.id
                 )
                 if one is None or other is None or one.value == other.value:
                     continue
-                swapped = _body_is_common(statement.test) and bool(statement.orelse)
+                swapped = len(chain) == 1 and _body_is_common(statement.test) and bool(statement.orelse)
                 special, common = (other, one) if swapped else (one, other)
                 yield Choice(
                     special, ast.unparse(statement.test), str(common.value), special,
@@ -291,6 +296,14 @@ def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) ->
                 if _is_positional(node.test, positions):
                     yield from _arms(notebook, callout, node, kind)
                 return
+
+
+def _chain(statement: ast.If) -> list[ast.If]:
+    """An `if` with the `elif` that follow it."""
+    chain = [statement]
+    while len(chain[-1].orelse) == 1 and isinstance(chain[-1].orelse[0], ast.If):
+        chain.append(chain[-1].orelse[0])
+    return chain
 
 
 def _arms(notebook: Notebook, callout: Callout, branch: ast.If, kind: ast.Constant) -> Iterator[Choice]:

@@ -130,6 +130,15 @@ class TestPosition:
         assert literal(found) == "'success'"
         assert "'success'" not in apply(found)
 
+    def test_a_chain_of_tests(self):
+        cell = (
+            "for i, x in enumerate(xs):\n    if i == 0:\n        k = 'success'\n    elif i == 1:\n        k = 'info'\n"
+            "    else:\n        k = 'neutral'\n    y.append(mo.callout(x, kind=k))"
+        )
+        (found,) = run(KindByPosition, cell)
+        assert literal(found) == "'success'"
+        assert run(KindByPosition, cell.replace("i == 1", "x.bad")) == []
+
     def test_a_default_before_the_if(self):
         cell = (
             "for i, x in enumerate(xs):\n    kind = 'neutral'\n    if i == 0:\n        kind = 'success'\n"
