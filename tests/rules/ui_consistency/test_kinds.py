@@ -132,7 +132,8 @@ class TestPosition:
 
     def test_a_chain_of_tests(self):
         cell = (
-            "for i, x in enumerate(xs):\n    if i == 0:\n        k = 'success'\n    elif i == 1:\n        k = 'info'\n"
+            "for i, x in enumerate(xs):\n    if i == 0:\n        k = 'success'\n"
+            "    elif i == 1:\n        k = 'info'\n"
             "    else:\n        k = 'neutral'\n    y.append(mo.callout(x, kind=k))"
         )
         (found,) = run(KindByPosition, cell)
