@@ -629,7 +629,7 @@ def _add_torch(edits: Edits, place: ast.Constant | None) -> Fix | None:
 
 def _own_pip(edits: Edits, install: Install, first: ast.Constant | None) -> Fix | None:
     spelled = edits.spelling("sys.executable", install.call)
-    if first is None or spelled is None or not isinstance(install.argv, ast.List | ast.Tuple):
+    if first is None or spelled is None or not isinstance(install.argv, ast.List | ast.Tuple | ast.BinOp):
         return None
     text, changes = spelled
     tail = ', "-m", "pip"' if install.tool == "pip" else ""

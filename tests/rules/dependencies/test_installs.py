@@ -127,6 +127,8 @@ class TestHow:
         assert '[sys.executable, "-m", "pip", "install", "x"]' in apply(found)
         (found,) = run(WrongInterpreterPip, 'subprocess.run(["python", "-m", "pip", "install", "x"])')
         assert '[sys.executable, "-m", "pip", "install", "x"]' in apply(found)
+        (found,) = run(WrongInterpreterPip, 'subprocess.run(["pip", "install"] + names)')
+        assert '[sys.executable, "-m", "pip", "install"] + names' in apply(found)
         assert run(WrongInterpreterPip, f"subprocess.run({PIP})") == []
         assert run(WrongInterpreterPip, "subprocess.run(['uv', 'pip', 'install', 'x'])") == []
 
