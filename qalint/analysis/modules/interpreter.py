@@ -150,6 +150,8 @@ class Interpreter:
         self.parts: dict[tuple[int, str], Value] = {}
         self.called: set[ast.AST] = set()
         self.built: set[ast.AST] = set()
+        self.listed: dict[int, Event] = {}
+        """Containers that are attributes of modules, by identity."""
         self.forwarded: set[Mod] = set()
         """Modules whose own forward has run."""
         self.classes: list[Class] = []

@@ -494,7 +494,7 @@ def set_attribute(
             run.emit("tensor", site, target=base, value=option, name=name, flag=inside)
         elif isinstance(option, Seq | Dict):
             option_values = option.items if isinstance(option, Seq) else option.values()
-            run.emit(
+            run.listed[id(option)] = run.emit(
                 "listed", site, target=base, value=option, name=name, flag=inside, args=list(option_values)
             )
             if isinstance(option, Seq):
@@ -696,7 +696,9 @@ def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
         return base
     if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:
         if isinstance(base.base, Mod):
-            return part(run, base.base, "*", site)
+            return run.parts.get((id(base.base), f"_modules[{index.term}]")) or part(
+                run, base.base, "*", site
+            )
     return tensors.mixed("item", [base, index])
 
 
@@ -728,6 +730,7 @@ def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Si
         run.emit("attach", site, target=base, value=value, name="", how="item")
     elif isinstance(base, Bound) and base.name in {"_modules", "_parameters"} and isinstance(base.base, Mod):
         hold(run, base.base, value)
+        run.parts[(id(base.base), f"_modules[{index.term}]")] = value
         run.emit(
             "attach", site, target=base.base, value=value, name=_text(index), how="item", info={"name": index}
         )
@@ -735,10 +738,9 @@ def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Si
 
 def extend_attribute(run: Interpreter, container: Seq | Dict, value: Value, site: Site) -> None:
     """A container that is an attribute of a module got a value."""
-    for event in run.events:
-        if event.kind == "listed" and event.value is container:
-            run.emit("listed", site, target=event.target, value=container, args=[value], name=event.name)
-            return
+    event = run.listed.get(id(container))
+    if event is not None and event.value is container:
+        run.emit("listed", site, target=event.target, value=container, args=[value], name=event.name)
 
 
 def _text(value: Value) -> str:
