@@ -82,7 +82,7 @@ def _lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
             continue
         if shown is not None:
             found.append(Lost(tail, shown.what, shown))
-        elif branching and _is_value(notebook, cell, tail.value):
+        elif branching and tail not in attempts and _is_value(notebook, cell, tail.value):
             found.append(Lost(tail, cell.source.segment(tail.value), None))
     return found
 
@@ -119,13 +119,27 @@ def _dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
 
 
 def _attempts(body: list[ast.stmt]) -> set[ast.stmt]:
-    """The statements in the body of a `try` with handlers: they may stand there for their exception."""
+    """The statements that may stand there for their exception.
+
+    They are in the body of a `try` with handlers, or under `pytest.raises(...)` and its like.
+    """
     return {
         inner
         for statement in walk_statements(body)
-        if isinstance(statement, ast.Try | ast.TryStar) and statement.handlers
+        if isinstance(statement, ast.Try | ast.TryStar | ast.With) and _expects_failure(statement)
         for inner in walk_statements(statement.body)
     }
+
+
+def _expects_failure(statement: ast.Try | ast.TryStar | ast.With) -> bool:
+    if not isinstance(statement, ast.With):
+        return bool(statement.handlers)
+    for item in statement.items:
+        match item.context_expr:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+                if name in ("raises", "suppress", "assertRaises", "warns"):
+                    return True
+    return False
 
 
 def _is_attempt(shown: Shown, statement: ast.Expr, attempts: set[ast.stmt]) -> bool:

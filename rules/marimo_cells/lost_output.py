@@ -25,8 +25,9 @@ class OutputInBranch(Rule):
     Reports a cell whose last statement is a compound one with something to look at at the end of a
     branch: `mo.md(...)`, a callout, a layout, a `mo.ui` element, a figure, a data frame, or a bare
     name. One finding stands for all branches. Calls that are made for what they do (`print`,
-    `append`, `plt.show`) are no output. Where the cell also writes with `mo.output`, the finding has
-    lower confidence.
+    `append`, `plt.show`) are no output, and neither is what may stand in a `try` for its exception
+    (`try: cache[key]`, `try: frame.pivot(...)`), which `marimo check` reports. Where the cell also
+    writes with `mo.output`, the finding has lower confidence.
 
     ## Why is this bad?
 
