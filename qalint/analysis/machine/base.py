@@ -143,6 +143,10 @@ class Base:
         """Read an attribute."""
         raise NotImplementedError
 
+    def known_items(self, world: World, value: Value) -> list[Value] | None:
+        """The elements of a sequence that is known whole, or None."""
+        raise NotImplementedError
+
     def assign(self, target: ast.expr, value: Value, world: World) -> None:
         """Bind a target."""
         raise NotImplementedError

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
-from .expressions import Expressions
-from .objects import DictObj, Frame, Instance, Iter, ListObj, Model, Optimizer, Scaler
+from .objects import DictObj, Frame, Instance, Model
 from .paths import World
 from .slicing import dotted
 from .story import Event
-from .values import (
-    DEPTH as TERM_DEPTH,
-)
+from .unseen import Unseen
 from .values import (
     NONE,
-    NOTHING,
-    TRUE,
     Auto,
     Bound,
     Cells,
@@ -37,7 +32,6 @@ from .values import (
     Value,
     flow_of,
     mix,
-    root,
     term,
 )
 
@@ -144,7 +138,7 @@ class Call:
         return self.machine.fresh(self.world, self.node, flow)
 
 
-class Calls(Expressions):
+class Calls(Unseen):
     """Calls of every kind of value."""
 
     # -- definitions --
@@ -216,47 +210,6 @@ class Calls(Expressions):
                 return fn
             return made if type(made) in (Fn, Bound, Partial) else fn
         return fn._replace(flags=fn.flags | {"decorated"})
-
-    def class_(self, node: ast.ClassDef, world: World) -> Value:
-        """The value of a class statement."""
-        bases = tuple(world.resolve(self.evaluate(base, world)) for base in node.bases)
-        flags = set()
-        for decorator in node.decorator_list:
-            text = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
-            if text.rpartition(".")[2] == "dataclass":
-                flags.add("dataclass")
-        for base in bases:
-            if type(base) is Cls and "dataclass" in base.flags:
-                flags.add("dataclass")
-            name = base.name if type(base) is Lib else ""
-            if name in ("typing.NamedTuple", "pydantic.BaseModel", "pydantic_settings.BaseSettings"):
-                flags.add("dataclass")
-        return Cls(node, world.module, world.frame, bases, frozenset(flags))
-
-    def is_module(self, cls: Value) -> bool:
-        """Whether a class is a neural-network module."""
-        if type(cls) is Lib:
-            last = cls.name.rpartition(".")[2]
-            return cls.name.startswith("torch.nn.") or last in MODULE_BASES
-        if type(cls) is Cls:
-            return any(self.is_module(base) for base in cls.bases)
-        return False
-
-    def hidden_base(self, cls: Cls) -> bool:
-        """Whether part of a class is defined out of sight."""
-        for base in cls.bases:
-            if type(base) is Cls:
-                if self.hidden_base(base):
-                    return True
-            elif not (
-                type(base) is Lib
-                and (
-                    base.name in ("builtins.object", "torch.nn.Module", "abc.ABC", "typing.Generic")
-                    or base.name.startswith(("torch.nn.", "builtins.", "enum.", "torch.utils.data."))
-                )
-            ):
-                return True
-        return False
 
     # -- calling --
 
@@ -376,6 +329,19 @@ class Calls(Expressions):
                 return self.fresh(world, node) if value is None else value
         return self.opaque(world, Method(receiver, name), args, keywords, node)
 
+    def instantiate(
+        self,
+        world: World,
+        cls: Cls,
+        args: list[Value],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        wild: bool,
+        entry: bool = False,
+    ) -> Value:
+        """A new instance of a class of the project; see `classes`."""
+        raise NotImplementedError
+
     def forward(
         self,
         world: World,
@@ -450,32 +416,6 @@ class Calls(Expressions):
         if not worlds:
             raise Dead
         raise Multi(worlds)
-
-    def holds_actor(self, world: World, values: list[Value]) -> bool:
-        """Whether a scaler or optimizer is reached from some values."""
-        seen: set[Any] = set()
-        todo = list(values)
-        while todo:
-            value = self.as_ref(world, todo.pop())
-            kind = type(value)
-            if kind is Tup:
-                todo += value.items
-            elif kind is Bound or kind is Method:
-                todo.append(value.receiver)
-            elif kind is Term and value.op == "ite":
-                todo += value.args[1:]
-            elif kind is Ref and value.oid not in seen:
-                seen.add(value.oid)
-                if value.oid in world.actors:
-                    return True
-                obj = world.heap.get(value.oid)
-                if isinstance(obj, Instance):
-                    todo += obj.attrs.values()
-                elif isinstance(obj, ListObj):
-                    todo += obj.items
-                elif isinstance(obj, DictObj):
-                    todo += obj.items.values()
-        return False
 
     def _stand_in(
         self, world: World, fn: Fn, args: list[Value], keywords: dict[str, Value], node: ast.AST
@@ -701,260 +641,9 @@ class Calls(Expressions):
 
     # -- classes --
 
-    def instantiate(
-        self,
-        world: World,
-        cls: Cls,
-        args: list[Value],
-        keywords: dict[str, Value],
-        node: ast.AST,
-        wild: bool,
-        entry: bool = False,
-    ) -> Value:
-        """A new instance of a class of the project."""
-        module = self.is_module(cls)
-        obj: Instance = (Model if module else Instance)(node, world.module, cls)
-        obj.hidden = self.hidden_base(cls)
-        base = self.library_base(cls)
-        if base is not None:
-            made = self.subclass_of_library(world, cls, base, args, keywords, node, wild)
-            if made is not None:
-                return made
-        ref = world.put(self.oid(world, "new", node), obj)
-        init = self.member(world, cls, "__init__")
-        if type(init) is Fn:
-            facts = init.module.facts.get(init.node)
-            light = facts is not None and facts.size <= 30
-            closed = init.node in self.barren or self.spent() or len(world.stack) >= DEPTH
-            closed = closed or any(step[2] is init.node for step in world.stack)
-            hot = self.program.hot(init.module, init.node)
-            if entry or (not closed and (light or hot)):
-                self.entered.add(init.node)
-                told, before = self.acts, self.steps
-                worlds = self.activate(world, init, [ref, *args], keywords, node, wild or entry, entry)
-                if self.acts == told:
-                    self.idle[init.node] = self.idle.get(init.node, 0) + self.steps - before
-                    if self.idle[init.node] > 3 * BARREN:
-                        self.barren.add(init.node)
-                if not worlds:
-                    raise Dead
-                for each in worlds:
-                    each.ret = ref
-                if len(worlds) == 1:
-                    if worlds[0] is not world:
-                        world.become(worlds[0])
-                    return ref
-                raise Multi(worlds)
-            self.why(world, node, "the constructor holds nothing of the protocol and was not entered")
-            world.edit(ref).hidden = True
-        elif "dataclass" in cls.flags:
-            self.fill_dataclass(world, ref, cls, args, keywords, wild or entry)
-        elif obj.hidden:
-            self.escape(world, [*args, *keywords.values()], node, "an unseen constructor")
-        return ref
-
-    def library_base(self, cls: Cls) -> Lib | None:
-        """The first base class from outside the project."""
-        for base in cls.bases:
-            if type(base) is Lib:
-                return base
-            if type(base) is Cls:
-                found = self.library_base(base)
-                if found is not None:
-                    return found
-        return None
-
-    def subclass_of_library(
-        self,
-        world: World,
-        cls: Cls,
-        base: Lib,
-        args: list[Value],
-        keywords: dict[str, Value],
-        node: ast.AST,
-        wild: bool,
-    ) -> Value | None:
-        """A subclass of GradScaler or of an optimizer is one, if it overrides nothing of the protocol."""
-        own = {s.name for s in cls.node.body if isinstance(s, ast.FunctionDef)}
-        last = base.name.rpartition(".")[2]
-        if last in ("GradScaler", "ShardedGradScaler") and not own & {"scale", "step", "update", "unscale_"}:
-            return self.call_library(world, base, args, keywords, node, wild)
-        if base.name.startswith("torch.optim.") and "lr_scheduler" not in base.name:
-            if last != "Optimizer" or "step" in own:
-                return self.call_library(world, Lib("torch.optim.Optimizer"), args, keywords, node, wild)
-        return None
-
-    def fill_dataclass(
-        self,
-        world: World,
-        ref: Ref,
-        cls: Cls,
-        args: list[Value],
-        keywords: dict[str, Value],
-        wild: bool,
-    ) -> None:
-        """Set the fields of a dataclass instance."""
-        fields: list[tuple[str, ast.expr | None, Cls]] = []
-        chain: list[Cls] = [cls]
-        while chain:
-            each = chain.pop(0)
-            chain += [base for base in each.bases if type(base) is Cls]
-            own = [
-                (statement.target.id, statement.value, each)
-                for statement in each.node.body
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            ]
-            fields = list(own) if each is cls and not fields else own + fields
-        obj = world.edit(ref)
-        for index, (name, default, owner) in enumerate(fields):
-            if index < len(args):
-                value = args[index]
-            elif name in keywords:
-                value = keywords[name]
-            elif wild or default is None:
-                value = term("attr", ref, name)
-            elif isinstance(default, ast.Call) and dotted(default.func).rpartition(".")[2] in (
-                "field",
-                "Field",
-            ):
-                inner = next((k.value for k in default.keywords if k.arg == "default"), None)
-                if inner is None and default.args:
-                    inner = default.args[0]
-                value = term("attr", ref, name) if inner is None else self.class_value(world, owner, inner)
-            else:
-                value = self.class_value(world, owner, default)
-            obj.attrs[name] = value
-        post = self.member(world, cls, "__post_init__")
-        if type(post) is Fn:
-            try:
-                self.call_value(world, Bound(post, ref), [], {}, cls.node)
-            except (Split, Multi):
-                return
-
     # -- the unseen --
 
-    def opaque(
-        self, world: World, callee: Value, args: list[Value], keywords: dict[str, Value], node: ast.AST
-    ) -> Value:
-        """A call that is not seen: its arguments escape, its result is a symbol they flow into."""
-        values = [*args, *keywords.values()]
-        receiver = callee.receiver if type(callee) is Method else None
-        name = callee.name if type(callee) in (Method, Lib) else ""
-        if not self.harmless(callee):
-            self.escape(world, values, node, name or "a function that is not seen")
-            if type(receiver) is Ref and isinstance(world.heap.get(receiver.oid), Instance):
-                # A method that an unseen base class defines receives `self`.
-                self.escape(world, [receiver], node, name)
-        flow = None
-        feeding = False
-        for value in values:
-            own = flow_of(value)
-            if own is not None:
-                flow = mix(flow, own, (node, world.module))
-                feeding = True
-        target = callee
-        if type(callee) is Method:
-            target = receiver
-            if type(receiver) is Term and receiver.flow is not None:
-                flow = mix(receiver.flow, flow, (node, world.module))
-                feeding = True
-        if type(callee) is Lib and self.is_query(callee, values):
-            return term("call", callee, *values)
-        if type(callee) is Method and callee.name in QUERIES:
-            return term("call", callee, *values)
-        if type(target) is Term and (target is callee or target.flow is None) and target.op != "call":
-            # Perhaps a module: what comes out of it was fed by its parameters.
-            precision = frozenset({("maybe", TRUE)}) if not world.auto else frozenset({self.precision(world)})
-            made = Flow(frozenset({target}), False, precision=precision, grad=world.grad)
-            flow = made if flow is None else mix(flow, made, (node, world.module))
-        elif type(callee) in (Lib, Method) and flow is None and not feeding:
-            pass
-        if flow is not None and (flow.dtype is not None or not world.grad):
-            flow = flow._replace(grad=world.grad and flow.grad, dtype=None)
-        return self.fresh(world, node, flow)
 
-    def is_query(self, callee: Lib, values: list[Value]) -> bool:
-        """Whether a library function answers alike when asked alike."""
-        last = callee.name.rpartition(".")[2]
-        return callee.name in PURE or last.startswith(("is_", "has_")) or last in PURE_LAST
-
-    def harmless(self, callee: Value) -> bool:
-        """Whether a callee that is not seen leaves the states of what it gets alone."""
-        if type(callee) is Lib:
-            name = callee.name
-            return name.startswith(HARMLESS) or name.rpartition(".")[2] in HARMLESS_LAST
-        origin = root(callee.receiver if type(callee) is Method else callee)
-        if type(origin) is Term and origin.op == "lib" and origin.args[0] == "cold":
-            return True
-        if type(callee) is Method:
-            return callee.name in HARMLESS_METHODS
-        return False
-
-    def escape(self, world: World, values: list[Value], node: ast.AST, to: str) -> None:
-        """Objects reach code that is not seen: their states are unknown until an event shows them again."""
-        seen: set[Any] = set()
-        todo = list(values)
-        while todo:
-            value = self.as_ref(world, todo.pop())
-            kind = type(value)
-            if kind is Tup:
-                todo += value.items
-            elif kind is Bound or kind is Method:
-                todo.append(value.receiver)
-            elif kind is Term and value.op == "ite":
-                todo += value.args[1:]
-            elif kind is Ref and value.oid not in seen:
-                seen.add(value.oid)
-                obj = world.heap.get(value.oid)
-                if isinstance(obj, Scaler):
-                    if obj.stages or obj.pending:
-                        changed = world.edit(value)
-                        changed.stages, changed.pending = {}, None
-                        self.why(
-                            world, node, f"`{obj.name or 'scaler'}` is given to {to}: its state is unknown"
-                        )
-                elif isinstance(obj, Optimizer):
-                    if obj.grads != "unknown" or obj.pending or obj.stale:
-                        self.lose(world, value)
-                        self.why(
-                            world, node, f"`{obj.name or 'optimizer'}` is given to {to}: its state is unknown"
-                        )
-                elif isinstance(obj, Iter | Model):
-                    continue
-                elif isinstance(obj, Instance):
-                    todo += obj.attrs.values()
-                elif isinstance(obj, ListObj):
-                    todo += obj.items
-                elif isinstance(obj, DictObj):
-                    todo += obj.items.values()
-
-    def lose(self, world: World, ref: Ref) -> None:
-        """Nothing is known any more of an optimizer's gradients."""
-        obj = world.edit(ref)
-        obj.grads, obj.by, obj.sure, obj.fresh, obj.stale = "unknown", None, False, False, None
-        obj.pending = {}
-        obj.flow = None
-        for scaler, held in world.of_kind(Scaler):
-            # Whoever has the optimizer may have stepped it, and updated the scaler too.
-            if ref.oid in held.stages or ref.oid in held.left:
-                changed = world.edit(scaler)
-                changed.stages = {oid: stage for oid, stage in held.stages.items() if oid != ref.oid}
-                changed.left = {oid: left for oid, left in held.left.items() if oid != ref.oid}
-
-
-MODULE_BASES = frozenset(
-    [
-        "Module",
-        "PreTrainedModel",
-        "LightningModule",
-        "ModelMixin",
-        "GenerationMixin",
-        "BaseModel_",
-        "ScriptModule",
-        "ModuleUtilsMixin",
-        "GraphModule",
-    ]
-)
 HARMLESS_DECORATORS = frozenset(
     [
         "wraps",
@@ -981,160 +670,3 @@ HARMLESS_DECORATORS = frozenset(
     ]
 )
 PURE_PREFIXES = ("is_", "has_", "get_rank", "get_world_size", "should_", "use_", "on_")
-PURE = frozenset(
-    [
-        "torch.cuda.is_available",
-        "torch.backends.mps.is_available",
-        "torch.cuda.device_count",
-        "torch.cuda.is_bf16_supported",
-        "builtins.isinstance",
-        "builtins.hasattr",
-        "builtins.len",
-        "builtins.issubclass",
-        "builtins.callable",
-        "builtins.bool",
-        "builtins.int",
-        "builtins.float",
-        "builtins.str",
-        "builtins.abs",
-        "builtins.max",
-        "builtins.min",
-        "builtins.round",
-        "os.environ.get",
-        "os.getenv",
-        "os.path.exists",
-        "os.path.isfile",
-        "os.path.isdir",
-        "os.path.join",
-        "torch.distributed.get_rank",
-        "torch.distributed.get_world_size",
-        "torch.distributed.is_initialized",
-        "torch.distributed.is_available",
-        "sys.platform.startswith",
-        "math.isfinite",
-        "math.isnan",
-        "torch.isfinite",
-        "torch.isnan",
-        "torch.isinf",
-        "numpy.isfinite",
-        "builtins.type",
-        "builtins.id",
-        "builtins.sorted",
-        "builtins.sum",
-    ]
-)
-PURE_LAST = frozenset(["get_rank", "get_world_size", "get_local_rank"])
-QUERIES = frozenset(
-    [
-        "startswith",
-        "endswith",
-        "lower",
-        "upper",
-        "strip",
-        "is_enabled",
-        "get_scale",
-        "is_set",
-        "exists",
-        "is_file",
-        "is_floating_point",
-        "is_initialized",
-        "is_available",
-        "is_dir",
-        "isnumeric",
-        "isdigit",
-        "split",
-    ]
-)
-HARMLESS = (
-    "builtins.",
-    "torch.",
-    "numpy.",
-    "logging.",
-    "wandb.",
-    "tqdm.",
-    "os.",
-    "sys.",
-    "time.",
-    "json.",
-    "math.",
-    "copy.",
-    "random.",
-    "itertools.",
-    "functools.",
-    "collections.",
-    "warnings.",
-    "datetime.",
-    "pathlib.",
-    "typing.",
-    "argparse.",
-    "contextlib.",
-    "matplotlib.",
-    "pandas.",
-    "sklearn.",
-    "rich.",
-    "marimo.",
-    "tensorboardX.",
-    "mlflow.",
-    "torchvision.",
-    "torchaudio.",
-    "torchinfo.",
-    "torchsummary.",
-    "transformers.get_",
-    "transformers.optimization.get_",
-    "transformers.set_seed",
-    "diffusers.optimization.get_",
-    "diffusers.get_",
-    "loguru.",
-    "gc.",
-    "re.",
-    "pickle.",
-    "shutil.",
-    "subprocess.",
-    "types.",
-    "yaml.",
-    "omegaconf.",
-    "einops.",
-    "PIL.",
-    "cv2.",
-    "scipy.",
-)
-HARMLESS_LAST = frozenset(
-    ["print", "log", "info", "debug", "warning", "SummaryWriter", "count_parameters", "set_seed", "tqdm"]
-)
-HARMLESS_METHODS = frozenset(
-    [
-        "log",
-        "info",
-        "debug",
-        "warning",
-        "error",
-        "exception",
-        "watch",
-        "add_scalar",
-        "add_graph",
-        "set_postfix",
-        "write",
-        "print",
-        "format",
-        "save",
-        "save_checkpoint",
-        "store",
-        "append",
-        "extend",
-        "add",
-        "insert",
-        "items",
-        "keys",
-        "values",
-        "get",
-        "put",
-        "update_lr",
-        "get_last_lr",
-        "__enter__",
-        "__exit__",
-        "set_description",
-        "writerow",
-    ]
-)
-
-__all__ = ["NOTHING", "TERM_DEPTH", "Call", "Calls"]

@@ -6,15 +6,13 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from .objects import Frame, Instance, ListObj, Model, Optimizer
+from .objects import Frame, ListObj, Model, Optimizer
 from .paths import World
-from .protocol import Protocol
+from .steps import Steps
 from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
 from .values import (
-    FALSE,
     NONE,
     TRUE,
-    Bound,
     Cells,
     Cls,
     Const,
@@ -34,7 +32,7 @@ from .values import (
 HALF = ("float16",)
 
 
-class Modules(Protocol):
+class Modules(Steps):
     """Trees of parameter cells."""
 
     # -- trees --
@@ -433,5 +431,3 @@ MODULE_USES = frozenset(
         "zero_grad",
     )
 )
-
-__all__ = ["FALSE", "Bound", "Instance", "Modules"]

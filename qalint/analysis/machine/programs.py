@@ -21,7 +21,7 @@ from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Module, Program, words
 from .story import Backward, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
-from .values import Cls, Const, Fn, Lazy, Lib, Namespace, Ref, Value, forget_terms, term
+from .values import Cls, Const, Fn, Lazy, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
     from ...file import File
@@ -593,5 +593,3 @@ LOOKS = frozenset(
         "write",
     )
 )
-
-__all__ = ["Lib", "tell"]

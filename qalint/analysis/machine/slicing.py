@@ -374,8 +374,8 @@ class Module:
 
 COMMON = words(
     """get run load update add append items close start stop write read __init__ reset set log parse join
-    split copy sort index count pop keys values save open format print len range zip enumerate map info warning
-    exists forward"""
+    split copy sort index count pop keys values save open format print len range zip enumerate map info
+    warning exists forward"""
 )
 """Names so common that a call of one says nothing about which function it is."""
 
