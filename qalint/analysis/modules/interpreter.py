@@ -13,7 +13,7 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import library, tensors
+from . import containers, library, methods, tensors
 from .events import Event, Guard, compatible
 from .slicing import Slices
 from .values import (
@@ -315,7 +315,7 @@ class Interpreter:
         old = self.ev(load, scope)
         value = self.ev(node.value, scope)
         if isinstance(old, Seq) and isinstance(node.op, ast.Add):
-            library.extend(self, old, value)
+            containers.extend(self, old, value)
             return
         self.assign(target, tensors.binary(self, node, node.op, old, value, scope), scope)
 
@@ -690,7 +690,7 @@ class Interpreter:
         elif isinstance(target, ast.Subscript):
             base = self.ev(target.value, scope)
             index = self.ev(target.slice, scope)
-            library.set_item(self, base, index, value, self.site(target, scope))
+            containers.set_item(self, base, index, value, self.site(target, scope))
         elif isinstance(target, ast.Starred):
             self.assign(target.value, value, scope)
         elif isinstance(target, ast.Tuple | ast.List):
@@ -720,7 +720,7 @@ class Interpreter:
             for column in columns[1:]:
                 parts = [join(a, b) for a, b in zip(parts, column, strict=False)]
             return parts
-        return [library.item(self, value, Const(index), self.site(node, scope)) for index in range(count)]
+        return [containers.item(self, value, Const(index), self.site(node, scope)) for index in range(count)]
 
     # --- expressions -------------------------------------------------------------------------
 
@@ -831,15 +831,15 @@ class Interpreter:
                 result = join(result, made)
             return result or self.fresh("call", node)
         if isinstance(function, Mod):
-            return library.forward(self, function, args, kwargs, site)
+            return methods.forward(self, function, args, kwargs, site)
         if isinstance(function, Obj):
             method = function.cls.find("__call__")
             if isinstance(method, Func):
                 return self.enter(method.bind(function), args, kwargs, site)
         if isinstance(function, Bound):
             if isinstance(function.base, Super):
-                return library.super_call(self, function.base, function.name, args, kwargs, site)
-            return library.method(self, function.base, function.name, args, kwargs, site)
+                return methods.super_call(self, function.base, function.name, args, kwargs, site)
+            return methods.method(self, function.base, function.name, args, kwargs, site)
         if isinstance(function, Lib):
             return library.call(self, function.name, args, kwargs, site)
         return library.unknown_call(self, function, args, kwargs, site)
@@ -1048,7 +1048,7 @@ class Interpreter:
     def ev_Subscript(self, node: ast.Subscript, scope: Scope) -> Value:
         base = self.ev(node.value, scope)
         index = self.ev(node.slice, scope)
-        return library.item(self, base, index, Site(node, scope.file))
+        return containers.item(self, base, index, Site(node, scope.file))
 
     def ev_Tuple(self, node: ast.Tuple, scope: Scope) -> Value:
         return self.sequence(node.elts, "tuple", node, scope)
@@ -1064,7 +1064,7 @@ class Interpreter:
         result = Seq([], kind, site=Site(node, scope.file))
         for element in elements:
             if isinstance(element, ast.Starred):
-                library.extend(self, result, self.ev(element.value, scope))
+                containers.extend(self, result, self.ev(element.value, scope))
             else:
                 result.items.append(self.ev(element, scope))
         return result
@@ -1192,7 +1192,7 @@ class Interpreter:
 
     def elements(self, value: Value, node: ast.AST, scope: Scope) -> list[Value]:
         """What iterating over a value yields: its items where they are few and known, else one for all."""
-        return library.elements(self, value, Site(node, scope.file), UNROLL)
+        return containers.elements(self, value, Site(node, scope.file), UNROLL)
 
 
 class ModuleValue(Value):

@@ -1,0 +1,272 @@
+"""Lists, dicts, and what iterating over things yields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import tensors
+from .values import (
+    Batch,
+    Bound,
+    Const,
+    Dict,
+    Lib,
+    Loader,
+    Mod,
+    Param,
+    Params,
+    Seq,
+    Shape,
+    Site,
+    Tensor,
+    Union,
+    Unknown,
+    Value,
+    Walk,
+    join,
+)
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter
+from . import library
+
+
+def extend(run: Interpreter, sequence: Seq, value: Value) -> None:
+    """`sequence` gets the elements of `value`."""
+    if isinstance(value, Seq):
+        sequence.items.extend(value.items)
+        sequence.open = sequence.open or value.open
+        values = value.items
+    else:
+        sequence.items.append(value)
+        sequence.open = True
+        values = [value]
+    if isinstance(sequence.attribute_of, Mod):
+        for item_ in values:
+            if isinstance(item_, Mod | Param):
+                site = sequence.site or item_.site
+                assert site is not None
+                run.emit(
+                    "listed",
+                    site,
+                    target=sequence.attribute_of,
+                    value=sequence,
+                    args=[item_],
+                    name="",
+                )
+
+
+def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
+    """`base[index]`."""
+    if isinstance(base, Union):
+        result: Value | None = None
+        for option in base.options:
+            result = join(result, item(run, option, index, site))
+        return result or run.fresh("item", site.node)
+    if isinstance(base, Seq):
+        if (
+            isinstance(index, Const)
+            and isinstance(index.value, int)
+            and not base.open
+            and -len(base.items) <= index.value < len(base.items)
+        ):
+            return base.items[index.value]
+        found: Value | None = None
+        for value in base.items[:6]:
+            found = join(found, value)
+        return found or run.fresh("item", site.node)
+    if isinstance(base, Dict):
+        if isinstance(index, Const) and index.value in base.pairs:
+            return base.pairs[index.value]
+        found = None
+        for value in base.rest[:6]:
+            found = join(found, value)
+        return found or Unknown(f"{base.term}[{index.term}]")
+    if isinstance(base, Shape):
+        if isinstance(index, Const) and isinstance(index.value, int):
+            return tensors.dimension(run, base, index.value)
+        return base
+    if isinstance(base, Mod):
+        if base.elements:
+            found = None
+            if (
+                isinstance(index, Const)
+                and isinstance(index.value, int)
+                and -len(base.elements) <= index.value < len(base.elements)
+            ):
+                return base.elements[index.value]
+            for value in base.elements[:6]:
+                found = join(found, value)
+            return found or run.fresh("item", site.node)
+        return library.part(run, base, "*" if not isinstance(index, Const) else f"[{index.value}]", site)
+    if isinstance(base, Tensor | Param):
+        tensor = tensors.as_tensor(run, base)
+        assert tensor is not None
+        if isinstance(base, Tensor) and base.source == "output":
+            return base
+        return tensor.copy(
+            dims=None, fill=None, weights=(), source=tensor.source if isinstance(base, Tensor) else "weight"
+        )
+    if isinstance(base, Batch):
+        return Tensor(None, None if base.moved else tensors.CPU, site=base.site, source="batch")
+    if isinstance(base, Lib):
+        return base
+    if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:
+        if isinstance(base.base, Mod):
+            return run.parts.get((id(base.base), f"_modules[{index.term}]")) or library.part(
+                run, base.base, "*", site
+            )
+    return tensors.mixed("item", [base, index])
+
+
+def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Site) -> None:
+    """`base[index] = value`."""
+    if isinstance(base, Seq):
+        base.items.append(value)
+        extend_attribute(run, base, value, site)
+    elif isinstance(base, Dict):
+        if isinstance(index, Const):
+            base.pairs[index.value] = value
+        else:
+            base.rest.append(value)
+        extend_attribute(run, base, value, site)
+    elif isinstance(base, Mod) and isinstance(value, Mod | Param):
+        if (base.qual or "").endswith("ModuleDict"):
+            base.elements.append(value)
+            library.hold(run, base, value)
+            return
+        library.hold(run, base, value)
+        if (
+            isinstance(index, Const)
+            and isinstance(index.value, int)
+            and -len(base.elements) <= index.value < len(base.elements)
+        ):
+            base.elements[index.value] = value
+        elif base.elements:
+            base.elements.append(value)
+        run.emit("attach", site, target=base, value=value, name="", how="item")
+    elif isinstance(base, Bound) and base.name in {"_modules", "_parameters"} and isinstance(base.base, Mod):
+        library.hold(run, base.base, value)
+        run.parts[(id(base.base), f"_modules[{index.term}]")] = value
+        run.emit(
+            "attach",
+            site,
+            target=base.base,
+            value=value,
+            name=text_of(index),
+            how="item",
+            info={"name": index},
+        )
+
+
+def extend_attribute(run: Interpreter, container: Seq | Dict, value: Value, site: Site) -> None:
+    """A container that is an attribute of a module got a value."""
+    event = run.listed.get(id(container))
+    if event is not None and event.value is container:
+        run.emit("listed", site, target=event.target, value=container, args=[value], name=event.name)
+
+
+def text_of(value: Value) -> str:
+    return value.value if isinstance(value, Const) and isinstance(value.value, str) else ""
+
+
+def elements(run: Interpreter, value: Value, site: Site, most: int) -> list[Value]:
+    """What iterating over `value` yields: see `Interpreter.elements`."""
+    if isinstance(value, Union):
+        return [element for option in value.options[:3] for element in elements(run, option, site, most)]
+    if isinstance(value, Seq):
+        if len(value.items) <= most:
+            return list(value.items) or (
+                [] if not value.open and value.site is not None else [run.fresh("element", site.node)]
+            )
+        found: Value | None = None
+        for item_ in value.items[:6]:
+            found = join(found, item_)
+        strings = tensors.strings_of(value)
+        if strings and all(isinstance(item_, Const) for item_ in value.items):
+            return [Unknown(f"element({value.term})", strings=frozenset(strings))]
+        return [found] if found is not None else []
+    if isinstance(value, Dict):
+        keys: list[Value] = [Const(key) for key in value.pairs]
+        return keys[:most] if keys else [run.fresh("key", site.node)]
+    if isinstance(value, Walk):
+        named = value.kind.startswith("named")
+        piece = Mod(site, 0, parent=value.module, path="*")
+        piece.family = value.module.family
+        piece.args["walk"] = value
+        if not named:
+            return [piece]
+        return [Seq([Unknown(f"name({piece.term})", name_of=piece), piece], "tuple", site=site)]
+    if isinstance(value, Params):
+        if value.once is None:
+            return []
+        parameter = Param(site, 0)
+        parameter.owner = value.module
+        parameter.name = "*"
+        parameter.select = value
+        parameter.holders.append((value.module, 0))
+        if value.named:
+            return [
+                Seq([Unknown(f"name({parameter.term})", name_of=value.module), parameter], "tuple", site=site)
+            ]
+        return [parameter]
+    if isinstance(value, Mod):
+        if value.elements:
+            return list(value.elements[:most])
+        if value.known and value.cls is not None:
+            return [run.fresh("element", site.node)]
+        return [library.part(run, value, "*", site)]
+    if isinstance(value, Loader):
+        return [Batch(value.site)]
+    if isinstance(value, Batch):
+        return [value]
+    if isinstance(value, Tensor):
+        return [value.copy(dims=None)]
+    if isinstance(value, Bound) and value.name in {"_modules"} and isinstance(value.base, Mod):
+        return [library.part(run, value.base, "*", site)]
+    if isinstance(value, Unknown):
+        return [Unknown(f"{value.term}[{site.node.lineno}]", strings=value.strings, name_of=value.name_of)]  # type: ignore[attr-defined]
+    return [run.fresh("element", site.node)]
+
+
+def sequence_method(run: Interpreter, base: Seq, name: str, args: list[Value], site: Site) -> Value:
+    """A list's or set's method."""
+    if name in {"append", "add", "insert", "appendleft"} and args:
+        base.items.append(library.filtered(run, args[-1]))
+        if run.loops or run.guards:
+            base.open = True
+        extend_attribute(run, base, args[-1], site)
+    elif name in {"extend", "update"} and args:
+        extend(run, base, args[0])
+        extend_attribute(run, base, args[0], site)
+    elif name == "pop" and base.items:
+        return base.items[-1]
+    elif name == "copy":
+        return Seq(base.items, base.kind, open=base.open, site=site)
+    elif name in {"clear", "remove"}:
+        base.open = True
+    return (
+        Const(None) if name in {"append", "extend", "add", "update", "insert"} else run.fresh(name, site.node)
+    )
+
+
+def dict_method(run: Interpreter, base: Dict, name: str, args: list[Value], site: Site) -> Value:
+    """A dict's method."""
+    if name == "items":
+        pairs: list[Value] = [Seq([Const(key), value], "tuple") for key, value in base.pairs.items()]
+        pairs += [Seq([run.fresh("key", site.node), value], "tuple") for value in base.rest]
+        return Seq(pairs, "list", open=base.open or bool(base.rest), site=site)
+    if name == "values":
+        return Seq(base.values(), "list", open=base.open, site=site)
+    if name == "keys":
+        return Seq([Const(key) for key in base.pairs], "list", open=base.open or bool(base.rest), site=site)
+    if name in {"get", "pop", "setdefault"} and args:
+        if isinstance(args[0], Const) and args[0].value in base.pairs:
+            return base.pairs[args[0].value]
+        if isinstance(args[0], Const) and not base.rest and not base.open:
+            return args[1] if len(args) > 1 else Const(None)
+    if name == "update" and args and isinstance(args[0], Dict):
+        base.pairs.update(args[0].pairs)
+        base.rest.extend(args[0].rest)
+        return Const(None)
+    return run.fresh(name, site.node)

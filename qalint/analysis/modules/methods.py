@@ -1,0 +1,359 @@
+"""Calls of modules and of their methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import containers, tensors, torchlib
+from .values import (
+    Batch,
+    Bound,
+    Const,
+    Dict,
+    Func,
+    Lib,
+    Mod,
+    Optim,
+    Param,
+    Params,
+    Scope,
+    Seq,
+    Site,
+    Tensor,
+    Unknown,
+    Value,
+    Walk,
+    each,
+)
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter, Super
+from . import library
+
+
+def super_call(
+    run: Interpreter, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """A method of a library base class, through `super()`."""
+    receiver = base.receiver
+    if isinstance(receiver, Mod):
+        if name == "__init__":
+            if receiver.qual != "torch.nn.Module":
+                library.constructed(run, receiver, args, kwargs)
+                if kwargs.keys() & {"dtype", "device"}:
+                    library.fresh_module(run, receiver, kwargs)
+            return Const(None)
+        if name in {"forward", "__call__"} and receiver.qual and receiver.qual.startswith("torch.nn."):
+            tensor = next((t for t in (tensors.as_tensor(run, a) for a in args) if t is not None), None)
+            return Tensor(
+                tensor.dtype if tensor else None, tensor.device if tensor else None, site=site, source="model"
+            )
+        return method(run, receiver, name, args, kwargs, site)
+    return run.fresh("super", site.node)
+
+
+def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """`module(...)`, with its forward hooks."""
+    value = plain_forward(run, module, args, kwargs, site)
+    hooks = module.attrs.get(library.HOOKS)
+    for hook in hooks.items if isinstance(hooks, Seq) else ():
+        if isinstance(hook, Func):
+            changed = run.enter(hook, [module, Seq(args, "tuple", site=site), value], {}, site)
+            if not (isinstance(changed, Const) and changed.value is None):
+                value = changed
+    return value
+
+
+def plain_forward(
+    run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """`module(...)`, without hooks."""
+    everything = [*args, *kwargs.values()]
+    run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs})
+    run.emit("work", site, target=module)
+    run_adapters(run, module, site)
+    patched = module.attrs.get("forward")
+    if isinstance(patched, Func) and module not in run.building:
+        return run.enter(patched, args, kwargs, site)
+    if module.cls is not None:
+        method_ = module.cls.find("forward")
+        if isinstance(method_, Func):
+            return run.enter(method_.bind(module), args, kwargs, site)
+    operands = [t for t in (tensors.as_tensor(run, value) for value in everything) if t is not None]
+    last = (module.qual or "").rsplit(".", 1)[-1]
+    if module.cls is None and operands:
+        here = run.device_of(module)
+        for operand in operands:
+            if tensors.differ(operand.device, here) and (module.qual or "").startswith("torch.nn."):
+                weight = Tensor(None, here, site=module.site, source="parameter", weights=((module, False),))
+                run.emit("clash", site, how="device", target=operand, value=weight, name="call")
+    if last == "Linear" and operands and module.parent is None:
+        return tensors.linear(run, module, operands[0], site)
+    if last == "Conv1D" and operands and module.parent is None:
+        return tensors.linear(run, module, operands[0], site)
+    if last in torchlib.TRANSPARENT and operands:
+        return operands[0].copy(site=site)
+    if last == "Sequential" and operands:
+        value: Value = operands[0]
+        for element in module.elements:
+            value = run.call(element, [value], {}, site.node, Scope(site.file, None, "module"))
+        return value
+    if last == "Embedding" and module.parent is None:
+        return Tensor(run.dtype_of(module), run.device_of(module), site=site, source="model")
+    if operands and (module.qual or "").startswith("torch.nn."):
+        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
+    if operands and all(operand.dtype in {"int64", "bool", None} for operand in operands):
+        return Tensor(
+            run.dtype_of(module) if run.in_autocast() is False else None,
+            run.device_of(module),
+            site=site,
+            source="output",
+        )
+    dtype = operands[0].dtype if operands else run.dtype_of(module)
+    return Tensor(
+        dtype if run.in_autocast() is False else None, run.device_of(module), site=site, source="output"
+    )
+
+
+def run_adapters(run: Interpreter, module: Mod, site: Site) -> None:
+    """A model whose layers are not in sight runs: so do the adapters in it, on its activations."""
+    if run.quiet:
+        return
+    root = module.root
+    dtype = run.dtype_of(root)
+    autocast = run.in_autocast()
+    for event in list(run.events):
+        if event.kind != "attach" or event.how == "init" or not isinstance(event.target, Mod):
+            continue
+        if event.target.root is not root:
+            continue
+        here = dtype if run.guards_fit(event.guards) else None
+        x = Tensor(here, run.device_of(root), site=site, source="input")
+        key = (id(event), f"{here}{autocast}{x.device.term if x.device else None}")
+        if key in run.applied:
+            continue
+        run.applied.add(key)
+        if isinstance(event.value, Mod) and event.value.cls is not None:
+            found = event.value.cls.find("forward")
+            if isinstance(found, Func) and len(run.frames) < 10:
+                run.enter(found.bind(event.value), [x], {}, site)
+        elif isinstance(event.value, Func) and event.how == "forward":
+            run.enter(event.value, [x], {}, site)
+        elif isinstance(event.value, Func) and event.name == "register_forward_hook":
+            run.enter(
+                event.value, [event.target, Seq([x], "tuple", site=site), x.copy(source="model")], {}, site
+            )
+
+
+def method(
+    run: Interpreter, base: Value, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """`base.name(...)` of a library type."""
+    if isinstance(base, Unknown) and name in library.REFINING:
+        module = library.as_module(run, base, site)
+        assert module is not None
+        base = module
+    if isinstance(base, Unknown) and name in library.CONVERSIONS and base.term in run.refined:
+        base = run.refined[base.term]
+    if isinstance(base, Mod):
+        return module_method(run, base, name, args, kwargs, site)
+    if isinstance(base, Param | Tensor):
+        return torchlib.tensor_method(run, base, name, args, kwargs, site)
+    if isinstance(base, Seq):
+        return containers.sequence_method(run, base, name, args, site)
+    if isinstance(base, Dict):
+        return containers.dict_method(run, base, name, args, site)
+    if isinstance(base, Optim):
+        return optimizer_method(run, base, name, args, site)
+    if isinstance(base, Batch):
+        if name in {"to", "cuda"}:
+            return Batch(base.site, moved=True)
+        if name == "items":
+            return Seq([Seq([run.fresh("key", site.node), base], "tuple")], "list", open=True, site=site)
+        if name == "values":
+            return Seq([base], "list", open=True, site=site)
+        return base
+    if isinstance(base, Lib):
+        return library.call(run, f"{base.name}.{name}", args, kwargs, site)
+    if isinstance(base, Const) and isinstance(base.value, str):
+        if name in {"format", "join", "lower", "strip", "replace", "split"}:
+            return tensors.mixed(f"str.{name}", [base, *args])
+    if (
+        isinstance(base, Bound)
+        and base.name in {"_modules", "_parameters", "__dict__"}
+        and isinstance(base.base, Mod)
+    ):
+        if name == "items":
+            return Walk(base.base, "named_children", site)
+        if name in {"values", "get"}:
+            return (
+                Walk(base.base, "children", site)
+                if name == "values"
+                else library.part(run, base.base, "*", site)
+            )
+    if isinstance(base, Unknown) and base.name_of is None and name not in {"items", "keys", "values"}:
+        library.escape(run, [*args, *kwargs.values()], site)
+    if isinstance(base, Unknown) and name in library.CONVERSIONS:
+        return Unknown(base.term, name_of=base.name_of, strings=base.strings)
+    if name == "backward":
+        run.emit("backward", site, target=base)
+        run.emit("work", site)
+    elif name == "step" and not isinstance(base, Batch):
+        for argument in args:
+            if isinstance(argument, Optim):
+                run.emit("step", site, target=argument)
+        run.emit("work", site)
+    elif name in {"scale", "unscale_"} and args:
+        return args[0]
+    return tensors.mixed(f"{name}", [base, *args, *kwargs.values()])
+
+
+def module_method(
+    run: Interpreter, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """A method that every module has."""
+    first = args[0] if args else None
+    if name in library.CONVERSIONS:
+        return convert(run, module, name, args, kwargs, site)
+    if name in {"parameters", "named_parameters"}:
+        if module.path == "*" and isinstance(module.args.get("walk"), Walk):
+            filters = frozenset({"typed"} if any(g.tests for g in library.guards_inside(run)) else set()) | {
+                g.flavor for g in library.guards_inside(run) if g.flavor == "named"
+            }
+            return Params(module, filters, named=name[0] == "n", once=True, site=site)
+        return Params(module, named=name.startswith("named"), once=True, site=site)
+    if name in library.WALKS:
+        return Walk(module, name, site)
+    if name == "requires_grad_":
+        library.freeze(run, module, first or kwargs.get("requires_grad") or Const(True), site)
+        return module
+    if name in {"train", "eval", "share_memory", "zero_grad", "compile", "tie_weights"}:
+        return module
+    if name == "apply" and first is not None:
+        run.loops.append(site.node)
+        piece = Mod(site, 0, parent=module, path="*")
+        piece.args["walk"] = Walk(module, "modules", site, listed=True)
+        if isinstance(first, Func):
+            run.enter(first, [piece], {}, site)
+        run.loops.pop()
+        return module
+    if name in {"add_module", "register_module", "register_parameter"} and len(args) >= 2:
+        if isinstance(args[0], Const) and isinstance(args[0].value, str):
+            library.set_attribute(run, module, args[0].value, args[1], site, how=name)
+        else:
+            attach(run, module, args[0], args[1], site, name)
+        return Const(None)
+    if name == "register_buffer" and len(args) >= 2:
+        value = args[1]
+        if isinstance(args[0], Const) and isinstance(args[0].value, str):
+            tensor = tensors.as_tensor(run, value)
+            buffer = Param(site, run.tick())
+            buffer.tensor_of = "buffer"
+            if tensor is not None:
+                run.set(buffer, "dtype", tensor.dtype)
+                run.set(buffer, "device", tensor.device)
+            buffer.holders.append((module, run.tick()))
+            module.attrs[args[0].value] = buffer
+        return Const(None)
+    if name in {"get_submodule", "get_parameter"}:
+        if isinstance(first, Const) and isinstance(first.value, str) and first.value in module.attrs:
+            return module.attrs[first.value]
+        piece = library.part(run, module, f"({first.term if first else ''})", site)
+        return piece
+    if name == "set_submodule" and len(args) >= 2:
+        attach(run, module, args[0], args[1], site, "setattr")
+        return Const(None)
+    if name in {"register_forward_hook", "register_forward_pre_hook"} and first is not None:
+        run.emit("attach", site, target=module, value=first, name=name, how="hook")
+        if name == "register_forward_hook":
+            hooks = module.attrs.setdefault(library.HOOKS, Seq([], "list"))
+            if isinstance(hooks, Seq):
+                hooks.items.append(first)
+        x = library.tensors_input(run, module)
+        inputs: list[Value] = [module, Seq([x], "tuple", site=site)]
+        if name == "register_forward_hook":
+            inputs.append(Tensor(None, None, site=site, source="model"))
+        library.deferred(run, first, inputs, site)
+        return run.fresh("handle", site.node)
+    if name == "enable_input_require_grads":
+        run.emit("inputs", site, target=module)
+        return Const(None)
+    if name in {"print_trainable_parameters", "get_nb_trainable_parameters", "num_parameters"}:
+        run.emit("count", site, target=module)
+        return run.fresh(name, site.node)
+    if name in {"append", "extend", "insert"}:
+        value = args[-1] if args else Const(None)
+        values = value.items if isinstance(value, Seq) and name == "extend" else [value]
+        module.elements.extend(values)
+        for added in values:
+            library.hold(run, module, added)
+            library.element(run, module, added)
+        return Const(None)
+    if name in {"items", "values"} and module.elements:
+        pairs = [Seq([run.fresh("key", site.node), inner], "tuple") for inner in module.elements]
+        return Seq(pairs if name == "items" else module.elements, "list", open=True, site=site)
+    if name in {"items", "values"}:
+        return Walk(module, "named_children" if name == "items" else "children", site)
+    if name in {"forward", "generate"}:
+        return forward(run, module, args, kwargs, site)
+    if name in {"merge_and_unload", "get_base_model"}:
+        return module
+    if name in {"add_adapter"}:
+        run.emit("attach", site, target=module, value=first or Const(None), name="", how="peft")
+        return Const(None)
+    if name in {"get_input_embeddings", "get_output_embeddings"}:
+        return library.part(run, module, name, site)
+    if name in {
+        "state_dict",
+        "buffers",
+        "named_buffers",
+        "extra_repr",
+        "save_pretrained",
+        "push_to_hub",
+        "load_state_dict",
+    }:
+        return Unknown(f"{module.term}.{name}()")
+    if name == "__class__":
+        return run.fresh("instance", site.node)
+    if module.cls is None and not module.known:
+        library.escape(run, args, site)
+    return tensors.mixed(name, [module, *args])
+
+
+def attach(run: Interpreter, module: Mod, name: Value, value: Value, site: Site, how: str) -> None:
+    """`setattr(module, name, value)` and its kin, with a name that may be unknown."""
+    text = containers.text_of(name)
+    if text:
+        library.set_attribute(run, module, text, value, site, how=how)
+        return
+    for option in each(value):
+        if isinstance(option, Mod | Param):
+            library.hold(run, module, option)
+            run.emit("attach", site, target=module, value=option, name="", how=how, info={"name": name})
+
+
+def convert(
+    run: Interpreter, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Mod:
+    """A module's `to`, `cuda`, `half` and kin: in place."""
+    dtype, device, asked = torchlib.target(run, name, args, kwargs)
+    if asked in {"dtype", "both"}:
+        run.set(module, "dtype", dtype)
+        run.emit("cast", site, target=module, value=dtype, how=name)
+    if asked in {"device", "both", "unknown"}:
+        run.set(module, "device", device)
+        run.emit("move", site, target=module, value=device, how=name)
+    if asked == "unknown":
+        run.set(module, "dtype", None)
+    return module
+
+
+def optimizer_method(run: Interpreter, base: Optim, name: str, args: list[Value], site: Site) -> Value:
+    """An optimizer's method."""
+    if name == "step":
+        run.emit("step", site, target=base)
+        run.emit("work", site)
+    elif name == "add_param_group" and args:
+        run.emit("group", site, target=base, value=args[0])
+        base.params.extend(torchlib.flatten(args[0]))
+    return run.fresh(name, site.node)

@@ -1,0 +1,238 @@
+"""What Python's own functions do."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from . import containers, library, methods, tensors
+from .values import (
+    Bound,
+    Class,
+    Const,
+    Dict,
+    Func,
+    Lib,
+    Mod,
+    Obj,
+    Param,
+    Params,
+    Seq,
+    Site,
+    Tensor,
+    Test,
+    Union,
+    Unknown,
+    Value,
+    Walk,
+    each,
+)
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter
+from . import torchlib
+
+
+def builtin(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """Python's own functions."""
+    first = args[0] if args else None
+    if name in {"list", "tuple", "set", "sorted"}:
+        return listed(run, name, first, site)
+    if name == "filter" and len(args) == 2:
+        return filtered(run, args[0], args[1], site)
+    if name == "map" and len(args) == 2:
+        found = [
+            run.call(args[0], [element], {}, site.node, torchlib.scope_of(run, site))
+            for element in containers.elements(run, args[1], site, 5)
+        ]
+        return Seq(found, "generator", open=True, site=site)
+    if name == "isinstance" and len(args) == 2:
+        return isinstance_(run, args[0], args[1], site)
+    if name == "hasattr" and len(args) == 2:
+        return hasattr_(run, args[0], args[1], site)
+    if name == "getattr" and len(args) >= 2:
+        if isinstance(args[1], Const) and isinstance(args[1].value, str):
+            value = run.attribute(args[0], args[1].value, site.node, torchlib.scope_of(run, site))
+            return value
+        module = library.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
+        if module is not None:
+            run.emit("reflect", site, target=module, value=args[1])
+            if module.attrs and module.known:
+                return run.fresh("getattr", site.node)
+            return library.part(run, module, f"({args[1].term})", site)
+        if isinstance(args[0], Lib):
+            return run.fresh("getattr", site.node)
+        return tensors.mixed("getattr", args[:2])
+    if name == "setattr" and len(args) == 3:
+        setter(run, args, site)
+        return Const(None)
+    if name == "type" and len(args) == 1 and first is not None:
+        if isinstance(first, Unknown):
+            return Bound(first, "__class__", site.node)
+        return (
+            Bound(first, "__class__", site.node)
+            if isinstance(first, Mod | Union)
+            else run.fresh("type", site.node)
+        )
+    if name == "str" and isinstance(first, Bound) and first.name == "__class__":
+        return Bound(first, "__str__", site.node)
+    if name in {"enumerate", "zip", "reversed", "iter"} and args:
+        return pairing(run, name, args, site)
+    if name == "next" and first is not None:
+        found_ = containers.elements(run, first, site, 5)
+        return found_[0] if found_ else run.fresh("next", site.node)
+    if name == "dict":
+        value = Dict(dict(kwargs), [], site)
+        if isinstance(first, Dict):
+            value.pairs = {**first.pairs, **kwargs}
+            value.rest = list(first.rest)
+        return value
+    if name in {"any", "all"} and isinstance(first, Seq):
+        return tensors.mixed(name, first.items or [first])
+    if name in {"len", "int", "float", "bool", "str", "sum", "min", "max", "abs", "round", "id", "repr"}:
+        if name == "float" and isinstance(first, Tensor):
+            run.emit("wait", site, how="float")
+        if isinstance(first, Const) and name in {"int", "float", "str", "bool", "abs"}:
+            try:
+                return Const(torchlib.PLAIN[name](first.value), site)
+            except (TypeError, ValueError):
+                return run.fresh(name, site.node)
+        if name in {"int", "float", "bool"} and isinstance(first, Unknown):
+            return first
+        return tensors.mixed(name, args)
+    if name == "print":
+        for value in args:
+            for option in each(value):
+                if isinstance(option, Tensor):
+                    run.emit("wait", site, how="print")
+        return Const(None)
+    if name == "range":
+        return Seq([run.fresh("index", site.node)], "list", open=True, site=site)
+    return tensors.mixed(name, args) if args else run.fresh(name, site.node)
+
+
+def listed(run: Interpreter, name: str, value: Value | None, site: Site) -> Value:
+    """`list(...)` and its kin."""
+    kind = {"sorted": "list"}.get(name, name)
+    if value is None:
+        return Seq([], kind, site=site)
+    if isinstance(value, Walk):
+        return Walk(value.module, value.kind, site, listed=True)
+    if isinstance(value, Params):
+        return Params(value.module, value.filters, named=value.named, site=value.site, strings=value.strings)
+    if isinstance(value, Seq):
+        return Seq(value.items, kind, open=value.open, site=site)
+    if isinstance(value, Dict):
+        return Seq([Const(key) for key in value.pairs], kind, open=bool(value.rest), site=site)
+    if isinstance(value, Unknown):
+        return value
+    return Seq(containers.elements(run, value, site, 5), kind, open=True, site=site)
+
+
+def filtered(run: Interpreter, function: Value, value: Value, site: Site) -> Value:
+    """`filter(function, parameters)`."""
+    items = containers.elements(run, value, site, 5)
+    flavors: set[str] = set()
+    strings: frozenset[str] = frozenset()
+    if isinstance(function, Func):
+        from .interpreter import flavor
+
+        body: ast.AST = function.node.body if isinstance(function.node, ast.Lambda) else function.node
+        result = run.enter(function, items[:1], {}, site)
+        flavors.add(flavor(body, result))
+        if isinstance(result, Unknown):
+            strings = result.strings
+    if isinstance(value, Params):
+        return Params(
+            value.module, value.filters | flavors, named=value.named, once=True, site=site, strings=strings
+        )
+    return Seq(items, "generator", open=True, site=site)
+
+
+def setter(run: Interpreter, args: list[Value], site: Site) -> None:
+    """`setattr(object, name, value)`."""
+    base, name, value = args
+    if isinstance(base, Unknown) and isinstance(value, Mod | Param | Union):
+        base = library.as_module(run, base, site) or base
+    if isinstance(base, Unknown) and any(isinstance(option, Mod | Param) for option in each(value)):
+        base = library.as_module(run, base, site) or base
+    if isinstance(base, Mod):
+        methods.attach(run, base, name, value, site, "setattr")
+    elif isinstance(name, Const) and isinstance(name.value, str):
+        library.set_attribute(run, base, name.value, value, site, how="setattr")
+
+
+def pairing(run: Interpreter, name: str, args: list[Value], site: Site) -> Value:
+    """`enumerate`, `zip`, `reversed`, `iter`."""
+    if name in {"reversed", "iter"}:
+        return args[0]
+    columns = [containers.elements(run, value, site, 5) for value in args]
+    exact = all(isinstance(value, Seq) and not value.open for value in args)
+    if name == "enumerate":
+        rows = [
+            Seq([Const(i) if exact else run.fresh("index", site.node), e], "tuple", site=site)
+            for i, e in enumerate(columns[0])
+        ]
+        return Seq(rows, "list", open=not exact, site=site)
+    count = min(len(column) for column in columns)
+    return Seq(
+        [Seq([c[i] for c in columns], "tuple", site=site) for i in range(count)],
+        "list",
+        open=not exact,
+        site=site,
+    )
+
+
+def isinstance_(run: Interpreter, value: Value, classes: Value, site: Site) -> Value:
+    """`isinstance(value, classes)`, as a test of a layer's type where it is one."""
+    names = tensors.class_names(classes)
+    if isinstance(value, Unknown) and any(name.startswith(("torch.nn.", "transformers.")) for name in names):
+        value = library.as_module(run, value, site) or value
+    if isinstance(value, Mod):
+        short = frozenset(name.rsplit(".", 1)[-1] for name in names)
+        if value.cls is not None and short:
+            known = {value.cls.name, *(root.rsplit(".", 1)[-1] for root in value.cls.roots())} | ancestors(
+                value.cls
+            )
+            if "Module" in short or known & short:
+                return Const(True)
+            if all(root in library.PLAIN_BASES for root in value.cls.roots()):
+                return Const(False)
+        if value.cls is None and value.parent is None and value.qual and value.qual.startswith("torch.nn."):
+            return Const(value.kind in short or "Module" in short)
+        test = Test(value, short, "is", site)
+        return Unknown(f"isinstance({value.term},{sorted(names)})", tests=(test,), strings=short)
+    if isinstance(value, Const | Seq | Dict) and names and all(n.startswith("builtins.") for n in names):
+        real = (
+            type(value.value).__name__
+            if isinstance(value, Const)
+            else value.kind
+            if isinstance(value, Seq)
+            else "dict"
+        )
+        return Const(any(n == f"builtins.{real}" for n in names))
+    return tensors.mixed("isinstance", [value, classes])
+
+
+def ancestors(cls: Class) -> set[str]:
+    """The names of a class's ancestors in the program."""
+    return {cls.name}.union(*(ancestors(base) for base in cls.bases if isinstance(base, Class)))
+
+
+def hasattr_(run: Interpreter, value: Value, name: Value, site: Site) -> Value:
+    """`hasattr(value, name)`."""
+    text = name.value if isinstance(name, Const) else None
+    if isinstance(value, Unknown) and text in {"in_features", "nf", "nx", "weight"}:
+        value = library.as_module(run, value, site) or value
+    if isinstance(value, Mod) and isinstance(text, str):
+        if text in value.attrs:
+            return Const(True)
+        types = {"nf": "Conv1D", "nx": "Conv1D", "in_features": "Linear", "out_features": "Linear"}.get(text)
+        tests = (
+            (Test(value, frozenset({types}), "has" if types == "Linear" else "is", site),) if types else ()
+        )
+        return Unknown(f"hasattr({value.term},{text})", tests=tests)
+    if isinstance(value, Obj) and isinstance(text, str):
+        if text in value.attrs:
+            return Const(True)
+    return tensors.mixed("hasattr", [value, name])
