@@ -510,13 +510,11 @@ class Interpreter:
             file = self.resolve(scope.file, alias.name, 0) if self.resolve else None
             if file is not None:
                 self.slices.imported(scope.file, (alias.asname or alias.name).split(".")[0])
-                value: Value = ModuleValue(self.module(file))
                 if alias.asname:
-                    scope.vars[alias.asname] = value
+                    scope.vars[alias.asname] = ModuleValue(file)
                 elif "." not in alias.name:
-                    scope.vars[alias.name] = value
-                continue
-            if alias.asname:
+                    scope.vars[alias.name] = ModuleValue(file)
+            elif alias.asname:
                 scope.vars[alias.asname] = Lib(alias.name)
             else:
                 root = alias.name.split(".")[0]
@@ -525,35 +523,32 @@ class Interpreter:
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
         module = node.module or ""
         file = self.resolve(scope.file, module, node.level) if self.resolve else None
-        if file is not None:
-            other = self.module(file)
-            for alias in node.names:
-                self.slices.imported(scope.file, alias.asname or alias.name)
-                if alias.name == "*":
-                    scope.vars.update(other.vars)
-                elif alias.name in other.vars:
-                    scope.vars[alias.asname or alias.name] = other.vars[alias.name]
-                else:
-                    inner = (
-                        self.resolve(scope.file, f"{module}.{alias.name}", node.level)
-                        if self.resolve
-                        else None
-                    )
-                    scope.vars[alias.asname or alias.name] = (
-                        ModuleValue(self.module(inner)) if inner else Unknown(f"import:{module}.{alias.name}")
-                    )
-            return
         for alias in node.names:
             name = alias.asname or alias.name
-            if node.level:
+            if file is not None:
+                self.slices.imported(scope.file, name)
+                if alias.name == "*":
+                    scope.vars.update(self.module(file).vars)
+                else:
+                    dotted = f"{module}.{alias.name}" if module else alias.name
+                    scope.vars[name] = Imported(file, alias.name, scope.file, dotted, node.level)
+            elif node.level:
                 inner = (
                     self.resolve(scope.file, alias.name, node.level) if self.resolve and not module else None
                 )
-                scope.vars[name] = (
-                    ModuleValue(self.module(inner)) if inner else Unknown(f"import:.{module}.{alias.name}")
-                )
+                scope.vars[name] = ModuleValue(inner) if inner else Unknown(f"import:.{module}.{alias.name}")
             elif alias.name != "*":
                 scope.vars[name] = Lib(f"{module}.{alias.name}")
+
+    def force(self, value: Value, depth: int = 0) -> Value:
+        """What an imported name stands for: its file runs when the name is first needed."""
+        if not isinstance(value, Imported):
+            return value
+        found = self.module(value.file).vars.get(value.name)
+        if found is not None and depth < 12:
+            return self.force(found, depth + 1)
+        inner = self.resolve(value.where, value.dotted, value.level) if self.resolve else None
+        return ModuleValue(inner) if inner is not None else Unknown(f"import:{value.dotted}")
 
     # --- tests -------------------------------------------------------------------------------
 
@@ -743,7 +738,10 @@ class Interpreter:
         here: Scope | None = scope
         while here is not None:
             if node.id in here.vars:
-                return here.vars[node.id]
+                value = here.vars[node.id]
+                if isinstance(value, Imported):
+                    value = here.vars[node.id] = self.force(value)
+                return value
             here = here.parent
             while here is not None and here.kind == "class":
                 here = here.parent
@@ -763,7 +761,8 @@ class Interpreter:
                 result = join(result, self.attribute(option, name, node, scope))
             return result or self.fresh(name, node)
         if isinstance(base, ModuleValue):
-            return base.scope.vars.get(name) or Unknown(f"import:{id(base.scope)}.{name}")
+            found_ = self.module(base.file).vars.get(name)
+            return self.force(found_) if found_ is not None else Unknown(f"import:{base.file.path}.{name}")
         if isinstance(base, Super):
             found = base.cls.find(name, skip_self=True)
             if isinstance(found, Func):
@@ -1198,10 +1197,23 @@ class Interpreter:
 class ModuleValue(Value):
     """A file of the program as an imported module."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("file",)
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    def __init__(self, file: File) -> None:
+        self.file = file
+
+
+class Imported(Value):
+    """A name that is imported from another file of the program and was not needed yet."""
+
+    __slots__ = ("dotted", "file", "level", "name", "where")
+
+    def __init__(self, file: File, name: str, where: File, dotted: str, level: int) -> None:
+        self.file = file
+        self.name = name
+        self.where = where
+        self.dotted = dotted
+        self.level = level
 
 
 def matters(value: Value | None, depth: int = 0) -> bool:

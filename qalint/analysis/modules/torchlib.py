@@ -141,8 +141,15 @@ WRAPPERS = frozenset(
         "torch.nn.DataParallel",
         "torch.nn.parallel.DistributedDataParallel",
         "torch.jit.script",
+        "torch.jit.trace",
+        "torch.jit.freeze",
+        "torch.jit.optimize_for_inference",
         "torch.nn.parallel.DataParallel",
     ]
+)
+# where every function that takes a tensor gives one
+TENSOR_FUNCTIONS = frozenset(
+    ["torch", "torch.nn.functional", "torch.linalg", "torch.fft", "torch.special", "torch.sparse"]
 )
 
 
@@ -568,7 +575,7 @@ def torch_function(
     }:
         return run.fresh(last, site.node)
     operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
-    if operands:
+    if operands and name.rpartition(".")[0] in TENSOR_FUNCTIONS:
         rank0 = all(operand.rank0 for operand in operands)
         return Tensor(
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0
