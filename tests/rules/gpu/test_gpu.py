@@ -161,7 +161,14 @@ def test_the_result_is_assigned() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["net.to(device)", "net.half()", "unknown.to(device)", "tokenizer(text).to(device)", "self.weight.cuda(0)"]
+    "statement",
+    [
+        "net.to(device)",
+        "net.half()",
+        "unknown.to(device)",
+        "tokenizer(text).to(device)",
+        "self.weight.cuda(0)",
+    ],
 )
 def test_only_proven_tensors(statement: str) -> None:
     text = f"""
@@ -169,6 +176,22 @@ def test_only_proven_tensors(statement: str) -> None:
     from torch import nn
     def place(net: nn.Module, unknown, tokenizer, text, device, self):
         {statement}
+    """
+    assert findings(DiscardedToResult, text) == []
+
+
+@pytest.mark.parametrize(
+    "make", ["torch.jit.trace(net, x)", "torch.jit.freeze(net)", "torch.fx.symbolic_trace(net, {'x': x})"]
+)
+def test_what_compiles_a_module_gives_a_module(make: str) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    net = nn.Linear(4, 4)
+    x = torch.rand(1, 4)
+    traced = {make}
+    traced.to("cuda")
+    print(traced(torch.rand(1, 4, device="cuda")))
     """
     assert findings(DiscardedToResult, text) == []
 
@@ -262,12 +285,17 @@ def test_a_plain_module_has_no_device() -> None:
 
 
 def test_a_device_is_no_string() -> None:
-    text = FORWARD.format(init="pass", forward="return self.layer(x)") + 'if out.device == "cuda":\n    out = out.cpu()\n'
+    text = (
+        FORWARD.format(init="pass", forward="return self.layer(x)")
+        + 'if out.device == "cuda":\n    out = out.cpu()\n'
+    )
     assert 'if out.device.type == "cuda":' in apply(only(ModuleHasNoDevice, text))
 
 
 def test_another_dtype_than_the_models() -> None:
-    text = FORWARD.format(init="pass", forward="return self.layer(x)").replace('.to("cuda")\n', '.to("cuda").half()\n')
+    text = FORWARD.format(init="pass", forward="return self.layer(x)").replace(
+        '.to("cuda")\n', '.to("cuda").half()\n'
+    )
     finding = only(InputDtypeNotMatched, text)
     assert 'net(torch.randn(2, 8, device="cuda").to(torch.float16))' in apply(finding)
     assert findings(InputDtypeNotMatched, apply(finding)) == []
