@@ -7,7 +7,7 @@ anything that is done to modules, parameters or tensors. What cannot be judged b
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from ...file import File
@@ -89,13 +89,46 @@ HOT = frozenset(
 )
 
 
+class Definitions:
+    """The functions and classes of a file by name, and what each mentions: found once for all programs."""
+
+    def __init__(self, file: File) -> None:
+        self.table: dict[str, list[ast.AST]] = {}
+        self.facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
+        for node in ast.walk(file.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self.table.setdefault(node.name, []).append(node)
+
+    @classmethod
+    def of(cls, file: File) -> Self:
+        """The definitions of `file`."""
+        return cls(file)
+
+    def fact(self, node: ast.AST) -> tuple[bool, frozenset[str]]:
+        """Whether a function mentions something hot, and the names that it mentions at all."""
+        if node not in self.facts:
+            names: set[str] = set()
+            hot = False
+            arguments = getattr(node, "args", None)
+            own = {a.arg for a in arguments.args} if isinstance(arguments, ast.arguments) else set()
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name):
+                    names.add(part.id)
+                elif isinstance(part, ast.Attribute):
+                    names.add(part.attr)
+                elif isinstance(part, ast.MatMult | ast.Yield | ast.YieldFrom) or (
+                    isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in own
+                ):
+                    hot = True
+            self.facts[node] = (hot or bool(names & HOT), frozenset(names))
+        return self.facts[node]
+
+
 class Slices:
-    """The judgement for the functions of all files, each made once."""
+    """The judgement for the functions of a program, each made once."""
 
     def __init__(self) -> None:
-        self._files: dict[int, dict[str, list[ast.AST]]] = {}
         self._imports: dict[int, set[str]] = {}
-        self._facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
         self._hot: dict[ast.AST, bool] = {}
 
     def hot(self, node: ast.AST, file: File) -> bool:
@@ -110,49 +143,18 @@ class Slices:
         seen.add(node)
         if node in self._hot:
             return self._hot[node]
-        hot, names = self._fact(node)
+        definitions = file.get(Definitions)
+        assert definitions is not None
+        hot, names = definitions.fact(node)
         if hot:
             return True
-        table, imports = self._table(file)
-        for name in names:
-            if name in imports:
-                return True
-            if any(self._judge(other, file, seen) for other in table.get(name, ())):
-                return True
-        return False
-
-    def _fact(self, node: ast.AST) -> tuple[bool, frozenset[str]]:
-        """Whether a function mentions something hot, and the names that it mentions at all."""
-        if node not in self._facts:
-            names: set[str] = set()
-            hot = False
-            arguments = getattr(node, "args", None)
-            own = {a.arg for a in arguments.args} if isinstance(arguments, ast.arguments) else set()
-            for part in ast.walk(node):
-                if isinstance(part, ast.Name):
-                    names.add(part.id)
-                elif isinstance(part, ast.Attribute):
-                    names.add(part.attr)
-                elif isinstance(part, ast.MatMult | ast.Yield | ast.YieldFrom) or (
-                    isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in own
-                ):
-                    hot = True
-            self._facts[node] = (hot or bool(names & HOT), frozenset(names))
-        return self._facts[node]
-
-    def _table(self, file: File) -> tuple[dict[str, list[ast.AST]], set[str]]:
-        """The functions and classes of a file by name, and the names that it imports from other files."""
-        key = id(file)
-        if key not in self._files:
-            table: dict[str, list[ast.AST]] = {}
-            imports: set[str] = set()
-            for node in ast.walk(file.tree):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    table.setdefault(node.name, []).append(node)
-            self._files[key] = table
-            self._imports[key] = imports
-        return self._files[key], self._imports[key]
+        imports = self._imports.get(id(file), set())
+        return any(
+            name in imports
+            or any(self._judge(other, file, seen) for other in definitions.table.get(name, ()))
+            for name in names
+        )
 
     def imported(self, file: File, name: str) -> None:
         """`name` stands for something of another file of the program: it cannot be judged here."""
-        self._table(file)[1].add(name)
+        self._imports.setdefault(id(file), set()).add(name)
