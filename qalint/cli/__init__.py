@@ -34,6 +34,7 @@ Commands:
   config      list the configuration keys, or explain one
   clean       remove the caches below this folder
   version     print the version
+  schema      print the JSON Schema of the configuration
   generate-shell-completion SHELL
 
 Options:
