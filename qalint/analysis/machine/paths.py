@@ -494,6 +494,11 @@ class Joiner:
         """One of two values."""
         if left is right or left == right:
             return left
+        if type(left) is Tup and type(right) is Tup and len(left.items) == len(right.items):
+            pairs = zip(left.items, right.items, strict=True)
+            return Tup(
+                tuple(self.choose(atom, outcome, f"{name}{i}", a, b) for i, (a, b) in enumerate(pairs))
+            )
         if type(left) is Ref and type(right) is Ref:
             if self.unify(left, right):
                 return left
