@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,6 +118,7 @@ def _rows(lines: Lines, marks: Sequence[Mark], context: int) -> set[int]:
     return rows
 
 
+@lru_cache(maxsize=32)
 def expand(line: str) -> Row:
     """The line with tabs expanded and nothing active in it."""
     line = same_length(line)
@@ -160,13 +162,16 @@ def cut(shown: Row, start: int, room: int) -> str:
     if start == 0 and offsets[-1] <= room:
         return text
     head = "..." if start else ""
+    tail = "..." if offsets[-1] > start + room - 3 else ""
+    if text.isascii():  # a column a character: a line of a million must not be walked for each finding
+        return head + text[start + len(head) : start + room - 3] + tail
     out, at = [head], 0
     for char in text:
         wide = columns(char)
         if at >= start + len(head) and at + wide <= start + room - 3:
             out.append(char)
         at += wide
-    return "".join(out) + ("..." if offsets[-1] > start + room - 3 else "")
+    return "".join(out) + tail
 
 
 def _underline(shown: Row, mark: Mark, start: int, paint: Paint, room: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -279,3 +280,14 @@ def test_a_fix_that_findings_share_is_drawn_once(desk):
     assert ("  |\n1 - _x = 1\n1 + x = 1\n...\n4 - print(_x)\n4 + print(x)\n  |\n") in text
     assert text.count("4 + print(x)") == 1
     assert "fix: Rename `_x` to `x` (the fix shown above)\n" in text
+
+
+def test_a_line_of_a_million_characters_is_read_once(desk):
+    path = "/repo/src/minified.py"
+    desk.add(path, "x = [" + "1, " * 400_000 + "bad]\n")
+    finding = desk.finding(path, "bad")
+    began = time.process_time()
+    text = render("full", desk.report(*[finding] * 200))
+    assert time.process_time() - began < 20, "walking it for each finding takes minutes"
+    assert text.count("1 | ...") == 200
+    assert max(map(len, text.splitlines())) <= 80
