@@ -27,11 +27,11 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 from . import library
 
 
-def extend(run: Interpreter, sequence: Seq, value: Value) -> None:
+def extend(run: Core, sequence: Seq, value: Value) -> None:
     """`sequence` gets the elements of `value`."""
     if isinstance(value, Seq):
         sequence.items.extend(value.items)
@@ -56,7 +56,7 @@ def extend(run: Interpreter, sequence: Seq, value: Value) -> None:
                 )
 
 
-def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
+def item(run: Core, base: Value, index: Value, site: Site) -> Value:
     """`base[index]`."""
     if isinstance(base, Union):
         result: Value | None = None
@@ -119,7 +119,7 @@ def item(run: Interpreter, base: Value, index: Value, site: Site) -> Value:
     return tensors.mixed("item", [base, index])
 
 
-def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Site) -> None:
+def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> None:
     """`base[index] = value`."""
     if isinstance(base, Seq):
         base.items.append(value)
@@ -159,7 +159,7 @@ def set_item(run: Interpreter, base: Value, index: Value, value: Value, site: Si
         )
 
 
-def extend_attribute(run: Interpreter, container: Seq | Dict, value: Value, site: Site) -> None:
+def extend_attribute(run: Core, container: Seq | Dict, value: Value, site: Site) -> None:
     """A container that is an attribute of a module got a value."""
     event = run.listed.get(id(container))
     if event is not None and event.value is container:
@@ -170,8 +170,8 @@ def text_of(value: Value) -> str:
     return value.value if isinstance(value, Const) and isinstance(value.value, str) else ""
 
 
-def elements(run: Interpreter, value: Value, site: Site, most: int) -> list[Value]:
-    """What iterating over `value` yields: see `Interpreter.elements`."""
+def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
+    """What iterating over `value` yields: see `Expressions.elements`."""
     if isinstance(value, Union):
         return [element for option in value.options[:3] for element in elements(run, option, site, most)]
     if isinstance(value, Seq):
@@ -229,7 +229,7 @@ def elements(run: Interpreter, value: Value, site: Site, most: int) -> list[Valu
     return [run.fresh("element", site.node)]
 
 
-def sequence_method(run: Interpreter, base: Seq, name: str, args: list[Value], site: Site) -> Value:
+def sequence_method(run: Core, base: Seq, name: str, args: list[Value], site: Site) -> Value:
     """A list's or set's method."""
     if name in {"append", "add", "insert", "appendleft"} and args:
         base.items.append(library.filtered(run, args[-1]))
@@ -250,7 +250,7 @@ def sequence_method(run: Interpreter, base: Seq, name: str, args: list[Value], s
     )
 
 
-def dict_method(run: Interpreter, base: Dict, name: str, args: list[Value], site: Site) -> Value:
+def dict_method(run: Core, base: Dict, name: str, args: list[Value], site: Site) -> Value:
     """A dict's method."""
     if name == "items":
         pairs: list[Value] = [Seq([Const(key), value], "tuple") for key, value in base.pairs.items()]

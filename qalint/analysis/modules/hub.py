@@ -8,7 +8,7 @@ from . import families, library, tensors, torchlib
 from .values import Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Union, Unknown, Value, each
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 
 NOT_MODELS = (
     "Tokenizer",
@@ -47,9 +47,7 @@ class Config(Value):
         self.site = site
 
 
-def call(
-    run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
-) -> Value | None:
+def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value | None:
     """The value of a call of one of these libraries, None where it is none of theirs."""
     head, _, last = name.rpartition(".")
     owner = head.rsplit(".", 1)[-1]
@@ -103,7 +101,7 @@ def call(
 
 
 def family_of(
-    run: Interpreter, owner: str, args: list[Value], kwargs: dict[str, Value]
+    run: Core, owner: str, args: list[Value], kwargs: dict[str, Value]
 ) -> tuple[str | None, Site | None]:
     """The family of the model that a loader call names, and where it is named."""
     family = families.of_class(owner)
@@ -124,7 +122,7 @@ def family_of(
 
 
 def load(
-    run: Interpreter,
+    run: Core,
     name: str,
     owner: str,
     last: str,
@@ -169,7 +167,7 @@ def load(
     return module
 
 
-def peft(run: Interpreter, last: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """peft's own functions."""
     if last.endswith("Config"):
         config = PeftConfig(site, run.tick(), last, dict(kwargs))
@@ -198,7 +196,7 @@ def peft(run: Interpreter, last: str, args: list[Value], kwargs: dict[str, Value
     return run.fresh(last, site.node)
 
 
-def trainer(run: Interpreter, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def trainer(run: Core, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """A trainer takes a model and trains it out of sight."""
     model = kwargs.get("model") or (args[0] if args else None)
     for option in each(model) if model is not None else ():

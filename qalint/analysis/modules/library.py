@@ -37,7 +37,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 
 PLAIN_BASES = frozenset(
     {"torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module", "builtins.object"}
@@ -184,7 +184,7 @@ def module_base(roots: list[str]) -> str | None:
     return None
 
 
-def as_module(run: Interpreter, value: Value, site: Site) -> Mod | None:
+def as_module(run: Core, value: Value, site: Site) -> Mod | None:
     """A value as a module; an unknown that is used as one becomes one, the same each time."""
     if isinstance(value, Mod):
         return value
@@ -199,7 +199,7 @@ def as_module(run: Interpreter, value: Value, site: Site) -> Mod | None:
     return None
 
 
-def part(run: Interpreter, module: Mod, path: str, site: Site) -> Mod:
+def part(run: Core, module: Mod, path: str, site: Site) -> Mod:
     """A part of a module that is not in sight, the same each time."""
     if path not in module.parts:
         piece = Mod(site, 0, parent=module, path=path)
@@ -209,7 +209,7 @@ def part(run: Interpreter, module: Mod, path: str, site: Site) -> Mod:
     return module.parts[path]
 
 
-def fresh_module(run: Interpreter, module: Mod, kwargs: dict[str, Value]) -> None:
+def fresh_module(run: Core, module: Mod, kwargs: dict[str, Value]) -> None:
     """A module has just been made: its dtype and device."""
     dtype = torchlib.dtype_in(run, kwargs)
     run.set(module, "dtype", dtype if dtype is not None or "dtype" in kwargs else run.default_dtype)
@@ -219,7 +219,7 @@ def fresh_module(run: Interpreter, module: Mod, kwargs: dict[str, Value]) -> Non
     run.set(module, "device", device)
 
 
-def constructed(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value]) -> None:
+def constructed(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value]) -> None:
     """A library module got its constructor's arguments."""
     names = {
         "Linear": ("in_features", "out_features", "bias"),
@@ -244,14 +244,14 @@ def constructed(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[s
             element(run, module, value)
 
 
-def element(run: Interpreter, module: Mod, value: Value) -> None:
+def element(run: Core, module: Mod, value: Value) -> None:
     """A container of modules gets an element."""
     for option in each(value):
         if isinstance(option, Mod) and module.site is not None:
             run.emit("attach", option.site or module.site, target=module, value=option, name="", how="init")
 
 
-def hold(run: Interpreter, module: Mod, value: Value) -> None:
+def hold(run: Core, module: Mod, value: Value) -> None:
     """`value` becomes a part of `module`, so far as it holds modules and parameters that count."""
     for option in each(value):
         if isinstance(option, Cell) and option is not module:
@@ -261,7 +261,7 @@ def hold(run: Interpreter, module: Mod, value: Value) -> None:
 # --- attributes ------------------------------------------------------------------------------
 
 
-def get_attribute(run: Interpreter, base: Value, name: str, site: Site) -> Value:
+def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
     """`base.name`."""
     if isinstance(base, Lib):
         return Lib(f"{base.name}.{name}")
@@ -327,7 +327,7 @@ def is_static(function: Func) -> bool:
     )
 
 
-def module_attribute(run: Interpreter, module: Mod, name: str, site: Site) -> Value:
+def module_attribute(run: Core, module: Mod, name: str, site: Site) -> Value:
     """An attribute of a module."""
     if name in module.attrs:
         value = module.attrs[name]
@@ -372,7 +372,7 @@ def module_attribute(run: Interpreter, module: Mod, name: str, site: Site) -> Va
     return part(run, module, name, site)
 
 
-def weight_of(run: Interpreter, module: Mod, site: Site, name: str = "weight") -> Param:
+def weight_of(run: Core, module: Mod, site: Site, name: str = "weight") -> Param:
     """The weight (or bias) of a layer, the same each time."""
     key = (id(module), name)
     value = run.parts.get(key)
@@ -386,7 +386,7 @@ def weight_of(run: Interpreter, module: Mod, site: Site, name: str = "weight") -
     return value
 
 
-def tensor_attribute(run: Interpreter, base: Param | Tensor, name: str, site: Site) -> Value:
+def tensor_attribute(run: Core, base: Param | Tensor, name: str, site: Site) -> Value:
     """An attribute of a tensor or parameter."""
     if name == "shape":
         if isinstance(base, Param) and base.tensor_of == "weight" and base.owner is not None:
@@ -426,7 +426,7 @@ def tensor_attribute(run: Interpreter, base: Param | Tensor, name: str, site: Si
 
 
 def set_attribute(
-    run: Interpreter, base: Value, name: str, value: Value, site: Site, how: str = "attribute"
+    run: Core, base: Value, name: str, value: Value, site: Site, how: str = "attribute"
 ) -> None:
     """`base.name = value`."""
     if isinstance(base, Union):
@@ -504,7 +504,7 @@ def set_attribute(
     base.attrs[name] = value if inside or old is None or not run.guards else join(old, value)
 
 
-def nonleaf(run: Interpreter, value: Value, site: Site, module: Value, name: str) -> None:
+def nonleaf(run: Core, value: Value, site: Site, module: Value, name: str) -> None:
     """A converted copy of a parameter is put where a parameter should be."""
     for option in each(value):
         if isinstance(option, Tensor) and option.source == "converted":
@@ -518,12 +518,12 @@ def nonleaf(run: Interpreter, value: Value, site: Site, module: Value, name: str
             )
 
 
-def tensors_input(run: Interpreter, module: Mod) -> Tensor:
+def tensors_input(run: Core, module: Mod) -> Tensor:
     """What a layer inside a model is fed: activations in the model's dtype, on its device."""
     return Tensor(None, None, site=module.site, source="input")
 
 
-def deferred(run: Interpreter, function: Value, args: list[Value], site: Site) -> None:
+def deferred(run: Core, function: Value, args: list[Value], site: Site) -> None:
     """Something that runs later, whenever the model does: run it once now, quietly."""
     run.quiet += 1
     try:
@@ -534,7 +534,7 @@ def deferred(run: Interpreter, function: Value, args: list[Value], site: Site) -
         run.quiet -= 1
 
 
-def freeze(run: Interpreter, target: Value, value: Value, site: Site, how: str = "") -> None:
+def freeze(run: Core, target: Value, value: Value, site: Site, how: str = "") -> None:
     """requires_grad is set on parameters."""
     flag = bool(value.value) if isinstance(value, Const) else None
     filters: set[str] = set()
@@ -562,7 +562,7 @@ def freeze(run: Interpreter, target: Value, value: Value, site: Site, how: str =
         run.set(where, "grad", flag)
 
 
-def guards_inside(run: Interpreter) -> list[Any]:
+def guards_inside(run: Core) -> list[Any]:
     """The tests taken inside the loops that are running."""
     if not run.loops:
         return []
@@ -577,7 +577,7 @@ def guards_inside(run: Interpreter) -> list[Any]:
     ]
 
 
-def filtered(run: Interpreter, value: Value) -> Value:
+def filtered(run: Core, value: Value) -> Value:
     """A parameter of a walk, met under the tests in force: some of the module's parameters.
 
     A module of a walk keeps the tests that it passed.
@@ -601,7 +601,7 @@ def filtered(run: Interpreter, value: Value) -> Value:
     return value
 
 
-def collect(run: Interpreter, values: list[Value], site: Site, *, once: bool = False) -> Value:
+def collect(run: Core, values: list[Value], site: Site, *, once: bool = False) -> Value:
     """What a generator or comprehension over parameters gives."""
     parts = [filtered(run, value) for value in values]
     if len(parts) == 1 and isinstance(parts[0], Params):
@@ -616,7 +616,7 @@ def collect(run: Interpreter, values: list[Value], site: Site, *, once: bool = F
 # --- calls -----------------------------------------------------------------------------------
 
 
-def escape(run: Interpreter, values: Iterable[Value], site: Site) -> None:
+def escape(run: Core, values: Iterable[Value], site: Site) -> None:
     """Modules and optimizers go where they cannot be followed."""
     for value in values:
         for option in each(value):
@@ -638,7 +638,7 @@ def escape(run: Interpreter, values: Iterable[Value], site: Site) -> None:
 
 
 def unknown_call(
-    run: Interpreter, function: Value, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, function: Value, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """A call that cannot be followed."""
     if isinstance(function, Unknown) and function.term in run.refined:
@@ -652,17 +652,17 @@ def unknown_call(
     return tensors.mixed(f"call@{getattr(site.node, 'lineno', 0)}:{function.term}", [*args, *kwargs.values()])
 
 
-def call(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """A call of a library function or class."""
     return torchlib.call(run, name, args, kwargs, site)
 
 
-def enter(run: Interpreter, value: Value) -> Callable[[], Any]:
+def enter(run: Core, value: Value) -> Callable[[], Any]:
     """A `with` item is entered; the result leaves it."""
     return torchlib.enter(run, value)
 
 
-def decorated(run: Interpreter, decorator: ast.expr, scope: Scope) -> Callable[[], Any]:
+def decorated(run: Core, decorator: ast.expr, scope: Scope) -> Callable[[], Any]:
     """A decorator that is a context (`@torch.no_grad()`, `@torch.autocast(...)`) holds for the call."""
     if isinstance(decorator, ast.Name | ast.Attribute | ast.Call):
         value = run.ev(decorator, scope)
@@ -671,7 +671,7 @@ def decorated(run: Interpreter, decorator: ast.expr, scope: Scope) -> Callable[[
     return lambda: None
 
 
-def decorate(run: Interpreter, decorator: ast.expr, value: Value, scope: Scope) -> Value:
+def decorate(run: Core, decorator: ast.expr, value: Value, scope: Scope) -> Value:
     """What a decorator makes of a function: unknown ones leave it as it is."""
     del run, decorator, scope
     return value

@@ -27,12 +27,12 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter, Super
+    from .core import Core, Super
 from . import library
 
 
 def super_call(
-    run: Interpreter, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """A method of a library base class, through `super()`."""
     receiver = base.receiver
@@ -52,7 +52,7 @@ def super_call(
     return run.fresh("super", site.node)
 
 
-def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, with its forward hooks."""
     value = plain_forward(run, module, args, kwargs, site)
     hooks = module.attrs.get(library.HOOKS)
@@ -64,9 +64,7 @@ def forward(run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, 
     return value
 
 
-def plain_forward(
-    run: Interpreter, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site
-) -> Value:
+def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
     run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs})
@@ -115,7 +113,7 @@ def plain_forward(
     )
 
 
-def run_adapters(run: Interpreter, module: Mod, site: Site) -> None:
+def run_adapters(run: Core, module: Mod, site: Site) -> None:
     """A model whose layers are not in sight runs: so do the adapters in it, on its activations."""
     if run.quiet:
         return
@@ -146,7 +144,7 @@ def run_adapters(run: Interpreter, module: Mod, site: Site) -> None:
 
 
 def method(
-    run: Interpreter, base: Value, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, base: Value, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """`base.name(...)` of a library type."""
     if isinstance(base, Unknown) and name in library.REFINING:
@@ -209,7 +207,7 @@ def method(
 
 
 def module_method(
-    run: Interpreter, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """A method that every module has."""
     first = args[0] if args else None
@@ -320,7 +318,7 @@ def module_method(
     return tensors.mixed(name, [module, *args])
 
 
-def attach(run: Interpreter, module: Mod, name: Value, value: Value, site: Site, how: str) -> None:
+def attach(run: Core, module: Mod, name: Value, value: Value, site: Site, how: str) -> None:
     """`setattr(module, name, value)` and its kin, with a name that may be unknown."""
     text = containers.text_of(name)
     if text:
@@ -333,7 +331,7 @@ def attach(run: Interpreter, module: Mod, name: Value, value: Value, site: Site,
 
 
 def convert(
-    run: Interpreter, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, module: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Mod:
     """A module's `to`, `cuda`, `half` and kin: in place."""
     dtype, device, asked = torchlib.target(run, name, args, kwargs)
@@ -348,7 +346,7 @@ def convert(
     return module
 
 
-def optimizer_method(run: Interpreter, base: Optim, name: str, args: list[Value], site: Site) -> Value:
+def optimizer_method(run: Core, base: Optim, name: str, args: list[Value], site: Site) -> Value:
     """An optimizer's method."""
     if name == "step":
         run.emit("step", site, target=base)

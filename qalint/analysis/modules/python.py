@@ -29,11 +29,11 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 from . import torchlib
 
 
-def builtin(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """Python's own functions."""
     first = args[0] if args else None
     if name in {"list", "tuple", "set", "sorted"}:
@@ -111,7 +111,7 @@ def builtin(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Va
     return tensors.mixed(name, args) if args else run.fresh(name, site.node)
 
 
-def listed(run: Interpreter, name: str, value: Value | None, site: Site) -> Value:
+def listed(run: Core, name: str, value: Value | None, site: Site) -> Value:
     """`list(...)` and its kin."""
     kind = {"sorted": "list"}.get(name, name)
     if value is None:
@@ -129,13 +129,13 @@ def listed(run: Interpreter, name: str, value: Value | None, site: Site) -> Valu
     return Seq(containers.elements(run, value, site, 5), kind, open=True, site=site)
 
 
-def filtered(run: Interpreter, function: Value, value: Value, site: Site) -> Value:
+def filtered(run: Core, function: Value, value: Value, site: Site) -> Value:
     """`filter(function, parameters)`."""
     items = containers.elements(run, value, site, 5)
     flavors: set[str] = set()
     strings: frozenset[str] = frozenset()
     if isinstance(function, Func):
-        from .interpreter import flavor
+        from .core import flavor
 
         body: ast.AST = function.node.body if isinstance(function.node, ast.Lambda) else function.node
         result = run.enter(function, items[:1], {}, site)
@@ -149,7 +149,7 @@ def filtered(run: Interpreter, function: Value, value: Value, site: Site) -> Val
     return Seq(items, "generator", open=True, site=site)
 
 
-def setter(run: Interpreter, args: list[Value], site: Site) -> None:
+def setter(run: Core, args: list[Value], site: Site) -> None:
     """`setattr(object, name, value)`."""
     base, name, value = args
     if isinstance(base, Unknown) and isinstance(value, Mod | Param | Union):
@@ -162,7 +162,7 @@ def setter(run: Interpreter, args: list[Value], site: Site) -> None:
         library.set_attribute(run, base, name.value, value, site, how="setattr")
 
 
-def pairing(run: Interpreter, name: str, args: list[Value], site: Site) -> Value:
+def pairing(run: Core, name: str, args: list[Value], site: Site) -> Value:
     """`enumerate`, `zip`, `reversed`, `iter`."""
     if name in {"reversed", "iter"}:
         return args[0]
@@ -183,7 +183,7 @@ def pairing(run: Interpreter, name: str, args: list[Value], site: Site) -> Value
     )
 
 
-def isinstance_(run: Interpreter, value: Value, classes: Value, site: Site) -> Value:
+def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
     """`isinstance(value, classes)`, as a test of a layer's type where it is one."""
     names = tensors.class_names(classes)
     if isinstance(value, Unknown) and any(name.startswith(("torch.nn.", "transformers.")) for name in names):
@@ -219,7 +219,7 @@ def ancestors(cls: Class) -> set[str]:
     return {cls.name}.union(*(ancestors(base) for base in cls.bases if isinstance(base, Class)))
 
 
-def hasattr_(run: Interpreter, value: Value, name: Value, site: Site) -> Value:
+def hasattr_(run: Core, value: Value, name: Value, site: Site) -> Value:
     """`hasattr(value, name)`."""
     text = name.value if isinstance(name, Const) else None
     if isinstance(value, Unknown) and text in {"in_features", "nf", "nx", "weight"}:

@@ -36,7 +36,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 
 CPU = Device(frozenset({"cpu"}), "cpu")
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -96,7 +96,7 @@ def strings_of(value: Value) -> set[str]:
     return set()
 
 
-def as_tensor(run: Interpreter, value: Value) -> Tensor | None:
+def as_tensor(run: Core, value: Value) -> Tensor | None:
     """A value as an operand: parameters are tensors too. None where it is not known to be one."""
     if isinstance(value, Tensor):
         return value
@@ -138,7 +138,7 @@ def differ(first: Device | None, second: Device | None) -> bool:
     return cpu.kinds == {"cpu"} and "cuda" in other.kinds
 
 
-def meet(run: Interpreter, left: Tensor, right: Tensor, site: Site, name: str, *, multiply: bool) -> None:
+def meet(run: Core, left: Tensor, right: Tensor, site: Site, name: str, *, multiply: bool) -> None:
     """Two tensors are combined: note it when they do not fit."""
     if differ(left.device, right.device) and not left.rank0 and not right.rank0:
         run.emit("clash", site, how="device", target=left, value=right, name=name)
@@ -154,7 +154,7 @@ def meet(run: Interpreter, left: Tensor, right: Tensor, site: Site, name: str, *
             run.emit("promote", site, target=left, value=right, name=name)
 
 
-def multiply(run: Interpreter, left: Value, right: Value, site: Site, *, transposed: bool = False) -> Value:
+def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bool = False) -> Value:
     """`left @ right` (with `transposed`: `F.linear(left, right)`)."""
     first, second = as_tensor(run, left), as_tensor(run, right)
     if first is None or second is None:
@@ -200,7 +200,7 @@ def factor(weight: tuple[Cell, bool], transposed: bool) -> Factor:
     return Factor(cell, dims[1], dims[0]) if flipped != transposed else Factor(cell, dims[0], dims[1])
 
 
-def pair(run: Interpreter, site: Site, first: Factor, second: Factor, *, product: bool = False) -> None:
+def pair(run: Core, site: Site, first: Factor, second: Factor, *, product: bool = False) -> None:
     """An input (or nothing yet) goes through two matrices one after the other."""
     if first.cell is not second.cell:
         owner = run.frames[-1].function.receiver if run.frames else None
@@ -220,7 +220,7 @@ def pair(run: Interpreter, site: Site, first: Factor, second: Factor, *, product
         )
 
 
-def linear(run: Interpreter, module: Mod, x: Tensor, site: Site) -> Tensor:
+def linear(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
     """A call of a `Linear` that the program made."""
     held = module.attrs.get("weight") or run.parts.get((id(module), "weight"))
     cell = held if isinstance(held, Param) else module
@@ -240,7 +240,7 @@ def linear(run: Interpreter, module: Mod, x: Tensor, site: Site) -> Tensor:
     return result
 
 
-def elementwise(run: Interpreter, left: Value, right: Value, site: Site, name: str) -> Value:
+def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> Value:
     """`+`, `-`, `*`, `/` where at least one side is a tensor."""
     first, second = as_tensor(run, left), as_tensor(run, right)
     for tensor, other in ((first, right), (second, left)):
@@ -283,9 +283,7 @@ def elementwise(run: Interpreter, left: Value, right: Value, site: Site, name: s
     )
 
 
-def binary(
-    run: Interpreter, node: ast.AST, op: ast.operator, left: Value, right: Value, scope: Scope
-) -> Value:
+def binary(run: Core, node: ast.AST, op: ast.operator, left: Value, right: Value, scope: Scope) -> Value:
     """A binary operation."""
     site = Site(node, scope.file)
     left, right = one_sequence(left), one_sequence(right)
@@ -331,7 +329,7 @@ def one_sequence(value: Value) -> Value:
     return value
 
 
-def dimension(run: Interpreter, shape: Shape, index: int) -> Value:
+def dimension(run: Core, shape: Shape, index: int) -> Value:
     """`layer.weight.shape[index]` with its role, where the layer's type is known on this path."""
     types, excluded, _ = run.layer_types(shape.layer)
     index %= 2
@@ -349,7 +347,7 @@ def dimension(run: Interpreter, shape: Shape, index: int) -> Value:
     return Dim(shape.layer, index, role, kind, shape.site)
 
 
-def _type_test(run: Interpreter, left: Value, right: Value, site: Site) -> Unknown | None:
+def _type_test(run: Core, left: Value, right: Value, site: Site) -> Unknown | None:
     """A comparison as a test of a layer's type."""
     for one, other in ((left, right), (right, left)):
         inner = one
@@ -386,9 +384,9 @@ def class_names(value: Value) -> set[str]:
     return set()
 
 
-def compare(run: Interpreter, node: ast.Compare, scope: Scope) -> Value:
+def compare(run: Core, node: ast.Compare, scope: Scope) -> Value:
     """A comparison. For `!=`, `not in`, `is not` with one operator the value of its positive form:
-    `Interpreter.cond` negates it.
+    `Core.cond` negates it.
     """
     left = run.ev(node.left, scope)
     rights = [run.ev(part, scope) for part in node.comparators]

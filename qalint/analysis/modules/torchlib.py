@@ -35,7 +35,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .interpreter import Interpreter
+    from .core import Core
 
 DTYPES = {
     "half": "float16",
@@ -177,7 +177,7 @@ def to_dtype(value: Value | None) -> str | None:
     return None
 
 
-def to_device(run: Interpreter, value: Value | None) -> Device | None:
+def to_device(run: Core, value: Value | None) -> Device | None:
     """A value as a device; None where it is not known which."""
     if isinstance(value, Device):
         return value
@@ -196,18 +196,18 @@ def to_device(run: Interpreter, value: Value | None) -> Device | None:
     return None
 
 
-def dtype_in(run: Interpreter, kwargs: dict[str, Value]) -> str | None:
+def dtype_in(run: Core, kwargs: dict[str, Value]) -> str | None:
     """The dtype among keyword arguments."""
     return to_dtype(kwargs.get("dtype"))
 
 
-def device_in(run: Interpreter, kwargs: dict[str, Value]) -> Device | None:
+def device_in(run: Core, kwargs: dict[str, Value]) -> Device | None:
     """The device among keyword arguments."""
     return to_device(run, kwargs.get("device"))
 
 
 def target(
-    run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value]
+    run: Core, name: str, args: list[Value], kwargs: dict[str, Value]
 ) -> tuple[str | None, Device | None, str]:
     """What `to(...)` and its kin ask for: dtype, device, and which of them (`dtype`, `device`, `both`, `unknown`)."""
     if name in library.CASTS:
@@ -266,7 +266,7 @@ def own_shape(args: list[Value]) -> tuple[Value, ...] | None:
     return tuple(args) if args and not any(isinstance(a, Seq) for a in args) else None
 
 
-def factory(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Tensor:
+def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Tensor:
     """`torch.zeros(...)` and its kin."""
     dtype = dtype_in(run, kwargs)
     if dtype is None and "dtype" not in kwargs:
@@ -308,7 +308,7 @@ def literal_dtype(value: Value, default: str) -> str | None:
     return None
 
 
-def parameter(run: Interpreter, args: list[Value], kwargs: dict[str, Value], site: Site) -> Param:
+def parameter(run: Core, args: list[Value], kwargs: dict[str, Value], site: Site) -> Param:
     """`nn.Parameter(...)`."""
     result = Param(site, run.tick())
     data = args[0] if args else kwargs.get("data")
@@ -328,7 +328,7 @@ def parameter(run: Interpreter, args: list[Value], kwargs: dict[str, Value], sit
     return result
 
 
-def call(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """A call of a library function or class by its qualified name."""
     if name.startswith("builtins."):
         return python.builtin(run, name[9:], args, kwargs, site)
@@ -368,7 +368,7 @@ def call(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value
     if name in {"copy.deepcopy", "copy.copy"}:
         return clone(run, first, site) if first is not None else run.fresh(last, site.node)
     if name == "functools.partial" and first is not None:
-        from .interpreter import Partial
+        from .core import Partial
 
         return Partial(first, args[1:], kwargs)
     if (
@@ -392,12 +392,12 @@ def call(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value
     return tensors.mixed(f"{name}@{getattr(site.node, 'lineno', 0)}", [*args, *kwargs.values()])
 
 
-def wrap(run: Interpreter, value: Value | None, site: Site) -> Value:
+def wrap(run: Core, value: Value | None, site: Site) -> Value:
     """A wrapper that keeps a module's identity."""
     return value if value is not None else run.fresh("wrapped", site.node)
 
 
-def clone(run: Interpreter, value: Value, site: Site, memo: dict[int, Value] | None = None) -> Value:
+def clone(run: Core, value: Value, site: Site, memo: dict[int, Value] | None = None) -> Value:
     """`copy.deepcopy`: other modules and parameters in the same state."""
     memo = {} if memo is None else memo
     if id(value) in memo:
@@ -434,7 +434,7 @@ def clone(run: Interpreter, value: Value, site: Site, memo: dict[int, Value] | N
     return new
 
 
-def module_of(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Mod:
+def module_of(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Mod:
     """A module of torch's own."""
     module = Mod(site, run.tick(), qual=name)
     module.stack = tuple(run.stack)
@@ -444,7 +444,7 @@ def module_of(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, 
     return module
 
 
-def optimizer(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+def optimizer(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """An optimizer's constructor."""
     given = args[0] if args else kwargs.get("params")
     optim = Optim(site, run.tick(), name, flatten(given) if given is not None else [Unknown("params")])
@@ -454,7 +454,7 @@ def optimizer(run: Interpreter, name: str, args: list[Value], kwargs: dict[str, 
 
 
 def functional(
-    run: Interpreter, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """`torch.nn.functional.*` and `torch.nn.init.*`."""
     if name.startswith("torch.nn.init."):
@@ -493,7 +493,7 @@ def functional(
 
 
 def torch_function(
-    run: Interpreter, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, name: str, last: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """`torch.*`."""
     first = args[0] if args else None
@@ -585,19 +585,19 @@ def torch_function(
     return tensors.mixed(name, [*args, *kwargs.values()])
 
 
-def scope_of(run: Interpreter, site: Site) -> Any:
+def scope_of(run: Core, site: Site) -> Any:
     """A scope for calls made on the library's behalf."""
     from .values import Scope
 
     return Scope(site.file, None, "module")
 
 
-def truth(run: Interpreter, value: Value | None) -> bool | None:
+def truth(run: Core, value: Value | None) -> bool | None:
     """`enabled=`: True when not given."""
     return True if value is None else run.truth_of(value)
 
 
-def enter(run: Interpreter, value: Value) -> Callable[[], Any]:
+def enter(run: Core, value: Value) -> Callable[[], Any]:
     """A `with` item is entered."""
     if isinstance(value, Union) and any(isinstance(option, Context) for option in value.options):
         run.autocast.append((None, None))
@@ -620,7 +620,7 @@ def enter(run: Interpreter, value: Value) -> Callable[[], Any]:
 
 
 def tensor_method(
-    run: Interpreter, base: Param | Tensor, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+    run: Core, base: Param | Tensor, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """A tensor's or parameter's method."""
     tensor = tensors.as_tensor(run, base)
@@ -723,7 +723,7 @@ def tensor_method(
 
 
 def convert(
-    run: Interpreter,
+    run: Core,
     base: Param | Tensor,
     tensor: Tensor,
     name: str,

@@ -1,0 +1,518 @@
+"""Expressions and calls on abstract values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import containers, library, methods, tensors
+from .values import (
+    Bound,
+    Class,
+    Const,
+    Dict,
+    Func,
+    Lib,
+    Mod,
+    Obj,
+    Param,
+    Params,
+    Scope,
+    Seq,
+    Site,
+    Tensor,
+    Union,
+    Unknown,
+    Value,
+    each,
+    join,
+)
+
+if TYPE_CHECKING:
+    pass
+from .core import (
+    BUILTINS,
+    DEPTH,
+    UNROLL,
+    Cond,
+    Core,
+    Frame,
+    Imported,
+    ModuleValue,
+    Partial,
+    Stop,
+    Super,
+    matters,
+)
+
+
+class Expressions(Core):
+    """Evaluates expressions. See `interpreter`."""
+
+    def ev(self, node: ast.expr, scope: Scope) -> Value:
+        """The value of an expression."""
+        self.steps += 1
+        if self.steps > self.limit:
+            raise Stop
+        method = getattr(self, "ev_" + type(node).__name__, None)
+        if method is None:
+            return self.fresh(type(node).__name__, node)
+        value: Value = method(node, scope)
+        self.memo[node] = value
+        return value
+
+    def ev_Constant(self, node: ast.Constant, scope: Scope) -> Value:
+        return Const(node.value, Site(node, scope.file))
+
+    def ev_Name(self, node: ast.Name, scope: Scope) -> Value:
+        here: Scope | None = scope
+        while here is not None:
+            if node.id in here.vars:
+                value = here.vars[node.id]
+                if isinstance(value, Imported):
+                    value = here.vars[node.id] = self.force(value)
+                return value
+            here = here.parent
+            while here is not None and here.kind == "class":
+                here = here.parent
+        return Lib("builtins." + node.id) if node.id in BUILTINS else Unknown(f"name:{node.id}")
+
+    def ev_Attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+        base = self.ev(node.value, scope)
+        return self.attribute(base, node.attr, node, scope)
+
+    def ev_Call(self, node: ast.Call, scope: Scope) -> Value:
+        function = self.ev(node.func, scope)
+        args: list[Value] = []
+        for argument in node.args:
+            if isinstance(argument, ast.Starred):
+                value = self.ev(argument.value, scope)
+                if isinstance(value, Seq) and not value.open:
+                    args.extend(value.items)
+                else:
+                    args.append(Seq([value], "star", open=True))
+            else:
+                args.append(self.ev(argument, scope))
+        kwargs: dict[str, Value] = {}
+        for keyword in node.keywords:
+            value = self.ev(keyword.value, scope)
+            if keyword.arg is not None:
+                kwargs[keyword.arg] = value
+            elif isinstance(value, Dict):
+                kwargs.update({key: item for key, item in value.pairs.items() if isinstance(key, str)})
+                if value.open or value.rest:
+                    kwargs["**"] = value
+            else:
+                kwargs["**"] = value
+        if isinstance(function, Lib) and function.name == "builtins.super":
+            return self.super_of(args, node, scope)
+        return self.call(function, args, kwargs, node, scope)
+
+    def ev_Lambda(self, node: ast.Lambda, scope: Scope) -> Value:
+        return self.function(node, scope)
+
+    def ev_IfExp(self, node: ast.IfExp, scope: Scope) -> Value:
+        condition = self.cond(node.test, scope)
+        known = self.truth(condition)
+        if known is not None:
+            return self.ev(node.body if known else node.orelse, scope)
+        depth = len(self.guards)
+        self.assume(condition, True)
+        first = self.ev(node.body, scope)
+        del self.guards[depth:]
+        self.assume(condition, False)
+        second = self.ev(node.orelse, scope)
+        del self.guards[depth:]
+        return join(first, second)
+
+    def ev_BoolOp(self, node: ast.BoolOp, scope: Scope) -> Value:
+        condition = self.cond(node, scope)
+        known = self.truth(condition)
+        values = [part.value for part in condition.parts if part.value is not None]
+        if isinstance(node.op, ast.Or) and len(values) == len(node.values) and known is not False:
+            result: Value | None = None
+            for value in values:
+                if self.truth_of(value) is False:
+                    continue
+                result = join(result, value)
+                if self.truth_of(value):
+                    break
+            if result is not None and not all(isinstance(value, Unknown) for value in values):
+                return result
+        if known is not None:
+            return Const(known)
+        return self.outcome(condition)
+
+    def ev_UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Value:
+        if isinstance(node.op, ast.Not):
+            condition = self.cond(node.operand, scope)
+            known = self.truth(condition)
+            if known is not None:
+                return Const(not known)
+            return self.outcome(Cond("not", [condition], None, node))
+        value = self.ev(node.operand, scope)
+        if (
+            isinstance(value, Const)
+            and isinstance(value.value, int | float)
+            and isinstance(node.op, ast.USub)
+        ):
+            return Const(-value.value, Site(node, scope.file))
+        return value if isinstance(value, Tensor) else tensors.mixed(type(node.op).__name__, [value])
+
+    def ev_Compare(self, node: ast.Compare, scope: Scope) -> Value:
+        value = tensors.compare(self, node, scope)
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotIn | ast.IsNot | ast.NotEq):
+            if isinstance(value, Const):
+                return Const(not value.value)
+            return self.outcome(Cond("not", [Cond("atom", [], value, node)], None, node))
+        return value
+
+    def ev_BinOp(self, node: ast.BinOp, scope: Scope) -> Value:
+        left = self.ev(node.left, scope)
+        right = self.ev(node.right, scope)
+        return tensors.binary(self, node, node.op, left, right, scope)
+
+    def ev_Subscript(self, node: ast.Subscript, scope: Scope) -> Value:
+        base = self.ev(node.value, scope)
+        index = self.ev(node.slice, scope)
+        return containers.item(self, base, index, Site(node, scope.file))
+
+    def ev_Tuple(self, node: ast.Tuple, scope: Scope) -> Value:
+        return self.sequence(node.elts, "tuple", node, scope)
+
+    def ev_List(self, node: ast.List, scope: Scope) -> Value:
+        return self.sequence(node.elts, "list", node, scope)
+
+    def ev_Set(self, node: ast.Set, scope: Scope) -> Value:
+        return self.sequence(node.elts, "set", node, scope)
+
+    def ev_Dict(self, node: ast.Dict, scope: Scope) -> Value:
+        result = Dict({}, [], Site(node, scope.file))
+        for key, item in zip(node.keys, node.values, strict=True):
+            value = self.ev(item, scope)
+            if key is None:
+                if isinstance(value, Dict):
+                    result.pairs.update(value.pairs)
+                    result.rest.extend(value.rest)
+                else:
+                    result.open = True
+                continue
+            name = self.ev(key, scope)
+            if isinstance(name, Const):
+                result.pairs[name.value] = value
+            else:
+                result.rest.append(value)
+        return result
+
+    def ev_Starred(self, node: ast.Starred, scope: Scope) -> Value:
+        return self.ev(node.value, scope)
+
+    def ev_NamedExpr(self, node: ast.NamedExpr, scope: Scope) -> Value:
+        value = self.ev(node.value, scope)
+        self.assign(node.target, value, scope)
+        return value
+
+    def ev_Await(self, node: ast.Await, scope: Scope) -> Value:
+        return self.ev(node.value, scope)
+
+    def ev_Yield(self, node: ast.Yield, scope: Scope) -> Value:
+        if node.value is not None and self.frames:
+            self.frames[-1].yields.append(self.ev(node.value, scope))
+        return self.fresh("yield", node)
+
+    def ev_YieldFrom(self, node: ast.YieldFrom, scope: Scope) -> Value:
+        value = self.ev(node.value, scope)
+        if self.frames:
+            self.frames[-1].yields.extend(self.elements(value, node, scope))
+        return self.fresh("yield", node)
+
+    def ev_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> Value:
+        parts = [
+            self.ev(part.value if isinstance(part, ast.FormattedValue) else part, scope)
+            for part in node.values
+        ]
+        if all(isinstance(part, Const) for part in parts):
+            return Const("".join(str(part.value) for part in parts if isinstance(part, Const)))
+        return tensors.mixed("fstring", parts)
+
+    def ev_ListComp(self, node: ast.ListComp, scope: Scope) -> Value:
+        return self.comprehension(node.generators, [node.elt], "list", node, scope)
+
+    def ev_SetComp(self, node: ast.SetComp, scope: Scope) -> Value:
+        return self.comprehension(node.generators, [node.elt], "set", node, scope)
+
+    def ev_GeneratorExp(self, node: ast.GeneratorExp, scope: Scope) -> Value:
+        return self.comprehension(node.generators, [node.elt], "generator", node, scope)
+
+    def ev_DictComp(self, node: ast.DictComp, scope: Scope) -> Value:
+        value = self.comprehension(node.generators, [node.value], "list", node, scope, key=node.key)
+        return Dict({}, value.items if isinstance(value, Seq) else [value], Site(node, scope.file))
+
+    def attribute(self, base: Value, name: str, node: ast.AST, scope: Scope) -> Value:
+        """The attribute `name` of a value."""
+        if isinstance(base, Union):
+            result: Value | None = None
+            for option in base.options:
+                if isinstance(option, Const) and option.value is None:
+                    continue
+                result = join(result, self.attribute(option, name, node, scope))
+            return result or self.fresh(name, node)
+        if isinstance(base, ModuleValue):
+            found_ = self.module(base.file).vars.get(name)
+            return self.force(found_) if found_ is not None else Unknown(f"import:{base.file.path}.{name}")
+        if isinstance(base, Super):
+            found = base.cls.find(name, skip_self=True)
+            if isinstance(found, Func):
+                return found.bind(base.receiver)
+            return Bound(base, name, node)
+        return library.get_attribute(self, base, name, Site(node, scope.file))
+
+    def super_of(self, args: list[Value], node: ast.Call, scope: Scope) -> Value:
+        """`super()` or `super(C, self)`."""
+        if len(args) == 2 and isinstance(args[0], Class):
+            return Super(args[0], args[1])
+        for frame in reversed(self.frames):
+            if frame.function.owner is not None and frame.function.receiver is not None:
+                return Super(frame.function.owner, frame.function.receiver)
+        return self.fresh("super", node)
+
+    def sequence(self, elements: list[ast.expr], kind: str, node: ast.AST, scope: Scope) -> Value:
+        """A display of a list, tuple or set."""
+        result = Seq([], kind, site=Site(node, scope.file))
+        for element in elements:
+            if isinstance(element, ast.Starred):
+                containers.extend(self, result, self.ev(element.value, scope))
+            else:
+                result.items.append(self.ev(element, scope))
+        return result
+
+    def comprehension(
+        self,
+        generators: list[ast.comprehension],
+        elements: list[ast.expr],
+        kind: str,
+        node: ast.AST,
+        scope: Scope,
+        key: ast.expr | None = None,
+    ) -> Value:
+        """A comprehension's value: what its element is, once for each unrolled combination."""
+        inner = Scope(scope.file, scope, "function")
+        inner.globals = set()
+        found: list[Value] = []
+        depth = len(self.guards)
+        exact = self.clauses(generators, 0, elements[0], key, found, inner)
+        del self.guards[depth:]
+        if len(found) == 1 and isinstance(found[0], Params | Param) and not exact:
+            return library.collect(self, found, Site(node, scope.file), once=kind == "generator")
+        return Seq(found, kind, open=not exact, site=Site(node, scope.file))
+
+    def clauses(
+        self,
+        generators: list[ast.comprehension],
+        index: int,
+        element: ast.expr,
+        key: ast.expr | None,
+        found: list[Value],
+        scope: Scope,
+    ) -> bool:
+        """The clauses of a comprehension from `index` on; whether the result is exact."""
+        if index == len(generators):
+            if key is not None:
+                self.ev(key, scope)
+            found.append(library.filtered(self, self.ev(element, scope)))
+            return True
+        generator = generators[index]
+        iterable = self.ev(generator.iter, scope)
+        items = self.elements(iterable, generator.iter, scope)
+        exact = isinstance(iterable, Seq) and not iterable.open
+        self.loops.append(generator)
+        for item in items:
+            self.assign(generator.target, item, scope)
+            depth = len(self.guards)
+            alive = True
+            for test in generator.ifs:
+                condition = self.cond(test, scope)
+                known = self.truth(condition)
+                if known is False:
+                    alive = False
+                    break
+                if known is None:
+                    exact = False
+                    self.assume(condition, True)
+            if alive:
+                exact = self.clauses(generators, index + 1, element, key, found, scope) and exact
+            del self.guards[depth:]
+        self.loops.pop()
+        return exact
+
+    def elements(self, value: Value, node: ast.AST, scope: Scope) -> list[Value]:
+        """What iterating over a value yields: its items where they are few and known, else one for all."""
+        return containers.elements(self, value, Site(node, scope.file), UNROLL)
+
+    def call(
+        self, function: Value, args: list[Value], kwargs: dict[str, Value], node: ast.AST, scope: Scope
+    ) -> Value:
+        """Call a value."""
+        site = Site(node, scope.file)
+        if isinstance(function, Func):
+            return self.enter(function, args, kwargs, site)
+        if isinstance(function, Class):
+            return self.instantiate(function, args, kwargs, site)
+        if isinstance(function, Partial):
+            return self.call(
+                function.function, [*function.args, *args], {**function.kwargs, **kwargs}, node, scope
+            )
+        if isinstance(function, Union):
+            result: Value | None = None
+            for option in function.options[:3]:
+                if isinstance(option, Const):
+                    continue
+                made = self.call(option, args, kwargs, node, scope)
+                if isinstance(made, Mod) and len(function.options) > 1:
+                    made.family = None  # which of the classes it is, the path decides
+                result = join(result, made)
+            return result or self.fresh("call", node)
+        if isinstance(function, Mod):
+            return methods.forward(self, function, args, kwargs, site)
+        if isinstance(function, Obj):
+            method = function.cls.find("__call__")
+            if isinstance(method, Func):
+                return self.enter(method.bind(function), args, kwargs, site)
+        if isinstance(function, Bound):
+            if isinstance(function.base, Super):
+                return methods.super_call(self, function.base, function.name, args, kwargs, site)
+            return methods.method(self, function.base, function.name, args, kwargs, site)
+        if isinstance(function, Lib):
+            return library.call(self, function.name, args, kwargs, site)
+        return library.unknown_call(self, function, args, kwargs, site)
+
+    def enter(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+        """Follow a call of the program's own function."""
+        node = function.node
+        self.called.add(node)
+        if function.name == "forward" and isinstance(function.receiver, Mod):
+            self.forwarded.add(function.receiver)
+        if not self.slices.hot(node, function.scope.file) and not any(
+            matters(value) for value in (function.receiver, *args, *kwargs.values())
+        ):
+            return tensors.mixed(
+                f"call@{getattr(site.node, 'lineno', 0)}:{function.name}", [*args, *kwargs.values()]
+            )
+        if len(self.frames) >= DEPTH or sum(frame.function.node is node for frame in self.frames) >= 2:
+            return self.fresh(function.name, site.node)
+        scope = Scope(function.scope.file, function.scope, "function")
+        self.bind(function, args, kwargs, scope, site)
+        given = frozenset(
+            id(option.root)
+            for value in [*args, *kwargs.values()]
+            for option in each(value)
+            if isinstance(option, Mod)
+        )
+        frame = Frame(function, [], [], given)
+        self.frames.append(frame)
+        self.stack.append(site)
+        depth = len(self.guards)
+        undo: list[Callable[[], Any]] = []
+        try:
+            if isinstance(node, ast.Lambda):
+                return self.ev(node.body, scope)
+            undo = [library.decorated(self, decorator, function.scope) for decorator in node.decorator_list]
+            self.block(node.body, scope)
+        finally:
+            for leave in undo:
+                leave()
+            del self.guards[depth:]
+            self.frames.pop()
+            self.stack.pop()
+        if frame.yields:
+            return library.collect(self, frame.yields, site)
+        result: Value | None = None
+        for value in frame.returns:
+            result = join(result, value)
+        return result or Const(None)
+
+    def bind(
+        self, function: Func, args: list[Value], kwargs: dict[str, Value], scope: Scope, site: Site
+    ) -> None:
+        """Give the parameters their values; what is not given and has no default is unknown."""
+        arguments = function.node.args
+        names = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args]]
+        given = list(args)
+        if function.receiver is not None:
+            given.insert(0, function.receiver)
+        prefix = f"{function.name}@{getattr(function.node, 'lineno', 0)}"
+        for index, name in enumerate(names):
+            if index < len(given) and not any(
+                isinstance(value, Seq) and value.kind == "star" for value in given[: index + 1]
+            ):
+                scope.vars[name] = given[index]
+            elif name in kwargs:
+                scope.vars[name] = kwargs[name]
+            elif name in function.defaults and "**" not in kwargs and not self.entry_call(site):
+                scope.vars[name] = function.defaults[name]
+            else:
+                scope.vars[name] = Unknown(f"{prefix}.{name}")
+        for name in names:
+            value = scope.vars[name]
+            if isinstance(value, Mod) and not value.name and value.parent is None and name != "self":
+                value.name = name
+        for argument in arguments.kwonlyargs:
+            name = argument.arg
+            scope.vars[name] = kwargs.get(name) or (
+                function.defaults[name]
+                if name in function.defaults and not self.entry_call(site)
+                else Unknown(f"{prefix}.{name}")
+            )
+        if arguments.vararg:
+            scope.vars[arguments.vararg.arg] = Seq(given[len(names) :], "tuple", open=self.entry_call(site))
+        if arguments.kwarg:
+            known = {*names, *(argument.arg for argument in arguments.kwonlyargs)}
+            rest = Dict({key: value for key, value in kwargs.items() if key not in known and key != "**"}, [])
+            rest.open = "**" in kwargs or self.entry_call(site)
+            scope.vars[arguments.kwarg.arg] = rest
+
+    def entry_call(self, site: Site) -> bool:
+        """Whether this call is the analysis's own (nobody is seen to call the function)."""
+        return isinstance(site.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
+
+    def instantiate(self, cls: Class, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+        """Make an instance of a class of the program."""
+        self.built.add(cls.node)
+        roots = cls.roots()
+        base = library.module_base(roots)
+        thing: Mod | Obj
+        if base is not None:
+            thing = Mod(site, self.tick(), qual=base, cls=cls)
+            thing.known = all(root in library.PLAIN_BASES for root in roots)
+            thing.loaded = True
+            library.fresh_module(self, thing, kwargs if base != "torch.nn.Module" else {})
+            self.emit("load", site, target=thing)
+        else:
+            thing = Obj(cls, site, self.tick())
+        thing.stack = tuple(self.stack)
+        init = cls.find("__init__")
+        if isinstance(init, Func):
+            self.building.append(thing)
+            try:
+                self.enter(init.bind(thing), args, kwargs, site)
+            finally:
+                self.building.pop()
+        elif isinstance(thing, Obj):
+            fields = [
+                (item.target.id, item.value)
+                for item in cls.node.body
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+            ]
+            for index, (name, default) in enumerate(fields):
+                if index < len(args):
+                    thing.attrs[name] = args[index]
+                elif name in kwargs:
+                    thing.attrs[name] = kwargs[name]
+                elif default is not None and not self.entry_call(site) and "**" not in kwargs:
+                    thing.attrs[name] = self.ev(default, cls.scope)
+                else:
+                    thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
+        elif isinstance(thing, Mod) and not thing.known:
+            library.constructed(self, thing, args, kwargs)
+        return thing
