@@ -8,6 +8,7 @@ from typing import Any
 
 from .objects import Frame, ListObj, Model, Optimizer
 from .paths import World
+from .slicing import OPTIMIZERS
 from .steps import Steps
 from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
 from .values import (
@@ -378,6 +379,8 @@ class Modules(Steps):
     ) -> None:
         cast = model.cast
         assert cast is not None
+        if scaler is None and o.cls not in OPTIMIZERS:
+            return  # An optimizer of one's own may keep FP32 copies.
         made = None if o.node is None or o.assumed else (o.node, o.module)
         late_optimizer = made is not None and model.clock.get("cast", 0) > o.born
         injected = top.injected or model.injected
