@@ -157,7 +157,10 @@ class WrongLayerNames(Rule):
     def message(names: frozenset[str], injection: Injection) -> str:
         """What is wrong."""
         listed = ", ".join(f"`{name}`" for name in sorted(names))
-        return f"{listed}: `{injection.name}` is a {injection.model.family} and has no such layers, so nothing matches"
+        return (
+            f"{listed}: `{injection.name}` is a {injection.model.family} and has no "
+            "such layers, so nothing matches"
+        )
 
     @staticmethod
     def related(modules: Modules, injection: Injection, site: Site) -> list[Related]:
@@ -287,7 +290,8 @@ class SingleArchitectureInjection(Rule):
             event = injection.first
             yield self.finding(
                 modules.place(event.site),
-                f"only {', '.join(f'`{name}`' for name in sorted(names))} are asked for, but `{injection.name}` is chosen at run time",
+                f"only {', '.join(f'`{name}`' for name in sorted(names))} are asked for, "
+                f"but `{injection.name}` is chosen at run time",
                 related=[Related(modules.place(model.site), "the model is loaded here")]
                 if model.site
                 else [],
@@ -372,7 +376,8 @@ class PeftConv1dFlag(Rule):
         message = (
             f"`{injection.name}` is a {family.name}, whose layers are Conv1D: fan_in_fan_out is not set"
             if family.conv1d
-            else f"`{injection.name}` is a {family.name}, whose layers are nn.Linear: fan_in_fan_out must not be set"
+            else f"`{injection.name}` is a {family.name}, whose layers are nn.Linear: "
+            "fan_in_fan_out must not be set"
         )
         return self.finding(
             modules.place(site),

@@ -85,7 +85,8 @@ class DeviceMismatch(Rule):
             device = other.device.term if other.device is not None else "the device"
             yield self.finding(
                 modules.place(site),
-                f"a tensor on the CPU meets one on {device if device in {'cuda', 'device_map'} else 'the model' + chr(39) + 's device'}",
+                "a tensor on the CPU meets one on "
+                f"{device if device in {'cuda', 'device_map'} else 'the model' + chr(39) + 's device'}",
                 related=[]
                 if site.node is event.site.node
                 else [Related(modules.place(event.site), "they meet here")],
@@ -260,7 +261,8 @@ class BatchNotMoved(Rule):
                 ]
             yield self.finding(
                 modules.place(event.site),
-                f"the batch is on the CPU, but `{event.target.name or 'the model'}` has been moved to its device",
+                f"the batch is on the CPU, but `{event.target.name or 'the model'}` has "
+                "been moved to its device",
                 related=related,
                 fix=move_parts(event, moved),
                 help="move the batch first: x = x.to(device)",
@@ -423,7 +425,8 @@ class InputDtypeNotMatched(Rule):
                 related.append(Related(modules.place(wrong.site), f"the input is {wrong.dtype}"))
             yield self.finding(
                 modules.place(event.site),
-                f"`{model.name or 'the model'}` is {cast.value}, its input is {wrong.dtype}, and no autocast is in force",
+                f"`{model.name or 'the model'}` is {cast.value}, its input is "
+                f"{wrong.dtype}, and no autocast is in force",
                 related=related,
                 fix=cast_argument(event, str(cast.value)),
                 help=f"cast the input: x.to(torch.{cast.value})",

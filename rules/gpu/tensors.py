@@ -79,7 +79,8 @@ class CreatedOnCpuThenMoved(Rule):
             seen.add(node)
             yield self.finding(
                 modules.place(event.site),
-                f"`{ast.unparse(made.func)}` fills a tensor on the CPU, which is then copied: make it on the device",
+                f"`{ast.unparse(made.func)}` fills a tensor on the CPU, which is then "
+                "copied: make it on the device",
                 fix=with_device(event),
                 help="pass device= to the factory",
             )
@@ -276,7 +277,8 @@ class UnregisteredTensorAttribute(Rule):
                 owner = made.target.kind
                 yield self.finding(
                     modules.place(made.site),
-                    f"`{ast.unparse(made.site.node)}` is a plain tensor: it stays on the CPU when `{owner}` is moved",
+                    f"`{ast.unparse(made.site.node)}` is a plain tensor: it stays on the "
+                    f"CPU when `{owner}` is moved",
                     related=[Related(modules.place(event.site), "it meets a tensor on the device here")],
                     fix=buffer(made),
                     help="register it as a buffer",

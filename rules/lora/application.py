@@ -147,7 +147,8 @@ class AdapterNeverApplied(Rule):
             return None
         return self.finding(
             modules.place(Site(node, function.scope.file)),
-            f"the hook `{node.name}` computes the adapter's result and returns nothing: the output stays as it was",
+            f"the hook `{node.name}` computes the adapter's result and returns nothing: "
+            "the output stays as it was",
             related=[Related(modules.place(event.site), "it is registered here")],
             fix=return_last(function),
             help="return the sum of the output and the adapter's result",
@@ -607,7 +608,8 @@ class InertAdapter(Rule):
             seen.add(event.site.node)
             yield self.finding(
                 modules.place(event.site),
-                f"`{ast.unparse(event.site.node)}` scales an adapter and is rounded down: 0 where it should be a fraction",
+                f"`{ast.unparse(event.site.node)}` scales an adapter and is rounded down: "
+                "0 where it should be a fraction",
                 fix=true_division(event.site),
                 help="divide with /",
             )

@@ -80,7 +80,8 @@ class CheckpointingCutsGradients(Rule):
             seen.add(event.site.node)
             yield self.finding(
                 modules.place(event.site),
-                "reentrant checkpointing in a frozen model: its input requires no gradients, so what is trained inside gets none",
+                "reentrant checkpointing in a frozen model: its input requires no "
+                "gradients, so what is trained inside gets none",
                 related=[Related(modules.place(freeze.site), "the model is frozen here")],
                 fix=not_reentrant(event.site),
                 help="pass use_reentrant=False",

@@ -156,7 +156,8 @@ class SwappedConv1dDimensions(Rule):
         return self.finding(
             modules.place(dim.site),
             f"`{ast.unparse(dim.site.node)}` of a {dim.kind} is read as "
-            f"{'(out, in)' if dim.kind == 'Conv1D' else '(in, out)'}, but {dim.kind} stores {STORED[dim.kind]}",
+            f"{'(out, in)' if dim.kind == 'Conv1D' else '(in, out)'}, but {dim.kind} "
+            f"stores {STORED[dim.kind]}",
             related=related,
             fix=swap(wrong),
             help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
@@ -290,7 +291,10 @@ class LinearOnlyInjection(Rule):
                 related = [Related(adapters.place(event.site), "the adapter is put in here")]
                 why = f"the names asked for are GPT-2's ({', '.join(sorted(names & GPT2_ONLY))})"
                 if root.cls is not None:
-                    why = f"`{root.cls.name}` keeps its layers under {', '.join(f'`{n}`' for n in sorted(written))}"
+                    why = (
+                        f"`{root.cls.name}` keeps its layers under "
+                        f"{', '.join(f'`{n}`' for n in sorted(written))}"
+                    )
                 if root.family is not None:
                     why = f"`{injection.name}` is a GPT-2"
                     if root.model_id is not None:
@@ -300,7 +304,10 @@ class LinearOnlyInjection(Rule):
                     f"only `nn.Linear` gets an adapter, but {why}, whose layers are `Conv1D`",
                     related=related,
                     fix=admit(adapters, injection.events, test.site),
-                    help="test for both: isinstance(layer, (nn.Linear, Conv1D)), and read each one's dimensions its own way",
+                    help=(
+                        "test for both: isinstance(layer, (nn.Linear, Conv1D)), and "
+                        "read each one's dimensions its own way"
+                    ),
                 )
 
 
@@ -430,7 +437,10 @@ class UncheckedLayerType(Rule):
                 + (", which has no such attribute" if not shape else ": the two store it in opposite order"),
                 related=related,
                 fix=ask_first(modules, event),
-                help="ask isinstance(layer, Conv1D) first: Conv1D stores its weight as (in, out), Linear has in_features",
+                help=(
+                    "ask isinstance(layer, Conv1D) first: Conv1D stores its weight as "
+                    "(in, out), Linear has in_features"
+                ),
             )
 
 
@@ -474,6 +484,7 @@ def ask_first(modules: Modules, event: Event) -> Fix | None:
             return None
         layer = edits.segment(node.value)
         index = 0 if other.name == "in_features" else 1
-        text = f'({layer}.weight.shape[{index}] if type({layer}).__name__ == "Conv1D" else {edits.segment(node)})'
+        conv = f'type({layer}).__name__ == "Conv1D"'
+        text = f"({layer}.weight.shape[{index}] if {conv} else {edits.segment(node)})"
         changes.append(edits.replace(node, text))
     return edits.unsafe("ask for the layer's type first", *changes) if changes else None

@@ -59,9 +59,7 @@ def unconditional(event: Event, injection: Injection) -> bool:
 
 def sets_again(event: Event, injection: Injection) -> bool:
     """Whether an event makes (some) parameters trainable again."""
-    if event.kind != "freeze" or event.flag is False:
-        return False
-    return True
+    return not (event.kind != "freeze" or event.flag is False)
 
 
 class BaseModelNotFrozen(Rule):
@@ -244,7 +242,8 @@ class FreezeAfterInjection(Rule):
                 inside = [Related(adapters.place(event.site), "the parameters are frozen here")]
                 yield self.finding(
                     adapters.place(site),
-                    f"all parameters of `{injection.name}` are frozen after its adapters were injected: the adapters are frozen too",
+                    f"all parameters of `{injection.name}` are frozen after its adapters "
+                    "were injected: the adapters are frozen too",
                     related=[
                         Related(adapters.place(injection.site), "the adapters are injected here"),
                         Related(adapters.place(confirming.site), "training goes on from here"),
@@ -357,7 +356,8 @@ class AdapterLeavesExtraTrainable(Rule):
                     first = freezes[0]
                     yield self.finding(
                         adapters.place(first.site),
-                        f"only some layers of `{injection.name}` are frozen; the rest is trained beside the adapters",
+                        f"only some layers of `{injection.name}` are frozen; the rest is "
+                        "trained beside the adapters",
                         related=[
                             Related(adapters.place(injection.site), "the adapters are injected here"),
                             Related(
@@ -372,7 +372,7 @@ class AdapterLeavesExtraTrainable(Rule):
 
 
 def walked(event: Event, injection: Injection) -> bool:
-    """Whether a freeze meets the layers of a walk, or the layer that an adapter wraps: no part by its own name."""
+    """Whether a freeze meets the layers of a walk or the layer that an adapter wraps, no part by its name."""
     target = event.target
     if isinstance(target, Param):
         target = target.owner

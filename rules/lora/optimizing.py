@@ -86,7 +86,8 @@ class OptimizerBeforeInjection(Rule):
                     site = event.site
                 yield self.finding(
                     adapters.place(site),
-                    f"the optimizer is built before `{injection.name}` gets its adapters: it never moves them",
+                    f"the optimizer is built before `{injection.name}` gets its adapters: "
+                    "it never moves them",
                     related=[Related(adapters.place(injection.site), "the adapters are injected here")],
                     fix=move(site, injection),
                     help="build the optimizer after the injection",
@@ -185,7 +186,8 @@ class EmptyOptimizer(Rule):
                 ]
                 yield self.finding(
                     modules.place(event.site),
-                    f"the optimizer gets no parameters: all of `{cause.target.name or 'the model'}` is frozen and nothing was added",
+                    "the optimizer gets no parameters: all of "
+                    f"`{cause.target.name or 'the model'}` is frozen and nothing was added",
                     related=[
                         Related(modules.place(cause.site), "everything is frozen here"),
                         *(
@@ -240,7 +242,7 @@ def frozen_before(modules: Modules, value: Value, event: Event) -> Event | None:
                 cause = None
         elif other.kind in {"attach", "escape"} and about and other.how != "init":
             cause = None
-    return cause if cause is not None and model.cls is None else cause
+    return cause
 
 
 class TrainableShareUnverified(Rule):

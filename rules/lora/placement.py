@@ -213,13 +213,17 @@ class AdapterOnWrongDevice(Rule):
                 told |= set(stuck)
                 yield self.finding(
                     adapters.place(site),
-                    f"the adapter is made on the CPU, but `{injection.name}` has been moved to its device before",
+                    f"the adapter is made on the CPU, but `{injection.name}` has been "
+                    "moved to its device before",
                     related=[
                         Related(adapters.place(moved.site), f"`{injection.name}` is moved here"),
                         Related(adapters.place(event.site), "the adapter is put in here"),
                     ],
                     fix=to_layer(adapters, event, site),
-                    help="make it on the layer's device: .to(layer.weight.device), or move the model after the injection",
+                    help=(
+                        "make it on the layer's device: .to(layer.weight.device), or "
+                        "move the model after the injection"
+                    ),
                 )
 
 

@@ -79,7 +79,8 @@ class InjectionWhileIterating(Rule):
             seen.add(walk.site.node)
             yield self.finding(
                 modules.place(event.site),
-                "a module gets a new child while the walk is still to enter it: the walk meets what it has made",
+                "a module gets a new child while the walk is still to enter it: the walk "
+                "meets what it has made",
                 related=[Related(modules.place(walk.site), "the walk is not a list")],
                 fix=make_list(walk, event),
                 help="walk over list(...)",

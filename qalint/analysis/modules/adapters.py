@@ -52,7 +52,7 @@ class Injection:
 
 
 def outer(event: Event, model: Mod) -> Site:
-    """Where `event` stands in the function that has the model by itself: helpers that were given it are left."""
+    """Where `event` stands in the function that has the model by itself, not in one it was given to."""
     depth = len(event.stack)
     while depth and len(event.given) == len(event.stack) and id(model) in event.given[depth - 1]:
         if hasattr(event.stack[depth - 1].node, "body"):

@@ -167,6 +167,7 @@ def extend_attribute(run: Core, container: Seq | Dict, value: Value, site: Site)
 
 
 def text_of(value: Value) -> str:
+    """The text of a constant string, else nothing."""
     return value.value if isinstance(value, Const) and isinstance(value.value, str) else ""
 
 

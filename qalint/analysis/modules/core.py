@@ -1,4 +1,4 @@
-"""What the interpreter knows at a moment: path, time, events, and the state of cells; tests and their outcomes."""
+"""What the interpreter knows at a moment: path, time, events, the state of cells, tests."""
 
 from __future__ import annotations
 

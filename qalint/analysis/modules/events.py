@@ -24,7 +24,7 @@ count       parameters are counted or printed: target Mod
 inputs      inputs are made to require gradients: target Mod or Tensor
 checkpoint  raw activation checkpointing: flag is use_reentrant (None: not given), target the running Mod
 escape      a module goes where it cannot be followed: target Mod
-clash       tensors that do not fit meet: how `dtype` or `device`, target and value the two, name the operation
+clash       tensors that do not fit meet: how `dtype` or `device`, target and value, name the operation
 promote     float16 and float32 are added: target and value the two
 pair        an input goes through two own matrices: target the first, value the second, info owner, in, out
 discard     the result of `to` or its kin on a tensor is thrown away: target Tensor, name the method
@@ -57,10 +57,11 @@ class Guard(NamedTuple):
 
 
 class Event:
-    """One thing that happens. What `target`, `value`, `name`, `how` and `flag` say depends on `kind`: see `KINDS`.
+    """One thing that happens. What `target`, `value`, `name`, `how`, `flag` say depends on `kind` (`KINDS`).
 
     `guards` are the tests on the way, `loops` the loops it is in, `stack` the calls that led here,
-    outermost first, and `given` the models that each call was given; `inside`: a method of a module is running; `autocast` is True inside, False where none is in force, None unknown.
+    outermost first, and `given` the models that each call was given; `inside`: a method of a module is
+    running; `autocast` is True inside, False where none is in force, None unknown.
     """
 
     __slots__ = (

@@ -63,9 +63,11 @@ class Expressions(Core):
         return value
 
     def ev_Constant(self, node: ast.Constant, scope: Scope) -> Value:
+        """The value of a `Constant`."""
         return Const(node.value, Site(node, scope.file))
 
     def ev_Name(self, node: ast.Name, scope: Scope) -> Value:
+        """The value of a `Name`."""
         here: Scope | None = scope
         while here is not None:
             if node.id in here.vars:
@@ -79,10 +81,12 @@ class Expressions(Core):
         return Lib("builtins." + node.id) if node.id in BUILTINS else Unknown(f"name:{node.id}")
 
     def ev_Attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+        """The value of a `Attribute`."""
         base = self.ev(node.value, scope)
         return self.attribute(base, node.attr, node, scope)
 
     def ev_Call(self, node: ast.Call, scope: Scope) -> Value:
+        """The value of a `Call`."""
         function = self.ev(node.func, scope)
         args: list[Value] = []
         for argument in node.args:
@@ -110,9 +114,11 @@ class Expressions(Core):
         return self.call(function, args, kwargs, node, scope)
 
     def ev_Lambda(self, node: ast.Lambda, scope: Scope) -> Value:
+        """The value of a `Lambda`."""
         return self.function(node, scope)
 
     def ev_IfExp(self, node: ast.IfExp, scope: Scope) -> Value:
+        """The value of a `IfExp`."""
         condition = self.cond(node.test, scope)
         known = self.truth(condition)
         if known is not None:
@@ -127,6 +133,7 @@ class Expressions(Core):
         return join(first, second)
 
     def ev_BoolOp(self, node: ast.BoolOp, scope: Scope) -> Value:
+        """The value of a `BoolOp`."""
         condition = self.cond(node, scope)
         known = self.truth(condition)
         values = [part.value for part in condition.parts if part.value is not None]
@@ -145,6 +152,7 @@ class Expressions(Core):
         return self.outcome(condition)
 
     def ev_UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Value:
+        """The value of a `UnaryOp`."""
         if isinstance(node.op, ast.Not):
             condition = self.cond(node.operand, scope)
             known = self.truth(condition)
@@ -161,6 +169,7 @@ class Expressions(Core):
         return value if isinstance(value, Tensor) else tensors.mixed(type(node.op).__name__, [value])
 
     def ev_Compare(self, node: ast.Compare, scope: Scope) -> Value:
+        """The value of a `Compare`."""
         value = tensors.compare(self, node, scope)
         if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotIn | ast.IsNot | ast.NotEq):
             if isinstance(value, Const):
@@ -169,25 +178,31 @@ class Expressions(Core):
         return value
 
     def ev_BinOp(self, node: ast.BinOp, scope: Scope) -> Value:
+        """The value of a `BinOp`."""
         left = self.ev(node.left, scope)
         right = self.ev(node.right, scope)
         return tensors.binary(self, node, node.op, left, right, scope)
 
     def ev_Subscript(self, node: ast.Subscript, scope: Scope) -> Value:
+        """The value of a `Subscript`."""
         base = self.ev(node.value, scope)
         index = self.ev(node.slice, scope)
         return containers.item(self, base, index, Site(node, scope.file))
 
     def ev_Tuple(self, node: ast.Tuple, scope: Scope) -> Value:
+        """The value of a `Tuple`."""
         return self.sequence(node.elts, "tuple", node, scope)
 
     def ev_List(self, node: ast.List, scope: Scope) -> Value:
+        """The value of a `List`."""
         return self.sequence(node.elts, "list", node, scope)
 
     def ev_Set(self, node: ast.Set, scope: Scope) -> Value:
+        """The value of a `Set`."""
         return self.sequence(node.elts, "set", node, scope)
 
     def ev_Dict(self, node: ast.Dict, scope: Scope) -> Value:
+        """The value of a `Dict`."""
         result = Dict({}, [], Site(node, scope.file))
         for key, item in zip(node.keys, node.values, strict=True):
             value = self.ev(item, scope)
@@ -206,28 +221,34 @@ class Expressions(Core):
         return result
 
     def ev_Starred(self, node: ast.Starred, scope: Scope) -> Value:
+        """The value of a `Starred`."""
         return self.ev(node.value, scope)
 
     def ev_NamedExpr(self, node: ast.NamedExpr, scope: Scope) -> Value:
+        """The value of a `NamedExpr`."""
         value = self.ev(node.value, scope)
         self.assign(node.target, value, scope)
         return value
 
     def ev_Await(self, node: ast.Await, scope: Scope) -> Value:
+        """The value of a `Await`."""
         return self.ev(node.value, scope)
 
     def ev_Yield(self, node: ast.Yield, scope: Scope) -> Value:
+        """The value of a `Yield`."""
         if node.value is not None and self.frames:
             self.frames[-1].yields.append(self.ev(node.value, scope))
         return self.fresh("yield", node)
 
     def ev_YieldFrom(self, node: ast.YieldFrom, scope: Scope) -> Value:
+        """The value of a `YieldFrom`."""
         value = self.ev(node.value, scope)
         if self.frames:
             self.frames[-1].yields.extend(self.elements(value, node, scope))
         return self.fresh("yield", node)
 
     def ev_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> Value:
+        """The value of a `JoinedStr`."""
         parts = [
             self.ev(part.value if isinstance(part, ast.FormattedValue) else part, scope)
             for part in node.values
@@ -237,15 +258,19 @@ class Expressions(Core):
         return tensors.mixed("fstring", parts)
 
     def ev_ListComp(self, node: ast.ListComp, scope: Scope) -> Value:
+        """The value of a `ListComp`."""
         return self.comprehension(node.generators, [node.elt], "list", node, scope)
 
     def ev_SetComp(self, node: ast.SetComp, scope: Scope) -> Value:
+        """The value of a `SetComp`."""
         return self.comprehension(node.generators, [node.elt], "set", node, scope)
 
     def ev_GeneratorExp(self, node: ast.GeneratorExp, scope: Scope) -> Value:
+        """The value of a `GeneratorExp`."""
         return self.comprehension(node.generators, [node.elt], "generator", node, scope)
 
     def ev_DictComp(self, node: ast.DictComp, scope: Scope) -> Value:
+        """The value of a `DictComp`."""
         value = self.comprehension(node.generators, [node.value], "list", node, scope, key=node.key)
         return Dict({}, value.items if isinstance(value, Seq) else [value], Site(node, scope.file))
 

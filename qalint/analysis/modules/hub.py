@@ -64,8 +64,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return load(run, name, owner, last, args, kwargs, site)
     if name.startswith("transformers."):
         if last == "Conv1D":
-            module = torchlib.module_of(run, name, args, kwargs, site)
-            return module
+            return torchlib.module_of(run, name, args, kwargs, site)
         if last.endswith("Config"):
             return Config(families.of_class(last), site)
         if last in {"Trainer", "Seq2SeqTrainer"} or last.endswith("Trainer"):

@@ -83,6 +83,7 @@ class Interpreter(Expressions):
         return out
 
     def do_Expr(self, node: ast.Expr, scope: Scope) -> None:
+        """Run a `Expr`."""
         value = self.ev(node.value, scope)
         call = node.value
         if (
@@ -96,15 +97,18 @@ class Interpreter(Expressions):
                 self.emit("discard", self.site(call, scope), target=receiver, name=call.func.attr)
 
     def do_Assign(self, node: ast.Assign, scope: Scope) -> None:
+        """Run a `Assign`."""
         value = self.ev(node.value, scope)
         for target in node.targets:
             self.assign(target, value, scope)
 
     def do_AnnAssign(self, node: ast.AnnAssign, scope: Scope) -> None:
+        """Run a `AnnAssign`."""
         if node.value is not None:
             self.assign(node.target, self.ev(node.value, scope), scope)
 
     def do_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
+        """Run a `AugAssign`."""
         target = node.target
         load: ast.expr
         if isinstance(target, ast.Name):
@@ -121,6 +125,7 @@ class Interpreter(Expressions):
         self.assign(target, tensors.binary(self, node, node.op, old, value, scope), scope)
 
     def do_Delete(self, node: ast.Delete, scope: Scope) -> None:
+        """Run a `Delete`."""
         for target in node.targets:
             if isinstance(target, ast.Name):
                 scope.vars.pop(target.id, None)
@@ -130,29 +135,36 @@ class Interpreter(Expressions):
                     base.attrs.pop(target.attr, None)
 
     def do_Global(self, node: ast.Global, scope: Scope) -> None:
+        """Run a `Global`."""
         scope.globals.update(node.names)
 
     do_Nonlocal = do_Global
 
     def do_Return(self, node: ast.Return, scope: Scope) -> str:
+        """Run a `Return`."""
         value: Value = Const(None) if node.value is None else self.ev(node.value, scope)
         if self.frames:
             self.frames[-1].returns.append(value)
         return "return"
 
     def do_Raise(self, node: ast.Raise, scope: Scope) -> str:
+        """Run a `Raise`."""
         return "raise"
 
     def do_Break(self, node: ast.Break, scope: Scope) -> str:
+        """Run a `Break`."""
         return "break"
 
     def do_Continue(self, node: ast.Continue, scope: Scope) -> str:
+        """Run a `Continue`."""
         return "continue"
 
     def do_Assert(self, node: ast.Assert, scope: Scope) -> None:
+        """Run a `Assert`."""
         self.assume(self.cond(node.test, scope), True)
 
     def do_If(self, node: ast.If, scope: Scope) -> str | None:
+        """Run a `If`."""
         if _main_test(node.test):
             if scope.file is self.main:
                 return self.block(node.body, scope)
@@ -188,6 +200,7 @@ class Interpreter(Expressions):
         return {name: join(first.get(name), second.get(name)) for name in {**first, **second}}
 
     def do_For(self, node: ast.For, scope: Scope) -> str | None:
+        """Run a `For`."""
         iterable = self.ev(node.iter, scope)
         elements = self.elements(iterable, node, scope)
         self.loops.append(node)
@@ -199,7 +212,7 @@ class Interpreter(Expressions):
                 break
         self.loops.pop()
         if out == "return":
-            return None if len(elements) != 1 else None
+            return None  # what comes after the loop may still run
         if node.orelse and out != "break":
             self.block(node.orelse, scope)
         return None
@@ -207,6 +220,7 @@ class Interpreter(Expressions):
     do_AsyncFor = do_For
 
     def do_While(self, node: ast.While, scope: Scope) -> str | None:
+        """Run a `While`."""
         condition = self.cond(node.test, scope)
         if self.truth(condition) is False:
             return None
@@ -216,6 +230,7 @@ class Interpreter(Expressions):
         return None
 
     def do_With(self, node: ast.With, scope: Scope) -> str | None:
+        """Run a `With`."""
         undo: list[Callable[[], Any]] = []
         for item in node.items:
             value = self.ev(item.context_expr, scope)
@@ -230,6 +245,7 @@ class Interpreter(Expressions):
     do_AsyncWith = do_With
 
     def do_Try(self, node: ast.Try, scope: Scope) -> str | None:
+        """Run a `Try`."""
         before = dict(scope.vars)
         out = self.block(node.body, scope)
         if out is None:
@@ -254,6 +270,7 @@ class Interpreter(Expressions):
     do_TryStar = do_Try
 
     def do_Match(self, node: ast.Match, scope: Scope) -> None:
+        """Run a `Match`."""
         subject = self.ev(node.subject, scope)
         merged: dict[str, Value] | None = None
         before = dict(scope.vars)
@@ -273,6 +290,7 @@ class Interpreter(Expressions):
         scope.vars = merged if merged is not None else before
 
     def do_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
+        """Run a `FunctionDef`."""
         value: Value = self.function(node, scope)
         for decorator in reversed(node.decorator_list):
             value = library.decorate(self, decorator, value, scope)
@@ -296,6 +314,7 @@ class Interpreter(Expressions):
         return Func(node, home, defaults)
 
     def do_ClassDef(self, node: ast.ClassDef, scope: Scope) -> None:
+        """Run a `ClassDef`."""
         bases = [self.ev(base, scope) for base in node.bases]
         body = Scope(scope.file, scope, "class")
         self.block(node.body, body)
@@ -307,6 +326,7 @@ class Interpreter(Expressions):
         self.classes.append(value)
 
     def do_Import(self, node: ast.Import, scope: Scope) -> None:
+        """Run a `Import`."""
         for alias in node.names:
             file = self.resolve(scope.file, alias.name, 0) if self.resolve else None
             if file is not None:
@@ -322,6 +342,7 @@ class Interpreter(Expressions):
                 scope.vars[root] = Lib(root)
 
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
+        """Run a `ImportFrom`."""
         module = node.module or ""
         file = self.resolve(scope.file, module, node.level) if self.resolve else None
         for alias in node.names:

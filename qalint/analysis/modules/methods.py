@@ -256,8 +256,7 @@ def module_method(
     if name in {"get_submodule", "get_parameter"}:
         if isinstance(first, Const) and isinstance(first.value, str) and first.value in module.attrs:
             return module.attrs[first.value]
-        piece = library.part(run, module, f"({first.term if first else ''})", site)
-        return piece
+        return library.part(run, module, f"({first.term if first else ''})", site)
     if name == "set_submodule" and len(args) >= 2:
         attach(run, module, args[0], args[1], site, "setattr")
         return Const(None)

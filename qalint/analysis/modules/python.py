@@ -52,8 +52,7 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         return hasattr_(run, args[0], args[1], site)
     if name == "getattr" and len(args) >= 2:
         if isinstance(args[1], Const) and isinstance(args[1].value, str):
-            value = run.attribute(args[0], args[1].value, site.node, torchlib.scope_of(run, site))
-            return value
+            return run.attribute(args[0], args[1].value, site.node, torchlib.scope_of(run, site))
         module = library.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
         if module is not None:
             run.emit("reflect", site, target=module, value=args[1])
@@ -82,11 +81,11 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         found_ = containers.elements(run, first, site, 5)
         return found_[0] if found_ else run.fresh("next", site.node)
     if name == "dict":
-        value = Dict(dict(kwargs), [], site)
+        table = Dict(dict(kwargs), [], site)
         if isinstance(first, Dict):
-            value.pairs = {**first.pairs, **kwargs}
-            value.rest = list(first.rest)
-        return value
+            table.pairs = {**first.pairs, **kwargs}
+            table.rest = list(first.rest)
+        return table
     if name in {"any", "all"} and isinstance(first, Seq):
         return tensors.mixed(name, first.items or [first])
     if name in {"len", "int", "float", "bool", "str", "sum", "min", "max", "abs", "round", "id", "repr"}:

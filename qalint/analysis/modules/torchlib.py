@@ -209,7 +209,7 @@ def device_in(run: Core, kwargs: dict[str, Value]) -> Device | None:
 def target(
     run: Core, name: str, args: list[Value], kwargs: dict[str, Value]
 ) -> tuple[str | None, Device | None, str]:
-    """What `to(...)` and its kin ask for: dtype, device, and which of them (`dtype`, `device`, `both`, `unknown`)."""
+    """What `to(...)` and its kin ask for: dtype, device, and `dtype`, `device`, `both` or `unknown`."""
     if name in library.CASTS:
         return library.CASTS[name], None, "dtype"
     if name == "cpu":
@@ -476,8 +476,7 @@ def functional(
                     cell.owner.args["fill"] = Const(cell.fill)
         return args[0] if args else run.fresh(last, site.node)
     if last == "linear" and len(args) >= 2:
-        value = tensors.multiply(run, args[0], args[1], site, transposed=True)
-        return value
+        return tensors.multiply(run, args[0], args[1], site, transposed=True)
     operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
     if last in {"embedding", "one_hot"} or not operands:
         return Tensor(None, operands[0].device if operands else None, site=site, source="unknown")
@@ -612,7 +611,7 @@ def enter(run: Core, value: Value) -> Callable[[], Any]:
             run.no_grad -= 1
 
         return leave
-    if isinstance(value, Unknown | Bound | Obj | Func) or (isinstance(value, Lib)):
+    if isinstance(value, (Unknown | Bound | Obj | Func, Lib)):
         # a context that cannot be seen may be an autocast
         run.autocast.append((None, None))
         return run.autocast.pop

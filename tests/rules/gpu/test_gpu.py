@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-
-from qalint.rule import Finding, Rule
-from qalint.testing import apply, findings
 from qalint_rules.gpu.layer_names import PeftConv1dFlag, SingleArchitectureInjection, WrongLayerNames
 from qalint_rules.gpu.mismatch import BatchNotMoved, DeviceMismatch, InputDtypeNotMatched
 from qalint_rules.gpu.portability import HardCodedCuda, ModuleHasNoDevice
 from qalint_rules.gpu.tensors import CreatedOnCpuThenMoved, DiscardedToResult, UnregisteredTensorAttribute
 from qalint_rules.gpu.timing import UnsynchronizedTiming
+
+from qalint.rule import Finding, Rule
+from qalint.testing import apply, findings
 
 
 def only(rule: type[Rule], text: str, **options: object) -> Finding:
