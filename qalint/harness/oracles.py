@@ -26,6 +26,15 @@ BASE = ("plain", "still", "reference", "overflow", "underflow", "tiny-reference"
 """The runs that every training program gets: together well under a second."""
 
 
+NEEDS = {
+    "wrong-gradient": ("still", "reference"),
+    "underflow": ("underflow", "tiny-reference"),
+    "overflow-applied": ("overflow",),
+    "stuck-scale": ("overflow",),
+}
+"""The runs, beside the plain one, that show a symptom."""
+
+
 class Look(NamedTuple):
     """A symptom by name, and what its particulars must say."""
 
@@ -54,9 +63,25 @@ class Oracle(NamedTuple):
     may_undefine: bool = False
     """The fix keeps work from being done, and with it the names that it bound."""
 
+    only: tuple[str, ...] = ()
+    """These runs and no others."""
+
+    def quick(self) -> Oracle:
+        """The same oracle with no more runs than its own symptoms need."""
+        if self.notebook or self.gpu:
+            return self
+        needed = ["plain", *self.extra]
+        for look in self.looks:
+            needed += NEEDS.get(look.symptom, ())
+        if self.compare is smaller_gradient:
+            needed.append("reference")
+        return self._replace(only=tuple(dict.fromkeys(needed)))
+
     @property
     def modes(self) -> tuple[str, ...]:
         """The runs that it takes."""
+        if self.only:
+            return self.only
         if self.gpu:
             return ("gpu",)
         return (("plain",) if self.notebook else BASE) + self.extra

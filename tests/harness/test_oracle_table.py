@@ -46,3 +46,12 @@ def test_what_needs_a_gpu_is_never_passed():
     assert not can_run(clipping, "cuda")
     assert without_run(clipping)[6:] == ("no-oracle", 0.0, "a reason to read")
     assert can_run(RuleFacts("QA1105", "clip-before-unscale", "cpu"), "cpu")
+
+
+def test_a_quick_run_still_has_what_its_symptoms_need():
+    clip = oracle_of("QA1105")
+    assert clip is not None and clip.quick().modes == ("plain", "still", "reference")
+    device = oracle_of("QA1211")
+    assert device is not None and device.quick().modes == ("plain", "devices")
+    accumulated = oracle_of("QA1117")
+    assert accumulated is not None and "reference" in accumulated.quick().modes
