@@ -41,6 +41,7 @@ from .values import (
 
 BUILTINS = frozenset(dir(builtins))
 UNROLL = 5
+STRINGS = frozenset(("lower", "upper", "strip", "startswith", "endswith", "split", "replace", "capitalize"))
 
 
 class Expressions(Operators):
@@ -487,8 +488,14 @@ class Expressions(Operators):
         base = self.evaluate(node.value, world)
         if type(base) is Term and base.op == "ite":
             base = self.decide(world, base)
-        if type(base) is Term and base in world.bind and not world.assume(base, True):
-            raise Dead
+        if type(base) is Term and base in world.bind:
+            if node.attr in STRINGS:
+                # `args.optimizer.lower()`: the name of one, not one.
+                ref = world.bind.pop(base)
+                if type(ref) is Ref:
+                    world.drop(ref.oid)
+            elif not world.assume(base, True):
+                raise Dead
         base = self.as_ref(world, base)
         obj = world.heap.get(base.oid) if type(base) is Ref else None
         if obj is not None:

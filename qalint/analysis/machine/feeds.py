@@ -281,7 +281,7 @@ class Feeds(Classes):
         if isinstance(value, Cells):
             return value
         if kind is Tup:
-            return self._cells_of_items(world, list(value.items), node)
+            return self._cells_of_items(world, list(value.items), node, consume)
         if kind is Term and value.op == "ite":
             yes = self.cells_of(world, value.args[1], node, False)
             no = self.cells_of(world, value.args[2], node, False)
@@ -300,7 +300,7 @@ class Feeds(Classes):
                 self.spend(world, value, node)
             return obj.cells
         if isinstance(obj, ListObj):
-            found = self._cells_of_items(world, obj.items, node)
+            found = self._cells_of_items(world, obj.items, node, consume)
             if found is not None and obj.open:
                 return found._replace(wide=True)
             return found
@@ -313,17 +313,17 @@ class Feeds(Classes):
             return self.cells_of(world, held, node)
         return None
 
-    def _cells_of_items(self, world: World, items: list[Value], node: ast.AST) -> Cells | None:
+    def _cells_of_items(self, world: World, items: list[Value], node: ast.AST, consume: bool) -> Cells | None:
         roots: frozenset[Any] = frozenset()
         wide = False
         filtered: str | None = None
         for item in items:
-            cells = self.cells_of(world, item, node)
+            cells = self.cells_of(world, item, node, consume)
             if cells is None:
                 group = self.object(world, item)
                 if group is not None and group.kind == "dict":
                     inner = group.items.get("params")  # type: ignore[attr-defined]
-                    cells = None if inner is None else self.cells_of(world, inner, node)
+                    cells = None if inner is None else self.cells_of(world, inner, node, consume)
             if cells is None:
                 item = self.as_ref(world, item)
                 if type(item) is Term:
