@@ -93,6 +93,10 @@ class File:
         found: A | None = result
         return found
 
+    def forget(self) -> None:
+        """Let go of all analyses: they and the file hold each other, and they are large."""
+        self._analyses.clear()
+
     def place(self, where: ast.AST | Span) -> Place:
         """The place of a node or span of this file."""
         span = where if isinstance(where, Span) else self.source.span(where)

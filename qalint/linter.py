@@ -78,7 +78,14 @@ class Linter:
 
     def lint(self, path: str, codes: frozenset[str]) -> Outcome:
         """The outcome of one file under those of the rules `codes` that its policy enables."""
-        return _Lint(self, path, codes).run()
+        lint = _Lint(self, path, codes)
+        try:
+            return lint.run()
+        finally:
+            if lint.project is not None:
+                lint.project.forget()
+            if lint.file is not None:
+                lint.file.forget()
 
     def resolve(self, text: str) -> frozenset[str]:
         """The codes that an entry of a suppression stands for."""

@@ -28,6 +28,9 @@ class BeyondLimit(Exception):
     """Valid or not, the text is deeper than can be parsed safely; the text names the limit."""
 
 
+_SMALL = 5_000_000
+"""The parser says MemoryError for what is too deep; only for a larger text may it mean memory."""
+
 _TOO_NEW = (
     f"the syntax is newer than Python {sys.version_info[0]}.{sys.version_info[1]}, on which qalint runs here"
 )
@@ -69,7 +72,11 @@ def parse(text: str) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text)
-    except (RecursionError, MemoryError) as error:
+    except MemoryError as error:
+        if len(text) > _SMALL:
+            raise
+        raise BeyondLimit("it is nested more deeply than Python's own parser accepts") from error
+    except RecursionError as error:
         raise BeyondLimit("it is nested more deeply than Python's own parser accepts") from error
     except SyntaxError as error:
         if "too many nested" in error.msg or "too many statically nested" in error.msg:

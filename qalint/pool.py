@@ -26,6 +26,8 @@ WALL_SECONDS = 600.0
 """How long one job may take on the wall clock, waiting included."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
+RETIRE = 350 * 1024**2
+"""A worker that has grown beyond this many bytes is replaced by a fresh one."""
 RECURSION = 3000
 """How deep Python may recurse in a worker: deeper code than by default is followed, and should it be
 too deep for the stack after all, only the worker dies."""
@@ -70,7 +72,10 @@ class _Worker:
             os.write(self.requests, _HEADER.pack(job))
 
     def take(self) -> Any | None:
-        """The answer if it is complete; raises EOFError if the child is gone."""
+        """The answer if it is complete: how the job went, its value, and whether the child retires.
+
+        Raises EOFError if the child is gone.
+        """
         data = os.read(self.answers, 1 << 20)
         if not data:
             raise EOFError
@@ -81,7 +86,7 @@ class _Worker:
         if len(self.buffer) < _HEADER.size + size:
             return None
         answer, self.buffer = self.buffer[_HEADER.size :], b""
-        return (marshal.loads(answer),)
+        return marshal.loads(answer)
 
     def end(self, *, kill: bool) -> str:
         """Close the pipes, collect the child, and say how it ended."""
@@ -139,8 +144,13 @@ def _round(
                 continue
             if answer is None:
                 continue
-            yield _done(job, answer[0])
-            if pending:
+            kind, value, retires = answer
+            yield _done(job, (kind, value))
+            if retires:
+                crew.remove(worker)
+                worker.end(kill=False)
+                _replace(crew, pending, work, seconds)
+            elif pending:
                 worker.give(pending.pop(), seconds)
             else:
                 crew.remove(worker)
@@ -187,11 +197,14 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _limit_memory()
         sys.setrecursionlimit(RECURSION)
+        gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            payload = marshal.dumps(_attempt(work, _HEADER.unpack(header)[0]))
+            kind, value = _attempt(work, _HEADER.unpack(header)[0])
             signal.setitimer(signal.ITIMER_PROF, 0)
+            gc.collect()
+            payload = marshal.dumps((kind, value, _peak() > RETIRE))
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
                 data = data[os.write(answers, data) :]
@@ -203,6 +216,16 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
             traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in bytes; 0 where that is not known."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _limit_memory() -> None:

@@ -24,8 +24,8 @@ Beyond it only those named on the command line are: parsing a million lines in w
 found would cost more than everything else."""
 MAX_OTHERS = 3000
 """How many files outside the run are searched for imports of one of its files."""
-MAX_TREES = 100
-"""How many trees of imported files a process keeps for the next file."""
+KEPT_TEXT = 4_000_000
+"""Of how much text (in code points) a process keeps the trees of imported files for the next file."""
 PARALLEL_BYTES = 150_000
 """Processes pay above this much code that has to be parsed."""
 
@@ -232,7 +232,7 @@ class _Batch:
         )
         jobs.sort(key=lambda path: (-self.sizes.get(path, 0), path))
         workers = self._workers(jobs)
-        if workers > 1:
+        if workers > 1 or len(jobs) > 20:
             for section in self.runner.catalog.sections:
                 if any(not codes.isdisjoint(section.codes) for codes in survivors.values()):
                     self.runner.catalog.load(section)
@@ -318,13 +318,19 @@ def projects(configs: Configs) -> Callable[[str], Any]:
     from .analysis.project import Project, load
 
     parsed: dict[str, Any] = {}
+    size = 0
 
     def shared(path: str) -> Any:
-        if path not in parsed:
-            if len(parsed) >= MAX_TREES:
-                parsed.clear()
-            parsed[path] = load(path)
-        return parsed[path]
+        nonlocal size
+        found = parsed.pop(path, None)
+        if found is None:
+            found = load(path)
+            size += len(found[0].text)
+            while size > KEPT_TEXT and parsed:
+                oldest, _ = parsed.pop(next(iter(parsed)))
+                size -= len(oldest.text)
+        parsed[path] = found
+        return found
 
     def project(path: str) -> Project:
         return Project([configs.of_file(path).root], shared)

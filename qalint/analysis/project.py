@@ -52,6 +52,13 @@ class Project:
         """Use an already parsed file for its path."""
         self._files[os.path.abspath(file.path)] = file
 
+    def forget(self) -> None:
+        """Let go of all files and what was worked out about them."""
+        for file in self._files.values():
+            if file is not None:
+                file.forget()
+        self._files.clear()
+
     def _listing(self, directory: str) -> frozenset[str]:
         found = self._dirs.get(directory)
         if found is None:
