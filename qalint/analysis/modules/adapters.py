@@ -127,7 +127,7 @@ class Adapters:
         if cells & self.paired:
             return cells
         if isinstance(value, Mod) and value.cls is not None and wraps(value, event.target.root):
-            return cells
+            return cells if replaces(event, value) else None
         return None
 
     def place(self, site: Site) -> Place:
@@ -230,6 +230,13 @@ def wraps(value: Mod, model: Mod) -> bool:
         or (isinstance(cell, Mod) and cell.kind in {"Linear", "ParameterList", "ModuleList", "Sequential"})
         for cell in own
     )
+
+
+def replaces(event: Event, value: Mod) -> bool:
+    """Whether a wrapper takes the place of what it wraps."""
+    inside = [cell for cell in value.attrs.values() if isinstance(cell, Mod) and elsewhere(cell, value)]
+    old = event.info.get("old")
+    return not event.name or any(cell is old or cell.path.rsplit(".", 1)[-1] == event.name for cell in inside)
 
 
 def conv1d_names(model: Mod) -> frozenset[str]:

@@ -65,7 +65,7 @@ class Modules:
             else:
                 run.module(file)
         except (Stop, RecursionError):
-            self._cut(file.tree.body[0] if file.tree.body else file.tree)
+            self._cut(file.tree.body[0] if file.tree.body else file.tree, file)
         self._forwards()
         self._entries(run.modules.get(id(file)))
         self._forwards()
@@ -94,7 +94,7 @@ class Modules:
                 try:
                     run.enter(forward.bind(module), inputs, {}, event.site)
                 except (Stop, RecursionError):
-                    self._cut(forward.node)
+                    self._cut(forward.node, forward.scope.file)
                     run.quiet = 1
                 run.guards = []
         run.quiet -= 1
@@ -107,14 +107,14 @@ class Modules:
         run.steps = 0
         run.program += 1
 
-    def _cut(self, node: ast.AST) -> None:
+    def _cut(self, node: ast.AST, file: File) -> None:
         """The budget of an entry is spent: the rest of it is not analysed."""
         self.spent = True
         run = self.run
         run.guards, run.loops, run.stack, run.frames, run.autocast, run.building = [], [], [], [], [], []
         run.no_grad = run.quiet = 0
         if hasattr(node, "lineno"):
-            self.file.why(
+            file.why(
                 node,
                 "the analysis of modules met its bound of steps; the rest of this entry was not followed",
             )
@@ -170,7 +170,7 @@ class Modules:
         try:
             thing = run.instantiate(cls, [], {}, Site(cls.node, cls.scope.file))
         except (Stop, RecursionError):
-            self._cut(cls.node)
+            self._cut(cls.node, cls.scope.file)
             return
         if isinstance(thing, Mod):
             thing.loaded = False
@@ -193,7 +193,7 @@ class Modules:
         try:
             run.enter(function, inputs, {}, Site(function.node, function.scope.file))
         except (Stop, RecursionError):
-            self._cut(function.node)
+            self._cut(function.node, function.scope.file)
 
 
 def resolver(file: File) -> Callable[[File, str, int], File | None]:
