@@ -123,6 +123,8 @@ class Adapters:
             return found or None
         if not isinstance(value, Mod | Param):
             return None
+        if event.target.cls is not None and event.how == "attribute" and event.info.get("old") is None:
+            return None  # a new attribute of a class of the program: its own business
         cells = own_cells(value)
         if cells & self.paired:
             return cells
