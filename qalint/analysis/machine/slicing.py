@@ -373,7 +373,7 @@ class Module:
 
 
 COMMON = words(
-    """get run load update add append items close start stop write read __init__ reset set log parse join
+    """get load update add append items close start stop write read __init__ reset set log parse join
     split copy sort index count pop keys values save open format print len range zip enumerate map info
     warning exists forward"""
 )
