@@ -13,6 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...rule import Confidence
 from ..project import Project
 from . import models
 from .base import STEPS, Dead, Multi, Out, Split
@@ -20,7 +21,7 @@ from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Module, Program, words
-from .story import Backward, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
+from .story import Backward, Clip, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
 from .values import Cls, Const, Fn, Lazy, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
@@ -520,6 +521,7 @@ def finish(machine: Machine) -> None:
                     "optimizer": machine._made(world, optimizer),
                 },
             )
+    doubt(story)
     # A loss that some path divides is divided where there is something to divide by.
     divided = {event.node for event in story.find(Backward) if event.what.get("divided")}
     for key, fault in list(story._faults.items()):
@@ -567,6 +569,37 @@ def finish(machine: Machine) -> None:
                     "",
                     {"save": None},
                 )
+
+
+def doubt(story: Story) -> None:
+    """Faults that need a guard which nothing relates to another are less sure.
+
+    A clip that finds unscaled gradients on another path of the same call, or a step that finds scaled
+    ones while the scaler may be off: the two guards may well be the same flag under two names.
+    """
+    for key, fault in list(story._faults.items()):
+        if fault.kind == "clip-before-unscale":
+            unsure = any(
+                event.node is fault.node and event.stack == fault.at.stack and event.state == "unscaled"
+                for event in story.find(Clip)
+            )
+        elif fault.kind == "unscaled-backward" and fault.variant == "plain":
+            confirmed = fault.confirmed
+            scaler = confirmed.scaler
+            unsure = (
+                scaler is not None
+                and scaler.facts.get("enabled") is None
+                and any(
+                    event.node is confirmed.node
+                    and event.stack == confirmed.stack
+                    and event.state == "scaled"
+                    for event in story.find(type(confirmed))
+                )
+            )
+        else:
+            continue
+        if unsure:
+            story._faults[key] = fault._replace(confidence=Confidence.MEDIUM)
 
 
 def scaler_place(event: ScalerStep) -> Any:

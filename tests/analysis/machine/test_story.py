@@ -92,3 +92,30 @@ for x, y in loader:
 def test_counts() -> None:
     counts = story_of(PROGRAM, HEAD).counts
     assert counts.steps > 10 and counts.protocol == 2 and counts.bounds == 0
+
+
+def test_a_fault_that_needs_two_unrelated_guards_is_less_sure() -> None:
+    from qalint.rule import Confidence
+
+    def confidence(guard: str) -> Confidence:
+        text = (
+            HEAD
+            + f"""
+scaler = GradScaler("cuda", enabled=args.amp)
+for x, y in loader:
+    optimizer.zero_grad()
+    with autocast("cuda", enabled=args.amp):
+        loss = F.mse_loss(model(x), y)
+    scaler.scale(loss).backward()
+    if {guard}:
+        scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+"""
+        )
+        (fault,) = story_of(text).faults("clip-before-unscale")
+        return fault.confidence
+
+    assert confidence("args.half") is Confidence.MEDIUM
+    assert confidence("False") is Confidence.HIGH
