@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import Any
 
 from ...rule import Confidence
@@ -300,11 +301,23 @@ class Feeds(Classes):
                 self.spend(world, value, node)
             return obj.cells
         if isinstance(obj, ListObj):
+            if consume and not inside(obj.node, node):
+                self.keep(world, obj.items)
             found = self._cells_of_items(world, obj.items, node, consume)
             if found is not None and obj.open:
                 return found._replace(wide=True)
             return found
         return None
+
+    def keep(self, world: World, items: Iterable[Value]) -> None:
+        """Iterators in parameter groups that a variable holds can be met again after their use."""
+        for item in items:
+            ref = self.as_ref(world, item)
+            obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+            if isinstance(obj, DictObj):
+                self.keep(world, [obj.items.get("params")])
+            elif isinstance(obj, Iter) and not obj.name:
+                world.edit(ref).name = "the parameters"
 
     def parameters_in(self, world: World, value: Value, node: ast.AST) -> Value:
         """`*model.parameters()` walks the iterator once, and leaves the parameters."""
@@ -362,3 +375,8 @@ class Feeds(Classes):
         if type(inner) is Ref and isinstance(world.heap.get(inner.oid), Iter):
             if world.heap[inner.oid].spent is None or inner.oid != ref.oid:  # type: ignore[attr-defined]
                 self.spend(world, inner, node)
+
+
+def inside(node: ast.AST | None, outer: ast.AST) -> bool:
+    """Whether an expression is written within another one."""
+    return node is not None and any(child is node for child in ast.walk(outer))

@@ -353,13 +353,6 @@ class Statements(Modules):
             obj = world.heap.get(value.oid)
             if obj is not None and not obj.name and obj.kind in ("scaler", "optimizer", "module", "iterator"):
                 world.edit(value).name = name
-            elif isinstance(obj, ListObj | DictObj) and not obj.open:
-                # an iterator in parameter groups that a variable holds can be met again
-                items = obj.items if isinstance(obj, ListObj) else obj.items.values()
-                for item in items:
-                    inner = world.heap.get(item.oid) if type(item) is Ref else None
-                    if inner is not None and inner.kind in ("iterator", "dict"):
-                        self.name_object(world, item, name, node)
 
     def store_name(self, name: str, value: Value, world: World) -> None:
         """Bind a name in the scope that Python gives it."""

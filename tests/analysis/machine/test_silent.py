@@ -589,6 +589,17 @@ CORRECT = {
             scaler.step(opt)
             scaler.update()
     """,
+    "one of two optimizers takes the same groups": """
+        groups = [{"params": net.parameters(), "lr": 0.1}]
+        if kind == "adamw":
+            optimizer = torch.optim.AdamW(groups)
+        if kind == "sgd":
+            optimizer = torch.optim.SGD(groups)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.mse_loss(net(x), y).backward()
+            optimizer.step()
+    """,
     "manual loss scaling with master weights": """
         scale = 1024.0
         for x, y in loader:
