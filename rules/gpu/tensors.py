@@ -55,10 +55,9 @@ class CreatedOnCpuThenMoved(Rule):
         """Moves of a factory's result where they are repeated."""
         seen: set[ast.AST] = set()
         working = {
-            loop
+            event.loops[-1]
             for event in modules.all("forward", "backward", "step")
-            for loop in event.loops
-            if isinstance(loop, ast.For | ast.While)
+            if event.loops and isinstance(event.loops[-1], ast.For | ast.While)
         }
         for event in modules.all("moved"):
             node = event.site.node
@@ -72,7 +71,7 @@ class CreatedOnCpuThenMoved(Rule):
                 continue
             if any(keyword.arg in {"generator", "pin_memory", "device", "out"} for keyword in made.keywords):
                 continue
-            if not any(loop in working for loop in event.loops) and not in_forward(modules, event):
+            if not (event.loops and event.loops[-1] in working) and not in_forward(modules, event):
                 continue
             if event.name == "cpu":
                 continue
