@@ -25,6 +25,9 @@ class Fixer:
 
     def __init__(self, known: Catalog | None = None) -> None:
         self.catalog = known or catalog()
+        for section in self.catalog.sections:
+            # All at once: a long run must not meet rules that were edited in the meantime.
+            self.catalog.load(section)
 
     def rules(self) -> list[RuleFacts]:
         """All rules of all sections."""
