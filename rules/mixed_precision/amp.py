@@ -80,6 +80,8 @@ def autocast_call(names: Names, expr: ast.expr) -> ast.Call | None:
 
 def regions(names: Names) -> Iterator[Region]:
     """The `with` statements of the file that enter autocast, in file order."""
+    if next(names.calls(*AUTOCASTS), None) is None:
+        return
     found = [node for node in ast.walk(names.file.tree) if isinstance(node, (ast.With, ast.AsyncWith))]
     found.sort(key=lambda node: node.lineno)
     for statement in found:
