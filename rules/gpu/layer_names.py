@@ -105,6 +105,15 @@ class WrongLayerNames(Rule):
                 if finding is not None and finding[0] not in seen:
                     seen.add(finding[0])
                     yield finding[1]
+        for event in modules.all("match"):
+            root = event.target.root
+            layers = layers_of(root.family, self.values["families"]) if root.family is not None else None
+            if layers is None or root.cls is not None:
+                continue
+            finding = self.by_hand(modules, Injection(root, event.program), event, layers)
+            if finding is not None and finding[0] not in seen:
+                seen.add(finding[0])
+                yield finding[1]
 
     def peft(
         self, modules: Modules, injection: Injection, event: Event, layers: frozenset[str]
@@ -165,7 +174,7 @@ class WrongLayerNames(Rule):
     @staticmethod
     def related(modules: Modules, injection: Injection, site: Site) -> list[Related]:
         """Where the model is named and where the adapters go in."""
-        related = [Related(modules.place(site), "the adapters are put in here")]
+        related = [Related(modules.place(site), "they are asked for here")]
         if injection.model.model_id is not None:
             related.insert(0, Related(modules.place(injection.model.model_id), "the model is chosen here"))
         return related

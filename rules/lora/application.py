@@ -94,6 +94,8 @@ class AdapterNeverApplied(Rule):
                 continue
             if event.how == "hook":
                 finding = self.hook(modules, adapters, event)
+            elif event.how == "init":
+                finding = self.kept(modules, adapters, event)
             elif event.how in {"attribute", "setattr", "add_module", "register_module", "register_parameter"}:
                 finding = self.attached(modules, adapters, event)
             else:
@@ -126,6 +128,32 @@ class AdapterNeverApplied(Rule):
             if value.site is not None
             else [],
             help="replace the layer by a wrapper that returns base(x) + adapter(x), or patch its forward",
+        )
+
+    def kept(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
+        """An adapter that a class of the program makes for itself and never calls."""
+        value, target, name = event.value, event.target, event.name
+        if not isinstance(value, Mod) or value.cls is None or target.cls is None or not name:
+            return None
+        if target.cls.find("forward") is None or value.cls.find("forward") is None:
+            return None
+        if not own_cells(value) & adapters.paired or applied(modules, name, event):
+            return None
+        for node in ast.walk(target.cls.node):
+            match node:
+                case ast.Attribute(
+                    attr="children" | "named_children" | "modules" | "named_modules" | "_modules"
+                ):
+                    return None
+                case ast.Name(id="getattr" | "vars"):
+                    return None
+                case _:
+                    pass
+        return self.finding(
+            modules.place(event.site),
+            f"the adapter `self.{name}` of `{target.cls.name}` is never applied: no forward reads it",
+            related=[Related(modules.place(value.site), "the adapter is made here")] if value.site else [],
+            help="add the adapter's result to the output",
         )
 
     def hook(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:

@@ -120,6 +120,8 @@ def adapter(adapters: Adapters, value: Cell) -> bool:
     """Whether a module or parameter belongs to an adapter."""
     if isinstance(value, Mod) and value.parent is not None:
         return False
+    if isinstance(value, Mod) and value.cls is None and value.kind in {"ParameterDict", "ParameterList"}:
+        return True
     return isinstance(value, Mod | Param) and bool(own_cells(value) & adapters.paired)
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 STEPS = 45_000
 """Statements and expressions of one entry."""
+FILES = 40
+"""Files of the project that one program runs."""
 TOTAL = 110_000
 """The same of all entries of a file."""
 DEPTH = 14
@@ -213,6 +215,13 @@ class Core:
                 if found is not None and (best is None or found[0] > best[0]):
                     best = found
         return best
+
+    def match(self, depth: int, scope: Scope) -> None:
+        """Note the tests of names that were taken since there were `depth` of them."""
+        for guard in self.guards[depth:]:
+            value = guard.value
+            if guard.outcome and isinstance(value, Unknown) and value.name_of is not None and value.strings:
+                self.emit("match", Site(guard.node, scope.file), target=value.name_of, value=value)
 
     def guards_fit(self, guards: tuple[Guard, ...]) -> bool:
         """Whether this path can have taken `guards`."""

@@ -37,6 +37,7 @@ floor       a floor-divided factor scales an adapter: value Unknown
 read        a layer's dimensions are read: target Mod (the layer), name the attribute, value
 bound       a dimension of a layer gets a name: target Dim, name, value the target's node
 use         a plain tensor attribute is read: target Mod, value Tensor, name
+match       a dotted name is tested for strings: target the named Mod, value the test
 config      a peft configuration is made: target
 reflect     an attribute is read by a computed name: target Mod, value the name
 clock       two clock readings are subtracted: target first, value second Clock

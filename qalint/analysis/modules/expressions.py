@@ -365,6 +365,7 @@ class Expressions(Core):
                 if known is None:
                     exact = False
                     self.assume(condition, True)
+                    self.match(depth, scope)
             if alive:
                 exact = self.clauses(generators, index + 1, element, key, found, scope) and exact
             del self.guards[depth:]

@@ -35,7 +35,7 @@ from .values import (
 
 if TYPE_CHECKING:
     from ...file import File
-from .core import PROVEN, STEPS, TOTAL, Imported, ModuleValue, Partial, Stop, Super, _main_test
+from .core import FILES, PROVEN, STEPS, TOTAL, Imported, ModuleValue, Partial, Stop, Super, _main_test
 from .expressions import Expressions
 
 
@@ -176,6 +176,7 @@ class Interpreter(Expressions):
         before = dict(scope.vars)
         depth = len(self.guards)
         self.assume(condition, True)
+        self.match(depth, scope)
         first = self.block(node.body, scope)
         del self.guards[depth:]
         after = scope.vars
@@ -366,6 +367,8 @@ class Interpreter(Expressions):
         """What an imported name stands for: its file runs when the name is first needed."""
         if not isinstance(value, Imported):
             return value
+        if id(value.file) not in self.modules and len(self.modules) >= FILES:
+            return Unknown(f"import:{value.dotted}.{value.name}")
         found = self.module(value.file).vars.get(value.name)
         if found is not None and depth < 12:
             return self.force(found, depth + 1)

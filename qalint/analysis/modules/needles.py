@@ -26,7 +26,17 @@ OPTIMIZER = (
 TRAIN = (*OPTIMIZER, b".backward(", b".step(", b"Trainer")
 """Without one of these nothing is trained."""
 
-RUN = (*TRAIN, b"__main__", b"marimo.App", b"\nprint(", b"\nfor ", b"\nwith ", b"\nwhile ")
+RUN = (
+    *TRAIN,
+    b"__main__",
+    b"marimo.App",
+    b"\nprint(",
+    b"\nfor ",
+    b"\nwith ",
+    b"\nwhile ",
+    b"\nmain(",
+    b"\n    main(",
+)
 """What makes a file a program rather than a library."""
 
 ADAPT = (*RUN, b"lora_", b"LoRA", b"Lora", b"LORA", b"low_rank", b"LowRank")
