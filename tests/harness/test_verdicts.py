@@ -160,7 +160,8 @@ def notebook(name="losses", body=SHOWN):
             "QA1305",
             notebook(body=IN_BRANCH),
             notebook(
-                body='_output = None\n    if losses:\n        _output = mo.md("there are losses")\n    _output'
+                body="_output = None\n    if losses:\n"
+                '        _output = mo.md("there are losses")\n    _output'
             ),
             notebook(body='if losses:\n        _output = mo.md("there are losses")'),
         ),
