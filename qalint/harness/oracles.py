@@ -201,7 +201,7 @@ TRAINING: dict[str, Oracle] = {
     "QA1705": see("device", extra=DEVICES),
     "QA1706": see("device", extra=DEVICES),
     "QA1707": see("device", extra=DEVICES),
-    "QA1709": see("raises has no attribute", extra=DEVICES),
+    "QA1709": see("raises has no attribute", "device", extra=DEVICES),
     "QA1710": see(*DTYPE),
     "QA1711": see("warns fan_in_fan_out"),
     "QA1712": see("no-cuda", extra=("no-cuda",)),
