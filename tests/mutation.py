@@ -193,14 +193,13 @@ def main(argv: list[str] | None = None) -> int:
                     seen[mutant.kind] += bool(found)
                     if not found:
                         missed.append(f"{name}:{mutant.line} {mutant.kind}: {', '.join(sorted(shown))}")
+                        print("MISSED", missed[-1], flush=True)
                 if options.verbose:
                     print(f"{name}:{mutant.line} {mutant.kind}: {sorted(shown)} -> {sorted(found)}")
     print(f"{'mutation':32} mutants  ill  found")
     for kind in sorted(every):
         print(f"{kind:32} {every[kind]:7} {ill[kind]:4} {seen[kind]:6}")
     print(f"{'all':32} {sum(every.values()):7} {sum(ill.values()):4} {sum(seen.values()):6}")
-    for line in missed:
-        print("MISSED", line)
     for line in alarms:
         print("FALSE ALARM", line)
     return 1 if missed or alarms else 0
