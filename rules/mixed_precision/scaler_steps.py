@@ -238,7 +238,7 @@ class ScalerCallOrder(FaultRule):
 
     code = "QA1109"
     severity = Severity.CRITICAL
-    needles = ((b".backward", b"unscale_"), (b"step", b"unscale_"), (b"scale", b"GradScaler"))
+    needles = ((b".backward", b"unscale_"), (b"step", b"unscale_", b"update"), (b"scale", b"GradScaler"))
     checklist = ("11.09",)
     fix = "safe"
     fix_availability = "sometimes"
