@@ -143,6 +143,37 @@ def test_worker_that_never_ends_costs_one_file(
     assert "more than 0.5 seconds of processor time" in ran.json[0]["message"]
 
 
+def test_syntax_error_with_its_line(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("x = 1\ndef f(:\n")
+    ran = run("a.py")
+    assert ran.status == 1
+    assert ran.codes == ["QA0002"]
+    assert ran.json[0]["location"]["row"] == 2
+
+
+def test_syntax_error_in_a_folder_of_irrelevant_files(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("x = = 1\n")
+    (project / "b.py").write_text("x = 1\n")
+    assert run().codes == ["QA0002"]
+
+
+def test_unreadable_file(project: Path, run: Run) -> None:
+    (project / "a.py").write_bytes(b"x = '\xff'\n")
+    (project / "b.py").write_text("old()\n")
+    ran = run()
+    assert ran.status == 1
+    assert ran.codes == ["QA0001", "QA9901"]
+    assert "byte 5 (line 1) is not valid UTF-8" in ran.json[0]["message"]
+
+
+def test_unreadable_and_broken_files_cannot_be_ignored(project: Path, run: Run) -> None:
+    (project / "a.py").write_bytes(b"\xff")
+    (project / "b.py").write_text("# qalint: file-ignore[QA0002]\ndef f(:\n")
+    assert run("--ignore", "QA0001,QA0002").codes == ["QA0001", "QA0002"]
+    assert run("--write-baseline", "known.json").status == 0
+    assert run("--baseline", "known.json").codes == ["QA0001", "QA0002"]
+
+
 @pytest.mark.parametrize("jobs", ["0", "1"])
 def test_failure_of_the_engine_itself_is_told(
     project: Path, run: Run, monkeypatch: pytest.MonkeyPatch, jobs: str
