@@ -68,6 +68,12 @@ class UnregisteredAdapter(Rule):
             members = [value for value in flat(container) if adapter(adapters, value)]
             if not members or any(registered(value) for value in members):
                 continue
+            if any(
+                isinstance(kept, Mod) and own_cells(kept) & adapters.paired
+                for kept in event.target.attrs.values()
+            ):
+                # the adapters are registered, and the list hides the base they were made for
+                continue
             seen.add(id(container))
             kind = "dict" if isinstance(container, Dict) else "list"
             parameters = all(isinstance(value, Param) for value in members)

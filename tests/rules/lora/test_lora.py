@@ -413,3 +413,38 @@ def test_the_conversion_moves_inside_the_parameter() -> None:
     assert "self.w = nn.Parameter((torch.randn(3) * 0.1).to(device), requires_grad=True)  # here" in apply(
         finding
     )
+
+
+def test_a_list_that_hides_the_base_of_registered_adapters() -> None:
+    text = """
+    import torch
+    from torch import nn
+
+    class Adapter(nn.Module):
+        def __init__(self, base, rank=4):
+            super().__init__()
+            self.base = [base]
+            self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
+            self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+            self.plain = base.forward
+            base.forward = self.forward
+        def forward(self, x):
+            return self.plain(x) + x @ self.lora_A.T @ self.lora_B.T
+
+    class Tuned(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            for p in net.parameters():
+                p.requires_grad = False
+            self._net = [net]
+            self.adapters = nn.ModuleList()
+            for module in list(net.modules()):
+                if isinstance(module, nn.Linear):
+                    self.adapters.append(Adapter(module))
+        def forward(self, x):
+            return self._net[0](x)
+
+    tuned = Tuned(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)))
+    optimizer = torch.optim.AdamW(tuned.parameters(), lr=1e-3)
+    """
+    assert findings(UnregisteredAdapter, text) == []
