@@ -211,8 +211,6 @@ def verify(
     rules = sorted(rules, key=lambda rule: rule.code)
     runnable = [rule for rule in rules if can_run(rule, device)]
     work = [(rule, case) for rule in runnable for case in by_rule.get(rule.name, [])]
-    if quick:
-        work = _first_of_each(work)
     done: dict[str, list[Entry]] = {}
 
     def one(rule: RuleFacts, case: Case) -> Entry | None:
@@ -223,15 +221,22 @@ def verify(
             return verify_good(case, rule, oracle, workers)
         return verify_bad(case, rule, oracle, fixer, workers)
 
+    def first(rule: RuleFacts) -> Entry | None:
+        candidates = _by_size(by_rule.get(rule.name, []))
+        return next((entry for case in candidates if (entry := one(rule, case)) is not None), None)
+
     with ThreadPoolExecutor(workers.count) as pool:
-        futures = {pool.submit(one, rule, case): (rule, case) for rule, case in work}
+        if quick:
+            futures = {pool.submit(first, rule): (rule, rule.name) for rule in runnable}
+        else:
+            futures = {pool.submit(one, rule, case): (rule, case.name) for rule, case in work}
         for count, future in enumerate(as_completed(futures), 1):
-            rule, case = futures[future]
+            rule, name = futures[future]
             entry = future.result()
             if entry is not None:
                 done.setdefault(rule.code, []).append(entry)
             if progress is not None:
-                progress(count, len(work), case.name)
+                progress(count, len(futures), name)
     for rule in rules:
         if not can_run(rule, device):
             yield without_run(rule)
@@ -243,17 +248,14 @@ def verify(
         yield from own
 
 
-def _first_of_each(work: list[tuple[RuleFacts, Case]]) -> list[tuple[RuleFacts, Case]]:
-    """One faulty fixture of each rule: the shortest that is a program."""
-    chosen: dict[str, tuple[RuleFacts, Case]] = {}
-    for rule, case in work:
-        size = sum(map(len, case.files.values()))
-        program = any(sign in case.files[case.main] for sign in ("__main__", "for ", "app.run"))
-        if not case.good and program and case.main.endswith(".py"):
-            old = chosen.get(rule.code)
-            if old is None or size < sum(map(len, old[1].files.values())):
-                chosen[rule.code] = (rule, case)
-    return list(chosen.values())
+def _by_size(cases: Iterable[Case]) -> list[Case]:
+    """Faulty programs, those first that need no hub, then the shorter ones."""
+
+    def cost(case: Case) -> tuple[bool, int]:
+        text = "".join(case.files.values())
+        return ("transformers" in text or "peft" in text, len(text))
+
+    return sorted((case for case in cases if not case.good), key=cost)
 
 
 def _any_symptom_gone(before: Reports, after: Reports) -> str | None:

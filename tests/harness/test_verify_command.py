@@ -61,3 +61,15 @@ def test_the_tables_say_everything():
     assert all(
         line.count("|") - line.count("\\|") == 8 for line in page.splitlines() if line.startswith("| QA")
     )
+
+
+def test_quick_confirms_every_rule_that_running_can_show(capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("marimo")
+    main(["--quick", "--device", "cpu", "--output-format", "json"])
+    entries = json.loads(capsys.readouterr().out)
+    refuted = {
+        entry["code"] or entry["name"]: entry["detail"] for entry in entries if entry["verdict"] == "refuted"
+    }
+    assert refuted == {}
+    assert len([entry for entry in entries if entry["verdict"] == "confirmed"]) >= 70
