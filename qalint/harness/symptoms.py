@@ -138,7 +138,7 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         skipped = not overflow["steps"]
         if skipped and updates >= 2 and len(scales) >= 2 and len(set(scales)) == 1 and scales[0] > 1e30:
             yield Symptom("stuck-scale", f"{updates} updates, the scale stays {scales[0]:.3g}")
-        elif skipped and any(later > earlier for earlier, later in pairwise(scales)):
+        elif skipped and _forgets(overflow):
             yield Symptom("stuck-scale", "the scale forgets that it was too large")
     if "devices" in reports:
         devices = reports["devices"]
@@ -152,6 +152,21 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         error = reports["no-cuda"]["exception"]
         if error is not None and "CUDA" in error["message"] + error["type"]:
             yield Symptom("no-cuda", f"{error['type']}: {error['message']}")
+
+
+def _forgets(report: Report) -> bool:
+    """Whether a new scaler goes on with an optimizer that an old one had served; a new fold has both new."""
+    if not any(later > earlier for earlier, later in pairwise(report["scales"])):
+        return False
+    since: list[str] = []
+    for kind, *_ in report["events"]:
+        if kind == "scale":
+            if "scale" in since and "scaler-created" in since and "optimizer-created" not in since:
+                return True
+            since = ["scale"]
+        else:
+            since.append(kind)
+    return False
 
 
 def _of_plain(report: Report) -> Iterator[Symptom]:
