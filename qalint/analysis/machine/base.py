@@ -50,6 +50,16 @@ class Dead(Exception):
     """This path cannot be taken any further."""
 
 
+class Head:
+    """The head of a loop in one state. Who comes back in that state is followed by what followed it first."""
+
+    __slots__ = ("last", "next")
+
+    def __init__(self) -> None:
+        self.last: set[Event | None] = set()
+        self.next: set[Event | Head] = set()
+
+
 class Out:
     """Where the worlds go that leave a block early."""
 
@@ -364,9 +374,33 @@ class Base:
             event.autocast_node = contexts[-1].node if contexts else None
             self.told[key] = event
             self.story.tell(event)
-        event.previous |= world.last
-        world.last = frozenset((event,))
+        self.arrive(world, event)
         return event
+
+    def arrive(self, world: World, point: Event | Head) -> None:
+        """The paths of this world come to an event, or to a loop's head."""
+        before: set[Event | None] = set()
+        for last in world.last:
+            if type(last) is Head:
+                last.next.add(point)
+                before |= last.last
+            else:
+                before.add(last)
+        self.link(before, point)
+        world.last = frozenset((point,))
+
+    def link(self, before: set[Event | None], point: Event | Head) -> None:
+        """These events come directly before the point; None is the start of the program."""
+        if isinstance(point, Head):
+            fresh = before - point.last
+            if fresh:
+                point.last |= fresh
+                for after in point.next:
+                    self.link(fresh, after)
+            return
+        if None in before:
+            self.story.starts.add(point)
+        point.previous.update(event for event in before if event is not None)
 
     # -- precision --
 

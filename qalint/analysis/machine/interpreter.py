@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from .base import ROUNDS, Dead, Multi, Out, Split
+from .base import ROUNDS, Dead, Head, Multi, Out, Split
 from .objects import Frame, Instance, Model, Scaler
 from .paths import World
 from .slicing import Facts, dotted
@@ -196,19 +196,14 @@ class Machine(Statements):
         loops = worlds[0].loops
         source = sources[id(worlds[0])]
         entry = self.snapshot(node, facts, worlds[0])
-        seen: set[Any] = set()
+        seen: dict[Any, Head] = {}
         heads = worlds
         exits: list[World] = []
         breaks: list[World] = []
         limit = 1 if self.steps > self.limit or self.spent() else ROUNDS
-        for turn in range(limit):
-            fresh_heads = []
-            for world in heads:
-                key = self.head_key(world, facts)
-                if key not in seen:
-                    seen.add(key)
-                    fresh_heads.append(world)
-            if not fresh_heads:
+        for turn in range(limit + 1):
+            fresh_heads = self.unseen_heads(heads, facts, seen)
+            if not fresh_heads or turn == limit:
                 break
             for world in fresh_heads:
                 world.loops = (*loops, node)
@@ -246,7 +241,7 @@ class Machine(Statements):
         facts = worlds[0].module.facts[node]
         loops = worlds[0].loops
         entry = self.snapshot(node, facts, worlds[0])
-        seen: set[Any] = set()
+        seen: dict[Any, Head] = {}
         heads = worlds
         exits: list[World] = []
         breaks: list[World] = []
@@ -280,17 +275,11 @@ class Machine(Statements):
                         inside.append(world)
 
             self.each(node, heads, action)
-            if turn == limit:
+            heads = self.unseen_heads(inside, facts, seen)
+            if not heads or turn == limit:
                 break
-            heads = []
-            for world in inside:
-                key = self.head_key(world, facts)
-                if key not in seen:
-                    seen.add(key)
-                    world.loops = (*loops, node)
-                    heads.append(world)
-            if not heads:
-                break
+            for world in heads:
+                world.loops = (*loops, node)
             inner = Out()
             heads = self.block(node.body, heads, inner)
             self._pass_on(inner, out)
@@ -347,6 +336,18 @@ class Machine(Statements):
         if type(value) is Term:
             return value.op == "ite" and any(self._holds_object(arm) for arm in value.args[1:])
         return type(value) in (Ref, Fn, Bound, Cls, Cells, Auto, Partial, Tup) or value is NONE
+
+    def unseen_heads(self, worlds: list[World], facts: Facts, seen: dict[Any, Head]) -> list[World]:
+        """The worlds that come to a loop's head in a new state; others go on as the first of theirs did."""
+        fresh = []
+        for world in worlds:
+            key = self.head_key(world, facts)
+            head = seen.get(key)
+            if head is None:
+                head = seen[key] = Head()
+                fresh.append(world)
+            self.arrive(world, head)
+        return fresh
 
     def head_key(self, world: World, facts: Facts) -> Any:
         """What makes a loop head new: typestate, and the flags that the loop sets."""

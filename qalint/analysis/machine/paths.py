@@ -38,6 +38,7 @@ OBJECTS = (Ref, Term)
 ACTORS = (Optimizer, Scaler, Iter)
 SOFT = 8
 HARD = 40
+START = frozenset((None,))
 CONDITION = 100
 """A path condition longer than this drops its oldest entries."""
 
@@ -91,8 +92,8 @@ class World:
         self.grad = True
         self.ret: Value = NONE
         self.clock = 0
-        self.last: frozenset[Any] = NOTHING
-        """The events that came last on the paths of this world."""
+        self.last: frozenset[Any] = START
+        """What came last on the paths of this world: events, loop heads, None for nothing at all."""
         self.dead = False
         self.tags: frozenset[str] = NOTHING
         """What happened on this path that is no object's state (a framework was met, ...)."""

@@ -46,6 +46,9 @@ CORE = OPTIMIZERS | words(
 CASTING = words("autocast custom_fwd backward GradScaler")
 """Words for which the forward of a module is entered."""
 
+TRAINING = words("backward zero_grad unscale_")
+"""Words of a function that takes a training step, whatever its name (`agent.update()`)."""
+
 CALLED = words("""step scale prepare half setattr grad load_state_dict state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
 
@@ -74,6 +77,7 @@ class Facts:
         "stores",
         "strong",
         "targets",
+        "trains",
         "warm",
         "yields",
     )
@@ -98,6 +102,7 @@ class Facts:
         self.size = 0
         self.core = False
         self.casting = False
+        self.trains = False
         self.consumes = False
         """Iterates over something inside an expression."""
         self.hot: bool | None = None
@@ -109,6 +114,8 @@ class Facts:
             self.core = True
             if word in CASTING:
                 self.casting = True
+            if word in TRAINING:
+                self.trains = True
 
     def add(self, other: Facts) -> None:
         """Take in what an inner statement holds."""
@@ -127,6 +134,7 @@ class Facts:
                 self.paths[path] = set(methods)
         self.core = self.core or other.core
         self.casting = self.casting or other.casting
+        self.trains = self.trains or other.trains
         self.consumes = self.consumes or other.consumes
         if other.passed:
             self.passed |= other.passed
@@ -391,6 +399,8 @@ class Program:
         self.class_names: set[str] = set()
         self.core_names: set[str] = set()
         self.casting_names: set[str] = set()
+        self.common = COMMON
+        """Names that say nothing here; one that takes a training step in this program does."""
 
     def add(self, module: Module) -> None:
         """Take in a file; `settle` must follow."""
@@ -416,6 +426,8 @@ class Program:
                         facts.calls |= inner.calls
                 if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
                     facts.strong = True
+        self.common = COMMON
+        self.common = COMMON - self._closure(every, "trains")
         self.hot_names = self._closure(every, "strong")
         self.core_names = self._closure(every, "core")
         self.casting_names = self._closure(every, "casting")
@@ -425,12 +437,13 @@ class Program:
                     for path, methods in owner.paths.items():
                         self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
 
-    @staticmethod
-    def _closure(every: list[tuple[str, ast.AST, Module]], flag: str) -> set[str]:
+    def _closure(self, every: list[tuple[str, ast.AST, Module]], flag: str) -> set[str]:
         """The names of functions that hold such a word, or call by simple name one that does."""
         found = {name for name, node, module in every if getattr(module.facts[node], flag)}
         pending = [
-            (name, module.facts[node].calls - COMMON) for name, node, module in every if name not in found
+            (name, module.facts[node].calls - self.common)
+            for name, node, module in every
+            if name not in found
         ]
         changed = True
         while changed:
@@ -448,12 +461,14 @@ class Program:
     def core(self, module: Module, node: ast.AST) -> bool:
         """Whether a function has to do with the training step itself."""
         facts = module.facts.get(node)
-        return facts is None or facts.core or not (facts.calls - COMMON).isdisjoint(self.core_names)
+        return facts is None or facts.core or not (facts.calls - self.common).isdisjoint(self.core_names)
 
     def casting(self, module: Module, node: ast.AST) -> bool:
         """Whether a function may enter autocast."""
         facts = module.facts.get(node)
-        return facts is None or facts.casting or not (facts.calls - COMMON).isdisjoint(self.casting_names)
+        if facts is None or facts.casting:
+            return True
+        return not (facts.calls - self.common).isdisjoint(self.casting_names)
 
     def hot(self, module: Module, node: ast.AST) -> bool:
         """Whether a statement or function holds, or calls what holds, a word of the protocol."""
@@ -466,7 +481,7 @@ class Program:
                 facts.strong
                 or (facts.warm and not loop and facts.size < 12)
                 or (loop and self._hot_body(module, node))
-                or not (facts.calls - COMMON).isdisjoint(self.hot_names)
+                or not (facts.calls - self.common).isdisjoint(self.hot_names)
             )
         return facts.hot
 

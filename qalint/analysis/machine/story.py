@@ -425,6 +425,8 @@ class Story:
         self.events: list[Event] = []
         self.bounds: list[tuple[ast.AST, File, str]] = []
         """Where a bound was met: the place and what was joined or given up there."""
+        self.starts: set[Event] = set()
+        """The events before which nothing happened on some path."""
         self.counts = Counts(0, 0, 0, 0, 0)
         self._faults: dict[tuple[Any, ...], Fault] = {}
 
