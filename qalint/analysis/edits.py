@@ -187,16 +187,6 @@ class Edits:
         """Put text in the place of a range."""
         return (Edit(start, end, text),)
 
-    def outer(self, node: ast.expr) -> Span:
-        """The span of an expression with the parentheses that belong to it alone.
-
-        For an argument of a call, the call's own parentheses do not count.
-        """
-        holder = self.parent(node)
-        opening = self._opening(holder) if isinstance(holder, ast.Call) and holder.func is not node else None
-        first = self.source.span(holder).start - 1 if isinstance(holder, ast.expr) else self._line_of(node)
-        return self._outside(self.source.span(node), first if opening is None else opening)
-
     def wrap(self, node: ast.expr, before: str, after: str) -> Changes:
         """Put text before and after an expression, outside the parentheses that belong to it."""
         start, end = self.source.span(node)
@@ -207,19 +197,9 @@ class Edits:
         found: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
         return sorted(found, key=lambda item: (item.lineno, item.col_offset))
 
-    def add_argument(self, call: ast.Call, text: str, *, first: bool = False) -> Changes | None:
-        """Add an argument at the end (before `**kwargs` it need not be), or as the first one."""
+    def add_argument(self, call: ast.Call, text: str) -> Changes | None:
+        """Add an argument at the end (before `**kwargs` it need not be)."""
         arguments = self.arguments(call)
-        if first:
-            opening = self._opening(call)
-            if opening is None:
-                return None
-            if not arguments:
-                return (Edit(opening + 1, opening + 1, text),)
-            if self._bare_generator(call):
-                return None
-            at = self._outside(self._argument(arguments[0]), opening)[0]
-            return (Edit(at, at, text + ", "),)
         if not arguments:
             closing = self.source.span(call).end - 1
             return (Edit(closing, closing, text),)
@@ -234,23 +214,6 @@ class Edits:
         """Replace a whole argument, its keyword included."""
         start, end = self._argument(argument)
         return (Edit(start, end, text),)
-
-    def remove_argument(self, call: ast.Call, argument: ast.expr | ast.keyword) -> Changes | None:
-        """Remove an argument and the comma that separates it."""
-        arguments = self.arguments(call)
-        index = arguments.index(argument)
-        opening, closing = self._opening(call), self.source.span(call).end - 1
-        if opening is None:
-            return None
-        start, end = self._outside(self._argument(argument), opening)
-        if index + 1 < len(arguments):
-            following = self._outside(self._argument(arguments[index + 1]), opening)[0]
-            return None if "#" in self.text[end:following] else (Edit(start, following, ""),)
-        if index:
-            previous = self._skip_closing(self._argument(arguments[index - 1]).end, start)
-            return None if "#" in self.text[previous:start] else (Edit(previous, end, ""),)
-        tail = re.match(r"\s*,?[ \t]*", self.text[end:closing])
-        return (Edit(start, end + (tail.end() if tail else 0), ""),)
 
     # Statements
 
@@ -336,17 +299,6 @@ class Edits:
             offset += len(line)
         return "".join(lines)
 
-    def unwrap(self, compound: ast.stmt) -> Changes | None:
-        """Replace a compound statement (`with`, `if`) by its own body, one level further out."""
-        body: list[ast.stmt] = getattr(compound, "body", [])
-        if not body or not self.alone(compound) or not self.alone(body[0]):
-            return None
-        start, end = self.lines(compound)
-        header = self.text[start : self.comments(body[0]).start]
-        if "#" in header:
-            return None  # the comment would be lost
-        return (Edit(start, end, self.reindented(body, self.indentation(compound))),)
-
     # Imports
 
     def spelling(self, qualified: str, at: ast.AST) -> tuple[str, Changes] | None:
@@ -406,11 +358,6 @@ class Edits:
             return self.insert_before(block[0], line)
         return self.insert_after(anchor, line)
 
-    def extend_import(self, statement: ast.ImportFrom, name: str) -> Changes:
-        """Add a name to `from x import a, b`."""
-        end = self.source.span(statement.names[-1]).end
-        return (Edit(end, end, f", {name}"),)
-
     def fresh(self, base: str) -> str:
         """A name near `base` that nothing in the file binds or mentions."""
         name, number = base, 2
@@ -448,9 +395,6 @@ class Edits:
         starts = self.source.line_starts
         return starts[bisect_right(starts, offset) - 1]
 
-    def _line_of(self, node: ast.AST) -> int:
-        return self._line(self.source.span(node).start) - 1
-
     def _after(self, offset: int) -> int:
         """The offset at which the line after that of `offset` begins."""
         starts = self.source.line_starts
@@ -477,20 +421,6 @@ class Edits:
         if len(call.args) != 1 or call.keywords or not isinstance(call.args[0], ast.GeneratorExp):
             return False
         return self.source.span(call.args[0]).start == self._opening(call)
-
-    def _outside(self, span: Span, opening: int) -> Span:
-        """The span with the parentheses around it that open after `opening`."""
-        start, end = span
-        while True:
-            before = start - 1
-            while before > opening and self.text[before] in " \t\r\n\f":
-                before -= 1
-            after = end
-            while after < len(self.text) and self.text[after] in " \t\r\n\f":
-                after += 1
-            if before <= opening or self.text[before] != "(" or self.text[after : after + 1] != ")":
-                return Span(start, end)
-            start, end = before, after + 1
 
     def _skip_closing(self, end: int, limit: int) -> int:
         """Past the parentheses that close around an argument."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
-from qalint.rule import Finding, Fix, Iterator, Rule, Severity
+from qalint.rule import Finding, Iterator, Rule, Severity
 
 _MODULES = ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
 _ITERATE = {"parameters": 0, "named_parameters": 1}
@@ -83,21 +84,21 @@ class FreezeHasNoEffect(Rule):
     )
     checklist = ("12.05",)
     fix = "safe"
-    fix_availability = "always"
+    fix_availability = "sometimes"
     oracle = "cpu"
 
-    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Look at every assignment to, and discarded comparison of, an attribute like `requires_grad`."""
         for node in ast.walk(names.file.tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target = node.targets[0]
                 if isinstance(target, ast.Attribute) and truth(node.value):
-                    yield from self.assigned(names, edits, node, target)
+                    yield from self.assigned(names, edits, concrete, node, target)
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
-                yield from self.compared(names, edits, node.value)
+                yield from self.compared(names, edits, concrete, node.value)
 
     def assigned(
-        self, names: Names, edits: Edits, statement: ast.Assign, target: ast.Attribute
+        self, names: Names, edits: Edits, concrete: Concrete, statement: ast.Assign, target: ast.Attribute
     ) -> Iterator[Finding]:
         """`x.require_grad = False` and `module.requires_grad = False`."""
         owner = edits.segment(target.value)
@@ -109,18 +110,17 @@ class FreezeHasNoEffect(Rule):
                     f"`{owner}` is a module: setting its `requires_grad` changes none of its parameters",
                     help=f"call `{owner}.requires_grad_({value})`",
                     fix=edits.safe(
-                        "Call `requires_grad_`", edits.replace(statement, f"{owner}.requires_grad_({value})")
+                        "Call `requires_grad_`", concrete.assignment_to_call(statement, "requires_grad_")
                     ),
                 )
             return
         if not misspelt(target.attr) or not is_parameter(names, target):
             return
-        end = names.file.source.span(target).end
-        fix = edits.safe("Write `requires_grad`", edits.swap(end - len(target.attr), end, "requires_grad"))
+        fix = edits.safe("Write `requires_grad`", concrete.attribute(target, "requires_grad"))
         help = "the attribute is called `requires_grad`"
         if is_module(names, target.value):
             fix = edits.safe(
-                "Call `requires_grad_`", edits.replace(statement, f"{owner}.requires_grad_({value})")
+                "Call `requires_grad_`", concrete.assignment_to_call(statement, "requires_grad_")
             )
             help = f"call `{owner}.requires_grad_({value})`"
         yield self.finding(
@@ -130,7 +130,9 @@ class FreezeHasNoEffect(Rule):
             fix=fix,
         )
 
-    def compared(self, names: Names, edits: Edits, compare: ast.Compare) -> Iterator[Finding]:
+    def compared(
+        self, names: Names, edits: Edits, concrete: Concrete, compare: ast.Compare
+    ) -> Iterator[Finding]:
         """`p.requires_grad == False` as a statement."""
         left = compare.left
         if is_shown(names, edits, compare):
@@ -142,10 +144,13 @@ class FreezeHasNoEffect(Rule):
         if left.attr != "requires_grad" and not misspelt(left.attr):
             return
         owner, value = edits.segment(left.value), edits.segment(compare.comparators[0])
-        fixed = f"{owner}.requires_grad = {value}"
         if is_module(names, left.value):
             fixed = f"{owner}.requires_grad_({value})"
-        fix: Fix | None = edits.safe("Assign", edits.replace(compare, fixed))
+            changes = concrete.comparison_to_call(compare, "requires_grad_")
+        else:
+            fixed = f"{owner}.requires_grad = {value}"
+            changes = concrete.comparison_to_assignment(compare, "requires_grad")
+        fix = edits.safe("Assign", changes)
         yield self.finding(
             names.file.place(compare),
             f"this compares `{edits.segment(left)}` with `{value}` and throws the result away",

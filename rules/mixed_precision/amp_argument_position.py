@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from qalint.analysis.edits import Changes, Edits
+from qalint.analysis.concrete import Concrete
+from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Iterator, Rule, Severity
 
@@ -62,18 +63,20 @@ class AmpArgumentPosition(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
-    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Look at every call and partial application of the two classes."""
         for call in names.calls("torch.amp.GradScaler"):
-            yield from self.scaler(names, edits, call, call.args)
+            yield from self.scaler(names, edits, concrete, call, call.args)
         for call in names.partials("torch.amp.GradScaler"):
-            yield from self.scaler(names, edits, call, call.args[1:])
+            yield from self.scaler(names, edits, concrete, call, call.args[1:])
         for call in names.calls("torch.amp.autocast"):
-            yield from self.autocast(names, edits, call, call.args)
+            yield from self.autocast(names, edits, concrete, call, call.args)
         for call in names.partials("torch.amp.autocast"):
-            yield from self.autocast(names, edits, call, call.args[1:], whole=False)
+            yield from self.autocast(names, edits, concrete, call, call.args[1:], whole=False)
 
-    def scaler(self, names: Names, edits: Edits, call: ast.Call, args: list[ast.expr]) -> Iterator[Finding]:
+    def scaler(
+        self, names: Names, edits: Edits, concrete: Concrete, call: ast.Call, args: list[ast.expr]
+    ) -> Iterator[Finding]:
         """`GradScaler(True)`, `GradScaler(65536.0)`."""
         if not args:
             return
@@ -83,9 +86,9 @@ class AmpArgumentPosition(Rule):
             return
         fix: Fix | None = None
         if len(args) == 1:
-            fix = edits.safe(f"Pass it as `{keyword}`", edits.insert(edits.outer(first).start, f"{keyword}="))
+            fix = edits.safe(f"Pass it as `{keyword}`", concrete.name_argument(call, first, keyword))
         elif keyword == "init_scale" and not any(isinstance(item, ast.Starred) for item in args):
-            fix = edits.safe("Name the device first", edits.insert(edits.outer(first).start, '"cuda", '))
+            fix = edits.safe("Name the device first", concrete.before_argument(call, first, '"cuda", '))
         effect = (
             "the scaler is enabled whatever it says"
             if keyword == "enabled"
@@ -99,7 +102,13 @@ class AmpArgumentPosition(Rule):
         )
 
     def autocast(
-        self, names: Names, edits: Edits, call: ast.Call, args: list[ast.expr], whole: bool = True
+        self,
+        names: Names,
+        edits: Edits,
+        concrete: Concrete,
+        call: ast.Call,
+        args: list[ast.expr],
+        whole: bool = True,
     ) -> Iterator[Finding]:
         """`autocast()`, `autocast(True)`, `autocast(torch.device(..))`, `autocast("cuda", False)`."""
         if any(isinstance(item, ast.Starred) for item in args):
@@ -112,7 +121,7 @@ class AmpArgumentPosition(Rule):
                     names.file.place(call),
                     f"`{name}` needs a device type: this call raises `TypeError`",
                     help=f'write `{name}("cuda", ...)`, or pass the type of the device that the model is on',
-                    fix=edits.unsafe('Add `"cuda"`', edits.add_argument(call, '"cuda"', first=True)),
+                    fix=edits.unsafe('Add `"cuda"`', concrete.first_argument(call, '"cuda"')),
                 )
             return
         first = args[0] if args else given["device_type"]
@@ -123,18 +132,18 @@ class AmpArgumentPosition(Rule):
                 place,
                 f"`{text}` is taken as the device type of `{name}`",
                 help=f"pass a device type, and `enabled={text}`",
-                fix=self.shifted(edits, args, given, first, "enabled"),
+                fix=self.shifted(edits, concrete, call, args, given, first, "enabled"),
             )
         elif names.resolve(first) in _DTYPES:
             yield self.finding(
                 place,
                 f"`{text}` is taken as the device type of `{name}`",
                 help=f"pass a device type, and `dtype={text}`",
-                fix=self.shifted(edits, args, given, first, "dtype"),
+                fix=self.shifted(edits, concrete, call, args, given, first, "dtype"),
             )
         elif is_device(names, first):
             simple = isinstance(first, (ast.Name, ast.Call))
-            changes: Changes | None = edits.insert(edits.outer(first).end, ".type") if simple else None
+            changes = concrete.after_argument(call, first, ".type") if simple else None
             yield self.finding(
                 place,
                 f"`{text}` is a `torch.device`: the device type of `{name}` must be a string",
@@ -147,19 +156,24 @@ class AmpArgumentPosition(Rule):
                 names.file.place(args[1]),
                 f"`{text}` is taken as the dtype of `{name}`",
                 help=f"pass `enabled={text}`",
-                fix=edits.safe("Pass it as `enabled`", edits.insert(edits.outer(args[1]).start, "enabled=")),
+                fix=edits.safe("Pass it as `enabled`", concrete.name_argument(call, args[1], "enabled")),
             )
 
     @staticmethod
     def shifted(
-        edits: Edits, args: list[ast.expr], given: dict[str | None, ast.expr], first: ast.expr, keyword: str
+        edits: Edits,
+        concrete: Concrete,
+        call: ast.Call,
+        args: list[ast.expr],
+        given: dict[str | None, ast.expr],
+        first: ast.expr,
+        keyword: str,
     ) -> Fix | None:
         """Put a device in front and name the argument; the old device was CUDA."""
         if len(args) != 1 or keyword in given:
             return None
-        return edits.unsafe(
-            f"Pass it as `{keyword}`", edits.insert(edits.outer(first).start, f'"cuda", {keyword}=')
-        )
+        device = concrete.before_argument(call, first, '"cuda", ')
+        return edits.unsafe(f"Pass it as `{keyword}`", device, concrete.name_argument(call, first, keyword))
 
 
 def truth(names: Names, expr: ast.expr) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Iterator, Related, Rule, Severity
@@ -56,7 +56,7 @@ class BackwardInsideAutocast(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
-    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Look for `backward` in each enabled region."""
         seen: set[ast.AST] = set()
         for region in reversed(list(regions(names))):  # inner regions first
@@ -72,26 +72,21 @@ class BackwardInsideAutocast(Rule):
                     "the backward pass runs inside the autocast region",
                     help="end the `with` block before it",
                     related=[Related(names.file.place(region.call), "autocast is entered here")],
-                    fix=edits.safe("Move it out of the region", self.dedent(edits, region, node)),
+                    fix=edits.safe("Move it out of the region", self.dedent(edits, concrete, region, node)),
                 )
 
     @staticmethod
-    def dedent(edits: Edits, region: Region, backward: ast.AST) -> Changes | None:
+    def dedent(edits: Edits, concrete: Concrete, region: Region, backward: ast.AST) -> Changes | None:
         """Move the statements from the backward pass on behind the region."""
         statement = edits.statement(backward)
         body = region.statement.body
         if statement is None or statement not in body or len(region.statement.items) != 1:
             return None
         first = body.index(statement)
-        moved: Sequence[ast.stmt] = body[first:]
-        if first == 0 or not all(harmless(item) for item in moved):
+        if first == 0 or not all(harmless(item) for item in body[first:]):
             return None
-        if not all(edits.alone(item) for item in moved) or not edits.alone(region.statement):
-            return None
-        start = edits.comments(moved[0]).start
-        end = edits.lines(moved[-1]).end
-        text = edits.reindented(moved, edits.indentation(region.statement))
-        return edits.swap(start, end, text)
+        inner, outer = edits.indentation(statement), edits.indentation(region.statement)
+        return concrete.dedent_tail(region.statement, statement, inner, outer)
 
 
 def is_backward(names: Names, node: ast.AST) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.names import Binding, Names
 from qalint.rule import Finding, Iterator, Rule, Severity
@@ -93,22 +94,21 @@ class DeprecatedAmpApi(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
-    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Report each use; uses of one `from` import share one fix."""
-        uses = [self.use(names, edits, chain) for chain in names.reads(*_DEPRECATED)]
+        chains = list(names.reads(*_DEPRECATED))
+        wanted = {chain for chain in chains if self.speaks(names, edits, chain)}
+        if not wanted:
+            return  # nothing is asked of the concrete syntax
+        uses = [self.use(names, edits, concrete, chain) for chain in chains]
         for use in uses:
-            if torch_below(names.file, *_SINCE.get(use.name, (0,))):
-                continue
-            if self.is_alias(names, use) or self.only_names(edits, use.chain):
-                continue  # the alias itself is reported; an annotation warns of nothing
-            modern = frozenset({f"torch.amp.{use.name}"})
-            if has_modern_twin(names, edits, use.chain, modern):
+            if use.chain not in wanted:
                 continue
             old = f"torch.{use.device}.amp.{use.name}"
             arguments = f'"{use.device}", ...' if use.name != "custom_fwd" else f'device_type="{use.device}"'
             if use.name == "custom_bwd":
                 arguments = f'device_type="{use.device}"'
-            changes = self.changes(names, edits, use, uses)
+            changes = self.changes(names, edits, concrete, use, uses)
             yield self.finding(
                 names.file.place(use.chain),
                 f"`{old}` is deprecated",
@@ -116,10 +116,19 @@ class DeprecatedAmpApi(Rule):
                 fix=edits.safe(f"Use `torch.amp.{use.name}`", changes),
             )
 
+    def speaks(self, names: Names, edits: Edits, chain: ast.expr) -> bool:
+        """Whether this use is a finding."""
+        _, name = _DEPRECATED[names.canonical(chain) or ""]
+        if torch_below(names.file, *_SINCE.get(name, (0,))):
+            return False
+        if self.is_alias(names, chain) or self.only_names(edits, chain):
+            return False  # the alias itself is reported; an annotation warns of nothing
+        return not has_modern_twin(names, edits, chain, frozenset({f"torch.amp.{name}"}))
+
     @staticmethod
-    def is_alias(names: Names, use: Use) -> bool:
+    def is_alias(names: Names, chain: ast.expr) -> bool:
         """Whether the name comes from a plain assignment in this file."""
-        root = use.chain
+        root = chain
         while isinstance(root, ast.Attribute):
             root = root.value
         return any(
@@ -134,7 +143,7 @@ class DeprecatedAmpApi(Rule):
             return holder.func.id == "isinstance" and holder.func is not chain
         return any(self.annotates(item, child) for item, child in edits.holders(chain))
 
-    def use(self, names: Names, edits: Edits, chain: ast.expr) -> Use:
+    def use(self, names: Names, edits: Edits, concrete: Concrete, chain: ast.expr) -> Use:
         """What `chain` reads, and what has to change around it."""
         device, name = _DEPRECATED[names.canonical(chain) or ""]
         root = chain
@@ -145,22 +154,23 @@ class DeprecatedAmpApi(Rule):
         # `import torch` and `import torch.utils.checkpoint` bind one name to one module.
         once = len(bindings) == 1 or (same == {"torch"} and all(item.kind == "import" for item in bindings))
         binding = bindings[0] if once else None
-        return Use(chain, device, name, self.arguments(names, edits, chain, device, name), binding)
+        changes = self.arguments(names, edits, concrete, chain, device, name)
+        return Use(chain, device, name, changes, binding)
 
     def arguments(
-        self, names: Names, edits: Edits, chain: ast.expr, device: str, name: str
+        self, names: Names, edits: Edits, concrete: Concrete, chain: ast.expr, device: str, name: str
     ) -> Changes | None:
         """The changes of the call around `chain`; empty where only the name matters; None if unknown."""
         holder = edits.parent(chain)
         if isinstance(holder, ast.Call) and holder.func is chain:
-            return self.call(edits, holder, holder.args, device, name)
+            return self.call(concrete, holder, device, name)
         if isinstance(holder, ast.Call) and names.canonical(holder.func) == "functools.partial":
             if holder.args and holder.args[0] is chain and name in ("GradScaler", "autocast"):
-                return self.partial(edits, holder, device, name)
+                return self.partial(concrete, holder, device, name)
             return None
         if isinstance(holder, (ast.FunctionDef, ast.AsyncFunctionDef)) and chain in holder.decorator_list:
             if name in ("custom_fwd", "custom_bwd"):
-                return edits.replace(chain, f'{edits.segment(chain)}(device_type="{device}")')
+                return concrete.after(chain, f'(device_type="{device}")')
             return None
         if self.only_names(edits, chain):
             return ()
@@ -181,60 +191,63 @@ class DeprecatedAmpApi(Rule):
         return None
 
     @staticmethod
-    def call(
-        edits: Edits, call: ast.Call, positional: list[ast.expr], device: str, name: str
-    ) -> Changes | None:
+    def call(concrete: Concrete, call: ast.Call, device: str, name: str) -> Changes | None:
         """Name the device, and by keyword what was positional where the order differs."""
         if name in ("custom_fwd", "custom_bwd"):
             return (
                 None
                 if call.args or unpacks(call)
-                else edits.add_argument(call, f'device_type="{device}"', first=True)
+                else concrete.first_argument(call, f'device_type="{device}"')
             )
-        first = edits.add_argument(call, f'"{device}"', first=True)
+        first = concrete.first_argument(call, f'"{device}"')
         if first is None or name == "GradScaler":
             return first
-        keywords = DeprecatedAmpApi.named(edits, positional)
+        keywords = DeprecatedAmpApi.named(concrete, call, call.args)
         return None if keywords is None else (*first, *keywords)
 
     @staticmethod
-    def partial(edits: Edits, call: ast.Call, device: str, name: str) -> Changes | None:
+    def partial(concrete: Concrete, call: ast.Call, device: str, name: str) -> Changes | None:
         """`partial(autocast, True)` becomes `partial(autocast, "cuda", enabled=True)`."""
-        end = edits.source.span(call.args[0]).end
-        first = edits.insert(end, f', "{device}"')
-        keywords = DeprecatedAmpApi.named(edits, call.args[1:]) if name == "autocast" else ()
-        return None if keywords is None else (*first, *keywords)
+        first = concrete.after_argument(call, call.args[0], f', "{device}"')
+        keywords = DeprecatedAmpApi.named(concrete, call, call.args[1:]) if name == "autocast" else ()
+        return None if first is None or keywords is None else (*first, *keywords)
 
     @staticmethod
-    def named(edits: Edits, positional: list[ast.expr]) -> Changes | None:
+    def named(concrete: Concrete, call: ast.Call, positional: list[ast.expr]) -> Changes | None:
         """`enabled, dtype, cache_enabled` by keyword."""
         if any(isinstance(item, ast.Starred) for item in positional) or len(positional) > 3:
             return None
         changes: Changes = ()
         for item, keyword in zip(positional, ("enabled", "dtype", "cache_enabled"), strict=False):
-            changes += edits.insert(edits.outer(item).start, f"{keyword}=")
+            named = concrete.name_argument(call, item, keyword)
+            if named is None:
+                return None
+            changes += named
         return changes
 
-    def changes(self, names: Names, edits: Edits, use: Use, uses: list[Use]) -> Changes | None:
+    def changes(
+        self, names: Names, edits: Edits, concrete: Concrete, use: Use, uses: list[Use]
+    ) -> Changes | None:
         """All that one fix changes: this use alone, or with everything that hangs on its import or alias."""
         binding = use.binding
         if binding is None:
             return None
         if binding.kind == "import" and binding.qualified == "torch":
-            return self.alone(names, edits, use, uses)
+            return self.alone(names, edits, concrete, use, uses)
         statement = binding.statement
         if isinstance(statement, ast.ImportFrom) and not statement.level:
-            return self.from_import(names, edits, statement, uses)
+            return self.from_import(names, edits, concrete, statement, uses)
         if isinstance(statement, ast.Import) and binding.qualified in _MODULES:
             alias = binding.node
             assert isinstance(alias, ast.alias)
             group = self.hanging(names, edits, [binding], uses)
-            if group is None:
-                return None
-            return (*group, *edits.replace(alias, f"{_MODULES[binding.qualified]} as {alias.asname}"))
-        return self.alone(names, edits, use, uses)
+            renamed = concrete.imported(alias, _MODULES[binding.qualified])
+            return None if group is None or renamed is None else (*group, *renamed)
+        return self.alone(names, edits, concrete, use, uses)
 
-    def alone(self, names: Names, edits: Edits, use: Use, uses: list[Use]) -> Changes | None:
+    def alone(
+        self, names: Names, edits: Edits, concrete: Concrete, use: Use, uses: list[Use]
+    ) -> Changes | None:
         """Spell this use anew, and change the calls of the alias that it defines."""
         if use.changes is None:
             return None
@@ -242,14 +255,11 @@ class DeprecatedAmpApi(Rule):
         if found is None:
             return None
         text, imports = found
-        changes = list(imports)
+        renamed = concrete.rename(use.chain, text)
+        if renamed is None:
+            return None
+        changes = [*imports, *renamed, *use.changes]
         holder = edits.parent(use.chain)
-        if use.changes and use.changes[0].content.startswith(edits.segment(use.chain)):
-            return (
-                *edits.replace(use.chain, f'{text}(device_type="{use.device}")'),
-                *imports,
-            )  # a bare decorator
-        changes += [*edits.replace(use.chain, text), *use.changes]
         if isinstance(holder, (ast.Assign, ast.AnnAssign)) and holder.value is use.chain:
             target = holder.targets[0] if isinstance(holder, ast.Assign) else holder.target
             hung = [item for item in uses if item.binding is not None and item.binding.node is target]
@@ -261,7 +271,7 @@ class DeprecatedAmpApi(Rule):
         return tuple(changes)
 
     def from_import(
-        self, names: Names, edits: Edits, statement: ast.ImportFrom, uses: list[Use]
+        self, names: Names, edits: Edits, concrete: Concrete, statement: ast.ImportFrom, uses: list[Use]
     ) -> Changes | None:
         """Rewrite the module of a `from` import whose names are all affected, with all their uses."""
         module = statement.module or ""
@@ -277,11 +287,8 @@ class DeprecatedAmpApi(Rule):
         else:
             return None
         group = self.hanging(names, edits, bindings, uses)
-        if group is None:
-            return None
-        start = edits.source.span(statement).start
-        at = edits.text.index(module, start + 4)
-        return (*group, *edits.swap(at, at + len(module), new))
+        renamed = concrete.imported_from(statement, new)
+        return None if group is None or renamed is None else (*group, *renamed)
 
     @staticmethod
     def hanging(names: Names, edits: Edits, bindings: list[Binding], uses: list[Use]) -> Changes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Changes
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Fix, Severity
@@ -145,7 +146,7 @@ def model_name(fault: Fault) -> str:
 
 def without_cast(repair: Repair) -> Changes | None:
     """The change that takes a cast to FP16 out of the text."""
-    edits = repair.edits
+    edits, concrete = repair.edits, Concrete(repair.file)
     cast = repair.node("cast")
     if not isinstance(cast, ast.Call):
         return None
@@ -157,13 +158,13 @@ def without_cast(repair: Repair) -> Changes | None:
         if func.attr != "half" and len(half) != 1:
             return None
         if others:
-            return edits.remove_argument(cast, half[0]) if half else None
+            return concrete.remove_argument(cast, half[0]) if half else None
         statement = edits.statement(cast)
         if statement is not None and repair.call_statement(statement) is cast:
             return edits.remove(statement)
         return edits.replace(cast, edits.segment(func.value))
     if len(half) == 1 and isinstance(half[0], ast.keyword):
-        return edits.remove_argument(cast, half[0])
+        return concrete.remove_argument(cast, half[0])
     return None
 
 

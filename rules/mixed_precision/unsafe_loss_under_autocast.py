@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Iterator, Related, Rule, Severity
@@ -59,7 +60,7 @@ class UnsafeLossUnderAutocast(Rule):
     fix_availability = "sometimes"
     oracle = "gpu"
 
-    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Look at the calls inside each enabled region that is not surely on a CPU."""
         seen: set[ast.AST] = set()
         off = {inner for region in regions(names) if region.off for inner in inside(region.statement)}
@@ -82,7 +83,9 @@ class UnsafeLossUnderAutocast(Rule):
                     + (
                         [Related(names.file.place(made), "the loss is made here")] if made is not call else []
                     ),
-                    fix=edits.safe("Use the loss with logits", self.rewrite(names, edits, call, made)),
+                    fix=edits.safe(
+                        "Use the loss with logits", self.rewrite(names, edits, concrete, call, made)
+                    ),
                 )
 
     @staticmethod
@@ -114,12 +117,17 @@ class UnsafeLossUnderAutocast(Rule):
             return value
         return None
 
-    def rewrite(self, names: Names, edits: Edits, call: ast.Call, made: ast.Call) -> Changes | None:
+    def rewrite(
+        self, names: Names, edits: Edits, concrete: Concrete, call: ast.Call, made: ast.Call
+    ) -> Changes | None:
         """The loss with logits, if the sigmoid is in sight and the loss has no other caller."""
         logits = self.logits(names, call)
-        if logits is None:
+        sigmoid = call.args[0] if call.args else None
+        if logits is None or not isinstance(sigmoid, ast.Call):
             return None
-        changes = edits.replace(call.args[0], edits.segment(logits))
+        changes = concrete.peel(sigmoid, logits)
+        if changes is None:
+            return None
         if made is call:
             if isinstance(call.func, ast.Attribute):
                 return (*changes, *edits.insert(edits.source.span(call.func).end, "_with_logits"))

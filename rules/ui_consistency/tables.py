@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
+from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Notebook
 from qalint.rule import Edit, Finding, Option, Related, Rule, Severity
@@ -171,7 +172,9 @@ class PageSizeOutOfRange(Rule):
                 yield self.finding(
                     notebook.file.place(keyword),
                     f"all {length} rows are put on one page",
-                    fix=edits.safe("Page the table", edits.remove_argument(table.call, keyword)),
+                    fix=edits.safe(
+                        "Page the table", Concrete(notebook.file).remove_argument(table.call, keyword)
+                    ),
                     help="Leave `pagination` out: above `page_size` rows marimo pages by itself.",
                 )
 

@@ -60,46 +60,6 @@ def test_add_argument_at_the_end(before: str, after: str) -> None:
     assert changed(edits, edits.add_argument(call(edits), "n")) == after
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("f()", "f(n)"),
-        ("f (a)", "f (n, a)"),
-        ("f((a))", "f(n, (a))"),
-        ("(f)(a=1)", "(f)(n, a=1)"),
-        ("f(\n  a\n)", "f(\n  n, a\n)"),
-    ],
-)
-def test_add_argument_in_front(before: str, after: str) -> None:
-    edits = edits_of(before)
-    assert changed(edits, edits.add_argument(call(edits), "n", first=True)) == after
-
-
-@pytest.mark.parametrize(
-    ("before", "index", "after"),
-    [
-        ("f(a)", 0, "f()"),
-        ("f(a, b)", 0, "f(b)"),
-        ("f(a, b)", 1, "f(a)"),
-        ("f(a, b, c=1,)", 2, "f(a, b,)"),
-        ("f((a), (b))", 1, "f((a))"),
-        ("f((a), (b))", 0, "f((b))"),
-        ("f(a, *b)", 1, "f(a)"),
-        ("f(\n    a,\n    b=1,\n)", 1, "f(\n    a,\n)"),
-    ],
-)
-def test_remove_argument(before: str, index: int, after: str) -> None:
-    edits = edits_of(before)
-    node = call(edits)
-    argument = edits.arguments(node)[index]
-    assert changed(edits, edits.remove_argument(node, argument)) == after
-
-
-def test_an_argument_with_a_comment_is_not_removed_blindly() -> None:
-    edits = edits_of("f(\n    a,  # keep me\n    b,\n)")
-    assert edits.remove_argument(call(edits), edits.arguments(call(edits))[0]) is None
-
-
 BLOCK = """
 if x:
     # clip
@@ -166,11 +126,6 @@ def test_move_many_keeps_the_order() -> None:
     edits = edits_of("a()\nb()\nc()\n")
     one, two, three = edits.file.tree.body
     assert changed(edits, edits.move_many([one, two], three, after=True)) == "c()\na()\nb()\n"
-
-
-def test_unwrap_dedents_the_body() -> None:
-    edits = edits_of("with a:\n    x = 1  # one\n\n    y = '''\n    z'''\nz()\n")
-    assert changed(edits, edits.unwrap(stmt(edits, "with"))) == "x = 1  # one\n\ny = '''\n    z'''\nz()\n"
 
 
 def test_crlf_tabs_and_form_feeds_survive() -> None:
