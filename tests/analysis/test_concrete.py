@@ -105,7 +105,8 @@ def test_remove_argument(before: str, index: int, after: str) -> None:
     concrete = concrete_of(before)
     call = first(concrete, ast.Call)
     assert isinstance(call, ast.Call)
-    arguments = sorted([*call.args, *call.keywords], key=lambda item: (item.lineno, item.col_offset))
+    given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    arguments = sorted(given, key=lambda item: (item.lineno, item.col_offset))
     assert changed(concrete, concrete.remove_argument(call, arguments[index])) == after
 
 
