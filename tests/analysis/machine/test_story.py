@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from machine_programs import HEAD, story_of
 
-from qalint.analysis.machine.story import Backward, Clip, ScalerStep, Story, Unscale, Update, ZeroGrad
+from qalint.analysis.machine.story import (
+    Backward,
+    Clip,
+    OptimizerStep,
+    ScalerStep,
+    Story,
+    Unscale,
+    Update,
+    ZeroGrad,
+)
 
 PROGRAM = """
 scaler = GradScaler("cuda", enabled=args.amp)
@@ -119,3 +128,32 @@ for x, y in loader:
 
     assert confidence("args.half") is Confidence.MEDIUM
     assert confidence("False") is Confidence.HIGH
+
+
+def test_a_round_in_a_known_state_is_followed_by_what_followed_it_first() -> None:
+    text = """
+    for x in loader:
+        model(x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    """
+    story = story_of(text, HEAD)
+    kinds = (Backward, OptimizerStep, ZeroGrad)
+    turn = [(kind, next(story.find(kind)).node.lineno) for kind in kinds]  # type: ignore[attr-defined]
+    assert story.trace(turn * 9)
+
+
+def test_a_common_name_is_followed_where_it_trains() -> None:
+    text = """
+    class Agent:
+        def update(self, x):
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
+
+    agent = Agent()
+    for x in loader:
+        agent.update(x)
+    """
+    story = story_of(text, HEAD)
+    assert any(event.state == "stepped" for event in story.find(ZeroGrad))
