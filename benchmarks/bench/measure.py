@@ -68,13 +68,22 @@ class Series:
 
 
 def measure(task: Task, limit: float) -> Run:
-    """Run a task to its end, or to the limit in seconds of wall time."""
+    """Run a task to its end, or to the limit in seconds of wall time.
+
+    Variables for Python are left out: without bytecode on disk, say, every tool would compile itself anew.
+    """
     if task.before is not None:
         task.before()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(
-            task.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            task.command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=environment,
+            start_new_session=True,
         )
         stopped = not _waited(process.pid, limit)
         if stopped:

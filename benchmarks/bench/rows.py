@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ IRRELEVANT = '"""Names."""\n\nfrom os.path import join\n\n\n' + "".join(
     for number in range(100)
 )
 MIXED = ("transformers", "diffusers", "timm", "peft", "trl", "lightning", "accelerate")
-TRAINING = ("diffusers", "timm", "peft", "trl", "lightning", "accelerate", "transformers")
+TRAINING = ("accelerate", "diffusers", "lightning", "peft", "timm", "trl")
 
 
 @dataclass
@@ -131,7 +130,8 @@ def training(bench: Bench) -> Iterator[Result]:
     packages = [bench.package(name) for name in TRAINING]
     files = corpus.training_files(packages, 3000 if bench.quick else None)
     number = corpus.lines(files)
-    parse = Task("LibCST parse", (sys.executable, "-c", PARSE, *map(str, files)), speaks=False)
+    python = os.path.join(os.path.dirname(bench.tools.qalint), "python")
+    parse = Task("LibCST parse", (python, "-c", PARSE, *map(str, files)), speaks=False)
     tasks = (bench.qalint(*files), parse, fixit(bench, *files), torchfix(bench, *files))
     ours, bare, one, two = series = bench.compare(*tasks)
     what = f"{len(files)} training files, {number:,} lines"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-
-from .measure import ToolFailed
 
 PEERS = {
     "ruff": ("ruff==0.17.6",),
@@ -15,6 +14,16 @@ PEERS = {
     "torchfix": ("torchfix==0.7.0", "setuptools<81"),
     "marimo": ("marimo==0.25.2",),
 }
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _environment(folder: Path) -> list[str]:
+    """The command that installs into the virtual environment of a folder; it is made if need be."""
+    if not (folder / "bin" / "pip").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
 
 
 class Tools:
@@ -31,18 +40,22 @@ class Tools:
         folder = self.cache / "peers" / name
         command = folder / "bin" / name
         if not command.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, *PEERS[name]], check=True)
+            subprocess.run([*_environment(folder), *PEERS[name]], check=True)
         return str(command)
 
     @property
     def qalint(self) -> str:
-        """The command of the qalint that is installed beside this Python."""
-        command = os.path.join(os.path.dirname(sys.executable), "qalint")
-        if not os.path.exists(command):
-            raise ToolFailed("qalint is not installed in the environment of this Python")
-        return command
+        """The command of a qalint that is installed from this checkout, once for each benchmark."""
+        if "qalint" not in self.given:
+            folder = self.cache / "peers" / "qalint"
+            pip = _environment(folder)
+            with tempfile.TemporaryDirectory() as copy:
+                # A build leaves a folder behind, and would take up what an earlier one left.
+                ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+                shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
+                subprocess.run([*pip, "--upgrade", "--force-reinstall", copy], check=True)
+            self.given["qalint"] = str(folder / "bin" / "qalint")
+        return self.given["qalint"]
 
     def versions(self) -> dict[str, str]:
         """What each tool says of itself."""
