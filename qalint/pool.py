@@ -204,6 +204,9 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
             kind, value = _attempt(work, _HEADER.unpack(header)[0])
             signal.setitimer(signal.ITIMER_PROF, 0)
             gc.collect()
+            # What is left (the trees that later files share) would be walked again after every job: half of a
+            # run's time. Should some of it become garbage in a cycle, the worker retires with it.
+            gc.freeze()
             payload = marshal.dumps((kind, value, _peak() > RETIRE))
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
