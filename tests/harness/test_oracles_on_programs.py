@@ -38,7 +38,7 @@ def test_a_fault_shows_its_symptom(workers, name):
     if symptom == "lost":
         found = watch(workers, program(replacements), ("plain",), seconds=2.0)
     elif detail == "MemoryError":
-        found = watch(workers, program(replacements), ("plain",), memory=4 << 30)
+        found = watch(workers, program(replacements), ("plain",), memory=4 << 30, seconds=60.0)
     else:
         found = watch(workers, program(replacements))
     assert any(s.name == symptom and re.search(detail, s.detail) for s in found), found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,16 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`make` in a folder that holds what a fresh clone holds of it, and no environment."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder / name)
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    # The tests themselves may run under `make`, whose variables would make this one a sub-make.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=own,
+    )
 
 
 def test_lint_makes_an_environment_and_never_fails_on_findings(tmp_path):
