@@ -143,7 +143,10 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
     if "devices" in reports:
         devices = reports["devices"]
         error = devices["exception"]
-        if error is not None and "same device" in error["message"]:
+        alone = plain is not None and plain["exception"] is None
+        if error is not None and (
+            "same device" in error["message"] or (alone and "non-leaf" in error["message"])
+        ):
             yield Symptom("device", f"{error['message']} (line {error['line']})")
         if devices["host_copies"]:
             lines = sorted(set(devices["host_copies"]))
