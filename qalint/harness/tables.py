@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -98,4 +99,5 @@ def markdown(entries: Sequence[Entry], command: str) -> str:
 
 def _cell(text: str) -> str:
     """Text that fits into a Markdown table."""
+    text = text.replace(sys.executable, "python")
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
