@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from ..notebook import Notebook
@@ -16,6 +17,7 @@ from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
 if TYPE_CHECKING:
     from ...file import File
     from ...rule import Place
+    from .core import Find, Resolve
 
 HOPS = 2
 """How many imports away torch may be imported."""
@@ -27,7 +29,7 @@ class Modules:
 
     def __init__(self, file: File) -> None:
         self.file = file
-        self.run = Interpreter(resolver(file))
+        self.run = Interpreter(*resolver(file))
         self.spent = False
         self.used = 0
         self._tell()
@@ -196,16 +198,20 @@ class Modules:
             self._cut(function.node, function.scope.file)
 
 
-def resolver(file: File) -> Callable[[File, str, int], File | None]:
-    """How imports of the program's own files are found."""
+def resolver(file: File) -> tuple[Resolve, Find]:
+    """How imports of the program's own files are found: at once, or when they are needed."""
     project = Project.of_file(file)
     project.add(file)
 
-    def resolve(where: File, module: str, level: int) -> File | None:
+    def find(where: File, module: str, level: int) -> Callable[[], File | None] | None:
         path = project.resolve(where.path, module, level)
-        return project.file(path) if path is not None else None
+        return partial(project.file, path) if path is not None else None
 
-    return resolve
+    def resolve(where: File, module: str, level: int) -> File | None:
+        load = find(where, module, level)
+        return load() if load is not None else None
+
+    return resolve, find
 
 
 def concerns_torch(file: File, hops: int) -> bool:

@@ -65,6 +65,8 @@ LATER = frozenset(
     ]
 )
 Resolve = Callable[["File", str, int], "File | None"]
+Find = Callable[["File", str, int], "Callable[[], File | None] | None"]
+"""As `Resolve`, but gives what reads and parses the file, or None where there is none."""
 
 
 class Super(Value):
@@ -126,10 +128,13 @@ class ModuleValue(Value):
 class Imported(Value):
     """A name that is imported from another file of the program and was not needed yet."""
 
-    __slots__ = ("dotted", "file", "level", "name", "where")
+    __slots__ = ("dotted", "level", "load", "name", "where")
 
-    def __init__(self, file: File, name: str, where: File, dotted: str, level: int) -> None:
-        self.file = file
+    def __init__(
+        self, load: Callable[[], File | None], name: str, where: File, dotted: str, level: int
+    ) -> None:
+        self.load = load
+        """Reads and parses the file, which costs more than running it: most imports are never needed."""
         self.name = name
         self.where = where
         self.dotted = dotted
@@ -139,8 +144,9 @@ class Imported(Value):
 class Core:
     """The state of a run. See the module docstring."""
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
+    def __init__(self, resolve: Resolve | None = None, find: Find | None = None) -> None:
         self.resolve = resolve
+        self.find = find
         self.events: list[Event] = []
         self.time = 0
         self.steps = 0

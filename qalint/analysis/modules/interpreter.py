@@ -345,16 +345,16 @@ class Interpreter(Expressions):
     def do_ImportFrom(self, node: ast.ImportFrom, scope: Scope) -> None:
         """Run a `ImportFrom`."""
         module = node.module or ""
-        file = self.resolve(scope.file, module, node.level) if self.resolve else None
+        load = self.find(scope.file, module, node.level) if self.find else None
         for alias in node.names:
             name = alias.asname or alias.name
-            if file is not None:
+            if load is not None:
                 self.slices.imported(scope.file, name)
-                if alias.name == "*":
-                    scope.vars.update(self.module(file).vars)
-                else:
+                if alias.name != "*":
                     dotted = f"{module}.{alias.name}" if module else alias.name
-                    scope.vars[name] = Imported(file, alias.name, scope.file, dotted, node.level)
+                    scope.vars[name] = Imported(load, alias.name, scope.file, dotted, node.level)
+                elif (file := load()) is not None:
+                    scope.vars.update(self.module(file).vars)
             elif node.level:
                 inner = (
                     self.resolve(scope.file, alias.name, node.level) if self.resolve and not module else None
@@ -367,13 +367,17 @@ class Interpreter(Expressions):
         """What an imported name stands for: its file runs when the name is first needed."""
         if not isinstance(value, Imported):
             return value
-        if id(value.file) not in self.modules and len(self.modules) >= FILES:
+        unknown = Unknown(f"import:{value.dotted}")
+        file = value.load()
+        if file is None:
+            return unknown
+        if id(file) not in self.modules and len(self.modules) >= FILES:
             return Unknown(f"import:{value.dotted}.{value.name}")
-        found = self.module(value.file).vars.get(value.name)
+        found = self.module(file).vars.get(value.name)
         if found is not None and depth < 12:
             return self.force(found, depth + 1)
         inner = self.resolve(value.where, value.dotted, value.level) if self.resolve else None
-        return ModuleValue(inner) if inner is not None else Unknown(f"import:{value.dotted}")
+        return ModuleValue(inner) if inner is not None else unknown
 
     def assign(self, target: ast.expr, value: Value, scope: Scope) -> None:
         """Bind a target."""
