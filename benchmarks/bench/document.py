@@ -74,7 +74,8 @@ def _bound(result: Result) -> str:
 
 def _missed(result: Result) -> str:
     low, high = sorted((max(result.figure, 1e-6), result.limit))
-    return f"**missed** by {high / low:.1f} times"
+    more = "more than " if _bound(result) else ""
+    return f"**missed** by {more}{high / low:.1f} times"
 
 
 def _figure(result: Result) -> str:

@@ -67,16 +67,19 @@ def main() -> int:
             try:
                 if name in rows.CURVES:
                     curves[name] = rows.CURVES[name](bench)
-                    continue
-                for result in rows.ROWS[name](bench):
-                    print(f"{result.goal}: {result.figure:.3f} {result.unit}", file=sys.stderr, flush=True)
-                    results.append(result)
+                else:
+                    for result in rows.ROWS[name](bench):
+                        print(
+                            f"{result.goal}: {result.figure:.3f} {result.unit}", file=sys.stderr, flush=True
+                        )
+                        results.append(result)
             except ToolFailed as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 1
-        results += rows.of_curves(curves.get("growth"), curves.get("long"))
-        results.append(rows.memory(results, list(curves.values())))
-        loads = (before, rows.load())
-        document.write(arguments.docs, bench, results, list(curves.values()), loads, arguments.note)
+            # After every row, so that a run which is interrupted has still said what it measured.
+            answered = list(rows.of_curves(curves.get("growth"), curves.get("long")))
+            every = [*results, *answered, rows.memory(results, list(curves.values()))]
+            loads = (before, rows.load())
+            document.write(arguments.docs, bench, every, list(curves.values()), loads, arguments.note)
     print(f"wrote {arguments.docs / 'speed.md'}", file=sys.stderr)
     return 0
