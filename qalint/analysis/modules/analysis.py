@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..notebook import Notebook
 from ..project import Project
+from .core import METHOD
 from .events import Event
 from .interpreter import STEPS, TOTAL, Interpreter, Stop
 from .library import is_static, module_base
@@ -101,11 +102,11 @@ class Modules:
                 run.guards = []
         run.quiet -= 1
 
-    def _begin(self) -> None:
+    def _begin(self, bound: int = STEPS) -> None:
         """A new entry begins, with its own bound of steps and what is left of the file's."""
         run = self.run
         self.used += run.steps
-        run.limit = max(0, min(STEPS, TOTAL - self.used))
+        run.limit = max(0, min(bound, TOTAL - self.used))
         run.steps = 0
         run.program += 1
 
@@ -168,7 +169,7 @@ class Modules:
         run = self.run
         if cls.node in run.built:
             return
-        self._begin()
+        self._begin(METHOD)
         try:
             thing = run.instantiate(cls, [], {}, Site(cls.node, cls.scope.file))
         except (Stop, RecursionError):
@@ -185,13 +186,13 @@ class Modules:
             if module and method.name == "forward":
                 inputs = [Tensor(None, None, site=Site(method.node, method.scope.file), source="input")]
             if is_static(method):
-                self._enter(method, [])
+                self._enter(method, [], METHOD)
             elif isinstance(thing, Mod | Obj):
-                self._enter(method.bind(thing), inputs)
+                self._enter(method.bind(thing), inputs, METHOD)
 
-    def _enter(self, function: Func, inputs: list[Value]) -> None:
+    def _enter(self, function: Func, inputs: list[Value], bound: int = STEPS) -> None:
         run = self.run
-        self._begin()
+        self._begin(bound)
         try:
             run.enter(function, inputs, {}, Site(function.node, function.scope.file))
         except (Stop, RecursionError):

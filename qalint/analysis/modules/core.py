@@ -40,7 +40,9 @@ STEPS = 45_000
 """Statements and expressions of one entry."""
 FILES = 40
 """Files of the project that one program runs."""
-TOTAL = 110_000
+METHOD = 6_000
+"""Steps of a method, or a construction, that nobody was seen to call: a library's class, not a program."""
+TOTAL = 60_000
 """The same of all entries of a file."""
 DEPTH = 14
 UNROLL = 8
@@ -205,21 +207,26 @@ class Core:
         """Whether autocast is in force; None where that is unknown."""
         return self.autocast[-1][0] if self.autocast else False
 
-    def latest(self, cell: Cell, kind: str, since: int = 0, depth: int = 0) -> tuple[int, Any, Cell] | None:
+    def latest(self, cell: Cell, kind: str, since: int = 0) -> tuple[int, Any, Cell] | None:
         """The last thing of `kind` that happened to `cell`, or to what holds it, on this path:
         when, what, and to which of them.
         """
         best: tuple[int, Any, Cell] | None = None
         here = tuple(self.guards)
-        for time, what, value, guards in reversed(cell.history):
-            if what == kind and time >= since and compatible(guards, here):
-                best = (time, value, cell)
-                break
-        if depth < 12:
-            for holder, start in cell.holders:
-                found = self.latest(holder, kind, max(since, start), depth + 1)
-                if found is not None and (best is None or found[0] > best[0]):
-                    best = found
+        # Holders form a graph with many ways up: each is looked at again only for an earlier time.
+        seen: dict[Cell, int] = {}
+        todo = [(cell, since)]
+        while todo:
+            holder, start = todo.pop()
+            if seen.get(holder, start + 1) <= start:
+                continue
+            seen[holder] = start
+            for time, what, value, guards in reversed(holder.history):
+                if what == kind and time >= start and compatible(guards, here):
+                    if best is None or time > best[0]:
+                        best = (time, value, holder)
+                    break
+            todo.extend((above, max(start, joined)) for above, joined in holder.holders)
         return best
 
     def match(self, depth: int, scope: Scope) -> None:
