@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
@@ -98,8 +99,13 @@ def registers(module: Mod) -> bool:
     """Whether some method of the module's class registers modules under computed names."""
     if module.cls is None:
         return False
-    for node in ast.walk(module.cls.node):
-        match node:
+    return _registers(module.cls.node)
+
+
+@lru_cache(maxsize=256)
+def _registers(node: ast.AST) -> bool:
+    for part in ast.walk(node):
+        match part:
             case ast.Call(func=ast.Attribute(attr="add_module" | "register_module" | "register_parameter")):
                 return True
             case ast.Call(func=ast.Name(id="setattr")):

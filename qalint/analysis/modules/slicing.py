@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from typing import TYPE_CHECKING, Self
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from ...file import File
@@ -101,8 +102,11 @@ class Definitions:
 
     @classmethod
     def of(cls, file: File) -> Self:
-        """The definitions of `file`."""
-        return cls(file)
+        """The definitions of `file`: one parsed tree serves the programs of all files that import it."""
+        found = _found.get(file.tree)
+        if found is None:
+            found = _found[file.tree] = cls(file)
+        return found  # type: ignore[return-value]
 
     def fact(self, node: ast.AST) -> tuple[bool, frozenset[str]]:
         """Whether a function mentions something hot, and the names that it mentions at all."""
@@ -122,6 +126,9 @@ class Definitions:
                     hot = True
             self.facts[node] = (hot or bool(names & HOT), frozenset(names))
         return self.facts[node]
+
+
+_found: WeakKeyDictionary[ast.Module, Definitions] = WeakKeyDictionary()
 
 
 class Slices:
