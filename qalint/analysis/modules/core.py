@@ -97,7 +97,7 @@ class Cond:
 
     __slots__ = ("node", "op", "parts", "value")
 
-    def __init__(self, op: str, parts: list[Cond], value: Value | None, node: ast.expr) -> None:
+    def __init__(self, op: str, parts: list[Cond], value: Value | None, node: ast.expr | ast.pattern) -> None:
         self.op = op
         self.parts = parts
         self.value = value

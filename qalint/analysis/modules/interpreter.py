@@ -35,7 +35,7 @@ from .values import (
 
 if TYPE_CHECKING:
     from ...file import File
-from .core import FILES, PROVEN, STEPS, TOTAL, Imported, ModuleValue, Partial, Stop, Super, _main_test
+from .core import FILES, PROVEN, STEPS, TOTAL, Cond, Imported, ModuleValue, Partial, Stop, Super, _main_test
 from .expressions import Expressions
 
 
@@ -270,25 +270,77 @@ class Interpreter(Expressions):
 
     do_TryStar = do_Try
 
-    def do_Match(self, node: ast.Match, scope: Scope) -> None:
-        """Run a `Match`."""
+    def do_Match(self, node: ast.Match, scope: Scope) -> str | None:
+        """Run a `Match`: its cases are tests of the subject, each under the failure of those before."""
         subject = self.ev(node.subject, scope)
         merged: dict[str, Value] | None = None
         before = dict(scope.vars)
+        depth = len(self.guards)
+        outs: set[str | None] = set()
         for index, case in enumerate(node.cases):
             scope.vars = dict(before)
-            for part in ast.walk(case.pattern):
-                name = getattr(part, "name", None)
-                if isinstance(part, ast.MatchAs | ast.MatchStar) and name:
-                    scope.vars[name] = subject
-            depth = len(self.guards)
-            key = f"match({subject.term})"
-            self.guards.append(Guard(f"{key}[{index}]", True, subject, case.pattern))
+            condition = self.pattern(case.pattern, subject, index, scope)
+            known = True if condition is None else self.truth(condition)
+            if known is False:
+                continue
+            inside = len(self.guards)
+            if condition is not None:
+                self.assume(condition, True)
+                self.match(inside, scope)
+            if case.guard is not None:
+                guard = self.cond(case.guard, scope)
+                known = None
+                self.assume(guard, True)
+                condition = guard if condition is None else Cond("and", [condition, guard], None, case.guard)
             out = self.block(case.body, scope)
-            del self.guards[depth:]
+            del self.guards[inside:]
+            outs.add(out)
             if out is None:
                 merged = dict(scope.vars) if merged is None else self.merge(merged, scope.vars)
+            if known:
+                break
+            if condition is not None:
+                self.assume(condition, False)
+        else:
+            outs.add(None)  # no case may fit
+            merged = before if merged is None else self.merge(merged, before)
+        del self.guards[depth:]
         scope.vars = merged if merged is not None else before
+        return None if None in outs else outs.pop() if len(outs) == 1 else "return"
+
+    def pattern(self, node: ast.pattern, subject: Value, index: int, scope: Scope) -> Cond | None:
+        """The test that a pattern is, None where it always fits. The names in it are bound."""
+        inner = node.pattern if isinstance(node, ast.MatchAs) else None
+        test: Cond | None
+        match node:
+            case ast.MatchAs():
+                test = self.pattern(inner, subject, index, scope) if inner is not None else None
+                if node.name:
+                    scope.vars[node.name] = subject
+                return test
+            case ast.MatchOr(patterns=patterns):
+                parts = [self.pattern(part, subject, index, scope) for part in patterns]
+                tests = [part for part in parts if part is not None]
+                return Cond("or", tests, None, node) if len(tests) == len(parts) else None
+            case ast.MatchClass(patterns=[], kwd_patterns=[]):
+                value = library.call(
+                    self,
+                    "builtins.isinstance",
+                    [subject, self.ev(node.cls, scope)],
+                    {},
+                    self.site(node, scope),
+                )
+                return Cond("atom", [], value, node)
+            case ast.MatchValue(value=expression):
+                value = tensors.compared(
+                    self, subject, ast.Eq(), self.ev(expression, scope), self.site(node, scope)
+                )
+                return Cond("atom", [], value, node)
+        for part in ast.walk(node):
+            name = getattr(part, "name", None)
+            if isinstance(part, ast.MatchAs | ast.MatchStar) and name:
+                scope.vars[name] = subject
+        return Cond("atom", [], Unknown(f"match({subject.term})[{index}]"), node)
 
     def do_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
         """Run a `FunctionDef`."""

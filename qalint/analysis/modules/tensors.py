@@ -392,7 +392,11 @@ def compare(run: Core, node: ast.Compare, scope: Scope) -> Value:
     rights = [run.ev(part, scope) for part in node.comparators]
     if len(rights) != 1:
         return mixed("cmp", [left, *rights])
-    right, op, site = rights[0], node.ops[0], Site(node, scope.file)
+    return compared(run, left, node.ops[0], rights[0], Site(node, scope.file))
+
+
+def compared(run: Core, left: Value, op: ast.cmpop, right: Value, site: Site) -> Value:
+    """The outcome of `left op right`, in its positive form."""
     if (test := _type_test(run, left, right, site)) is not None:
         return test
     for one, other in ((left, right), (right, left)):
@@ -405,7 +409,7 @@ def compare(run: Core, node: ast.Compare, scope: Scope) -> Value:
             try:
                 return Const(bool(COMPARISONS[type(op)](left.value, right.value)))
             except Exception:
-                return run.fresh("compare", node)
+                return run.fresh("compare", site.node)
         if (
             isinstance(op, ast.In | ast.NotIn)
             and isinstance(right.value, str)
@@ -435,6 +439,7 @@ __all__ = [
     "as_tensor",
     "binary",
     "compare",
+    "compared",
     "differ",
     "dimension",
     "join",
