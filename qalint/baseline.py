@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .diagnostic import Diagnostic
@@ -30,8 +30,11 @@ class Baseline:
         self.known = known
 
     @classmethod
-    def read(cls, path: str) -> Baseline:
-        """The baseline in a file. UsageError if there is none or it is broken."""
+    def read(cls, path: str, former: Mapping[str, str] | None = None) -> Baseline:
+        """The baseline in a file. UsageError if there is none or it is broken.
+
+        `former` leads from codes that rules had before to those of today.
+        """
         try:
             with open(path, encoding="utf-8") as file:
                 data = json.load(file)
@@ -41,7 +44,12 @@ class Baseline:
             raise UsageError(f"The baseline {path} is not valid JSON ({error}).") from error
         if not isinstance(data, dict) or data.get("version") != VERSION or not _sound(data.get("findings")):
             raise UsageError(f"The baseline {path} is not one that this version of qalint has written.")
-        return cls(path, data["findings"])
+        known: Known = {}
+        for name, codes in data["findings"].items():
+            for code, prints in codes.items():
+                today = (former or {}).get(code, code)
+                known.setdefault(name, {}).setdefault(today, []).extend(prints)
+        return cls(path, known)
 
     @staticmethod
     def write(path: str, found: Iterable[Diagnostic]) -> int:

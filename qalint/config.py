@@ -14,10 +14,12 @@ from typing import Any
 from .errors import UsageError
 from .patterns import Patterns
 from .policy import Policy, Version
+from .presets import expanded
 from .registry import Catalog
-from .selection import Layer, Selector
+from .selection import Layer, Selector, Where
 from .settings import KEYS, from_text, validated, version
 
+_VARIABLES = "$ variables"
 NAMES = (".qalint.toml", "qalint.toml", "pyproject.toml")
 """In order of precedence inside one folder."""
 
@@ -28,10 +30,10 @@ class Config:
     def __init__(self, root: str, layers: Sequence[tuple[str, Mapping[str, Any]]], catalog: Catalog) -> None:
         self.root = root
         """The folder to which its patterns are relative."""
-        self.layers = layers
+        self.layers = [(where, expanded(layer, catalog)) for where, layer in layers]
         self.catalog = catalog
         self.values: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
-        for _, layer in layers:
+        for _, layer in self.layers:
             for name, value in layer.items():
                 if name == "rules":
                     merged = {**self.values["rules"]}
@@ -43,7 +45,7 @@ class Config:
                 else:
                     self.values[name] = value
         self.selector = Selector(catalog, preview=self.values["preview"])
-        self.enabled = self.selector.enabled([(_label(where), _layer(layer)) for where, layer in layers])
+        self.enabled = self.selector.enabled([(_label(where), _layer(layer)) for where, layer in self.layers])
         self.excludes = Patterns([*self.values["exclude"], *self.values["extend-exclude"]], root)
         self._ignores = [
             (Patterns([pattern.removeprefix("!")], root), pattern.startswith("!"), codes)
@@ -88,7 +90,7 @@ class Config:
         return self.selector.enabled(
             [
                 (
-                    "",
+                    str,
                     Layer(
                         tuple(self.values["fixable"]),
                         tuple(self.values["extend-fixable"]),
@@ -106,9 +108,14 @@ class Config:
         ]
 
 
-def _label(where: str) -> str:
-    """What stands before the key in an error: `--select`, or `The configuration pyproject.toml: select`."""
-    return where if where == "--" else f"{where}: "
+def _label(where: str) -> Where:
+    """How an error names a key: `--select`, `QALINT_SELECT`, `pyproject.toml: select`."""
+    if where == "--":
+        return "--{}".format
+    if where == _VARIABLES:
+        return lambda key: "QALINT_" + key.upper().replace("-", "_")
+    shown = where.removeprefix("The configuration ").removeprefix("$ ")
+    return lambda key: f"{shown}: {key}"
 
 
 def _joined(old: Any, new: Any) -> Any:
@@ -236,7 +243,7 @@ class Configs:
         return "$ --config", validated(table, "--config", self.catalog)
 
     def _variables(self, environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
-        layers: list[tuple[str, Mapping[str, Any]]] = []
+        found: dict[str, Any] = {}
         for name, text in sorted(environment.items()):
             if not name.startswith("QALINT_"):
                 continue
@@ -244,8 +251,9 @@ class Configs:
             if key not in KEYS or key in ("extend", "rules"):
                 continue
             where = f"The variable {name}"
-            layers.append(("$ " + name, validated({key: from_text(key, text)}, where, self.catalog)))
-        return layers
+            found |= validated({key: from_text(key, text)}, where, self.catalog)
+        # One layer, as the flags are: a selection in one variable does not undo what another ignores.
+        return [(_VARIABLES, found)] if found else []
 
 
 def _anchored(table: dict[str, Any], where: str, folder: str) -> dict[str, Any]:

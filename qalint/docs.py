@@ -82,6 +82,7 @@ def facts(rule: RuleInfo) -> list[tuple[str, str]]:
         ("Fix", fix),
         ("On by default", "yes" if rule.default else "no: select it"),
         ("Status", f"{rule.status} since {rule.since}"),
+        *([("Formerly", ", ".join(rule.former))] if rule.former else []),
         ("Checklist", ", ".join(rule.checklist) or "beyond it"),
         ("Confirmed", oracle),
     ]

@@ -89,8 +89,9 @@ class Linter:
 
     def resolve(self, text: str) -> frozenset[str]:
         """The codes that an entry of a suppression stands for."""
-        if text in self.catalog.names:
-            return frozenset({self.catalog.names[text]})
+        named = self.catalog.names.get(text) or self.catalog.former.get(text)
+        if named:
+            return frozenset({named})
         if not any(character.isdigit() for character in text):
             return frozenset()
         return frozenset(code for code in self.catalog.rules if code.startswith(text))
@@ -254,6 +255,13 @@ class _Lint:
     def _judge(self, own: Suppressions) -> None:
         """QA0005 for what is wrong, and QA0004 in case that no file's findings need an entry."""
         source = own.source
+        former = self.linter.catalog.former
+        self.outcome.renamed = [
+            (source.row(code.span.start), code.text)
+            for directive in own.directives
+            for code in directive.codes
+            if code.text in former
+        ]
         if "QA0005" in self.policy.enabled:
             for span, message in own.invalid:
                 written = source.text[span.start : span.end]

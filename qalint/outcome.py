@@ -33,6 +33,7 @@ class Outcome:
         "diagnostics",
         "elsewhere",
         "path",
+        "renamed",
         "seconds",
         "tracebacks",
         "unknowns",
@@ -52,6 +53,8 @@ class Outcome:
         """Other files whose content mattered, with time and size; None for one looked for in vain."""
         self.elsewhere: dict[str, bool] = {}
         """Other files in which findings wanted to stand, and whether they were files of the run."""
+        self.renamed: list[tuple[int, str]] = []
+        """(row, entry) of suppressions by a code or name that the rule had before."""
         self.seconds: dict[str, float] = {}
         self.unknowns: list[tuple[int, str]] = []
         self.tracebacks: list[str] = []
@@ -71,6 +74,7 @@ class Outcome:
             self.counts,
             self.consulted,
             self.elsewhere,
+            self.renamed,
             self.seconds,
             self.unknowns,
             self.tracebacks,
@@ -90,6 +94,7 @@ class Outcome:
             outcome.counts,
             outcome.consulted,
             outcome.elsewhere,
+            outcome.renamed,
             outcome.seconds,
             outcome.unknowns,
             outcome.tracebacks,

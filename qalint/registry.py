@@ -51,6 +51,8 @@ class RuleInfo(NamedTuple):
     explanation: str
     options: tuple[OptionInfo, ...]
     url: str
+    former: tuple[str, ...] = ()
+    """Codes and names that the rule had before; they keep working, and a warning tells the new one."""
 
     @property
     def status(self) -> str:
@@ -80,9 +82,14 @@ class Catalog:
         self.sections = tuple(sections)
         self.rules = {rule.code: rule for rule in sorted((*BUILT_IN, *rules))}
         self.names = {rule.name: rule.code for rule in self.rules.values()}
+        self.former = {old: rule.code for rule in self.rules.values() for old in rule.former}
+        """From the codes and names that rules had before to the codes that they have now."""
         self.stamp = stamp
-        self.prefixes = frozenset(code.rstrip("0123456789") for code in self.rules)
+        codes = (*self.rules, *(old for old in self.former if old[-1].isdigit()))
+        self.prefixes = frozenset(code.rstrip("0123456789") for code in codes)
         """The letters with which codes start: `QA`, and those of plugins."""
+        self.warnings: dict[str, None] = {}
+        """What the user is to be told of the configuration, once."""
         self._section_of = {code: section for section in self.sections for code in section.codes}
         self._loaded: dict[str, Section] = {}
 
@@ -90,6 +97,20 @@ class Catalog:
     def precedence(self) -> tuple[tuple[str, str], ...]:
         """The pairs (specific, general) of all sections."""
         return tuple(pair for section in self.sections for pair in section.precedence)
+
+    def code_of(self, text: str, where: str) -> str | None:
+        """The code of the rule with this code or name, of today or of before; `where` is for the warning."""
+        if text in self.former:
+            self.warnings[f"`{text}` in `{where}` is now `{self.today(text)}`; the old one still works."] = (
+                None
+            )
+            return self.former[text]
+        return self.names.get(text, text if text in self.rules else None)
+
+    def today(self, text: str) -> str:
+        """What a former code or name is called now."""
+        code = self.former[text]
+        return code if text[-1].isdigit() else self.rules[code].name
 
     def section_of(self, code: str) -> SectionInfo | None:
         """The section that a rule belongs to; None for the engine's own codes."""
@@ -121,7 +142,13 @@ def catalog(plugins: Iterable[str] = ()) -> Catalog:
         sections, rules = _describe(_entries(paths))
         roots = _roots(section.entry for section in sections)
         stamp = store.tree_stamp(roots)
-        plain_rules = [(*rule[:-2], tuple(map(tuple, rule.options)), rule.url) for rule in rules]
+        plain_rules = [
+            tuple(
+                tuple(map(tuple, rule.options)) if name == "options" else value
+                for name, value in rule._asdict().items()
+            )
+            for rule in rules
+        ]
         kept.write((path_stamp, stamp, roots, [tuple(section) for section in sections], plain_rules))
     extra = [(f"{module}:section", module) for module in plugins]
     if extra:
@@ -219,6 +246,7 @@ def _inform(rule: type[Rule], section: Section, plugin: str) -> RuleInfo:
             explanation=explanation.strip("\n"),
             options=options,
             url=f"{DOCS}/{rule.name}/",
+            former=tuple(rule.former),
         )
     except AttributeError as error:
         raise UsageError(f"The plugin `{plugin}` has a broken rule `{rule.__name__}`: {error}.") from error
@@ -233,7 +261,8 @@ def _clean(docstring: str) -> str:
 
 
 def _rule_info(fields: tuple[Any, ...]) -> RuleInfo:
-    return RuleInfo._make((*fields[:-2], tuple(OptionInfo(*option) for option in fields[-2]), fields[-1]))
+    rule = RuleInfo._make(fields)
+    return rule._replace(options=tuple(OptionInfo(*option) for option in rule.options))
 
 
 def _roots(entries: Iterable[str]) -> list[str]:
@@ -255,6 +284,12 @@ def _unique(sections: list[SectionInfo], rules: list[RuleInfo]) -> None:
             if key in seen:
                 plugins = sorted({owner.get(seen[key], "qalint"), owner.get(rule.code, "qalint")})
                 raise UsageError(f"Two rules are called `{key}`; they come from {' and '.join(plugins)}.")
+            seen[key] = rule.code
+    for rule in rules:
+        for key in rule.former:
+            # An old name leads to one rule, and never to another than the one that bears it today.
+            if key in seen:
+                raise UsageError(f"`{key}` is a former name of {rule.code}, and stands for {seen[key]} too.")
             seen[key] = rule.code
 
 

@@ -160,6 +160,8 @@ class Rule:
     default: ClassVar[bool] = True
     preview: ClassVar[bool] = False
     since: ClassVar[str] = "0.1.0"
+    former: ClassVar[tuple[str, ...]] = ()
+    """Codes and names that it had before: they keep working everywhere, and a warning tells the new one."""
     options: ClassVar[dict[str, Option]] = {}
     needles: ClassVar[tuple[tuple[bytes, ...], ...]] = ()
     """Further groups beside the section's (see `Section`), without which this rule cannot speak.

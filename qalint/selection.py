@@ -7,13 +7,16 @@ Layers (configuration file, variables, command line) follow one another; a layer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from .errors import UsageError, did_you_mean
 from .registry import ALWAYS, Catalog, RuleInfo
 
 _EXACT = 100
+
+Where = Callable[[str], str]
+"""From the name of a key to how an error names the place where it is set."""
 
 
 class Layer(NamedTuple):
@@ -36,7 +39,7 @@ class Selector:
         rules = self.catalog.rules
         if text == "ALL":
             return frozenset(code for code, rule in rules.items() if self._allowed(rule))
-        exact = self.catalog.names.get(text, text if text in rules else None)
+        exact = self.catalog.code_of(text, where)
         if exact is not None:
             return frozenset({exact}) if self._allowed(rules[exact]) else frozenset()
         found = frozenset(code for code in rules if code.startswith(text)) if text else frozenset()
@@ -45,8 +48,8 @@ class Selector:
             raise UsageError(f"Unknown rule `{text}` in `{where}`{did_you_mean(text, known)}.")
         return frozenset(code for code in found if self._allowed(rules[code]))
 
-    def enabled(self, layers: Sequence[tuple[str, Layer]]) -> frozenset[str]:
-        """The rules that all layers together enable; each comes with the name of where it stands."""
+    def enabled(self, layers: Sequence[tuple[Where, Layer]]) -> frozenset[str]:
+        """The rules that all layers together enable; each with the words for one of its keys in an error."""
         chosen = frozenset(
             code for code, rule in self.catalog.rules.items() if rule.default and self._allowed(rule)
         )
@@ -62,15 +65,16 @@ class Selector:
             found |= everything.codes(text, where)
         return frozenset(found) - frozenset(ALWAYS)
 
-    def _apply(self, chosen: frozenset[str], where: str, layer: Layer) -> frozenset[str]:
+    def _apply(self, chosen: frozenset[str], where: Where, layer: Layer) -> frozenset[str]:
         verdicts: dict[str, bool] = {}
         everything = Selector(self.catalog, preview=True)
         steps = [
-            (_rank(text, self.catalog), 1, self.codes(text, f"{where}select"))
-            for text in (*(layer.select or ()), *layer.extend)
+            (_rank(text, self.catalog), 1, self.codes(text, where(key)))
+            for key, entries in (("select", layer.select or ()), ("extend-select", layer.extend))
+            for text in entries
         ]
         steps += [
-            (_rank(text, self.catalog), 2, everything.codes(text, f"{where}ignore")) for text in layer.ignore
+            (_rank(text, self.catalog), 2, everything.codes(text, where("ignore"))) for text in layer.ignore
         ]
         for _, kind, codes in sorted(steps, key=lambda step: step[:2]):
             verdicts.update(dict.fromkeys(codes, kind == 1))
@@ -86,6 +90,6 @@ class Selector:
 def _rank(text: str, catalog: Catalog) -> int:
     if text == "ALL":
         return 0
-    if text in catalog.rules or text in catalog.names:
+    if text in catalog.rules or text in catalog.names or text in catalog.former:
         return _EXACT
     return len(text)

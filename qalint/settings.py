@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from .errors import UsageError, did_you_mean
+from .presets import PRESETS
 from .registry import Catalog
 
 FORMATS = (
@@ -38,6 +39,9 @@ class Key(NamedTuple):
 
 
 KEYS: dict[str, Key] = {
+    "preset": Key(
+        "str", None, "A choice of rules and thresholds that the other keys refine.", tuple(PRESETS)
+    ),
     "select": Key("list", None, "The rules to run, by code, prefix or name; by default those that are on."),
     "ignore": Key("list", [], "Rules not to run."),
     "extend-select": Key("list", [], "Rules to run beside `select`."),
@@ -123,13 +127,14 @@ def _rule_options(value: Any, where: str, catalog: Catalog) -> dict[str, dict[st
         _refuse("rules", value, where, "a table of tables")
     done: dict[str, dict[str, Any]] = {}
     for written, table in value.items():
-        name = catalog.rules[written].name if written in catalog.rules else written
-        if name not in catalog.names:
+        code = catalog.code_of(written, f"{where}: rules")
+        if code is None:
             known = [*catalog.names, *catalog.rules]
             raise UsageError(
                 f"{where} has options for an unknown rule `{written}`{did_you_mean(written, known)}."
             )
-        options = {option.name: option for option in catalog.rules[catalog.names[name]].options}
+        name = catalog.rules[code].name
+        options = {option.name: option for option in catalog.rules[code].options}
         if not isinstance(table, dict):
             _refuse(f"rules.{written}", table, where, "a table of options")
         for key, setting in table.items():

@@ -20,9 +20,11 @@ from .flags import build_parser, configurations, overrides, parse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from ..diagnostic import Diagnostic
     from ..fixing import Fixes
+    from ..outcome import Outcome
 
 __all__ = ["build_parser", "main"]
 
@@ -97,6 +99,7 @@ class Check:
         linted = frozenset(found.path for found in files)
         found = merge(outcomes.values(), linted, Importers(self.configs, linted))
         self._warn(discovery, files)
+        self._tell_renamed(outcomes.values())
         status = self.report(found, linted, fixes)
         if any(outcome.failed for outcome in outcomes.values()):
             self._tell_failures(found)
@@ -195,9 +198,21 @@ class Check:
             _write(text, self.values["output-file"])
         self._further_outputs(report)
         if not arguments.quiet:
-            for message in self.warnings:
+            for message in (*self.catalog.warnings, *self.warnings):
                 print(f"warning: {message}", file=sys.stderr)
         return self._status(report, fixes)
+
+    def _tell_renamed(self, outcomes: Iterable[Outcome]) -> None:
+        """Which suppressions use a code or name of before; they keep working."""
+        seen: dict[str, list[str]] = {}
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.path):
+            for row, text in outcome.renamed:
+                seen.setdefault(text, []).append(f"{os.path.relpath(outcome.path)}:{row}")
+        for text, places in sorted(seen.items()):
+            more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            now = self.catalog.today(text)
+            where = f"The suppression of `{text}` at {places[0]}{more}"
+            self.warnings.append(f"{where} still works; write `{now}`, its name today.")
 
     def source(self, path: str) -> Source | None:
         """The source that the positions of a file count in."""
@@ -260,7 +275,7 @@ class Check:
             counted = Baseline.write(arguments.write_baseline, found)
             self.warnings.append(f"{counted} findings were written to {arguments.write_baseline} as known.")
             return Baseline.read(arguments.write_baseline).mark(found)
-        baseline = Baseline.read(self.values["baseline"])
+        baseline = Baseline.read(self.values["baseline"], self.catalog.former)
         marked = baseline.mark(found)
         if gone := baseline.gone(marked, linted):
             known = f"{gone} known finding{'s are' if gone != 1 else ' is'} gone"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..errors import UsageError
+from ..presets import PRESETS
 from ..settings import CONFIDENCES, FORMATS, KEYS, SEVERITIES, from_text
 
 
@@ -90,6 +91,9 @@ def _selection(group: Group) -> None:
         group.add_argument(
             f"--{name}", action="append", metavar="PATTERN:CODE", help="rules not to run on some files"
         )
+    group.add_argument(
+        "--preset", choices=tuple(PRESETS), metavar="NAME", help="a choice of rules: " + ", ".join(PRESETS)
+    )
     _pair(group, "preview", "run rules that are still in preview")
     group.add_argument("--min-confidence", choices=CONFIDENCES, help="the lowest confidence that is shown")
     group.add_argument(
@@ -164,6 +168,7 @@ _LISTS = (
 )
 _MAPPINGS = ("per-file-ignores", "extend-per-file-ignores")
 _PLAIN = (
+    "preset",
     "fix",
     "fix-only",
     "unsafe-fixes",

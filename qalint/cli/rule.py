@@ -54,13 +54,17 @@ def main(argv: list[str]) -> int:
         chosen = [found]
     from ..report.terminal import deliver
 
+    for message in rules.warnings:
+        print(f"warning: {message}", file=sys.stderr)
     return deliver("rule", _render(chosen, arguments), None)
 
 
 def find(word: str, rules: Catalog) -> RuleInfo | None:
     """The rule with this code or name, in any case."""
-    code = rules.names.get(word.lower(), word.upper())
-    return rules.rules.get(code)
+    for text in (word, word.lower(), word.upper()):
+        if code := rules.code_of(text, "qalint rule"):
+            return rules.rules[code]
+    return None
 
 
 def _render(chosen: Sequence[RuleInfo], arguments: argparse.Namespace) -> str:

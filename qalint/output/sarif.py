@@ -76,9 +76,13 @@ def _rule(code: str, report: Report) -> dict[str, Any]:
     if info is None:
         return {"id": code}
     heading = f"# {info.name} ({info.code})\n\n{info.summary}\n\n"
+    codes = [old for old in info.former if old[-1].isdigit()]
+    names = [old for old in info.former if not old[-1].isdigit()]
     return {
         "id": info.code,
         "name": info.name,
+        **({"deprecatedIds": codes} if codes else {}),
+        **({"deprecatedNames": names} if names else {}),
         "shortDescription": {"text": info.summary},
         "fullDescription": {"text": _description(info)},
         "help": {

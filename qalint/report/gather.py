@@ -33,7 +33,9 @@ class EveryRule(Configs):
             config = super()._config(path, root)
             layers: list[tuple[str, dict[str, Any]]] = [("qalint", {"select": ["ALL"]})]
             for where, layer in config.layers:
-                layers.append((where, {key: value for key, value in layer.items() if key != "select"}))
+                layers.append(
+                    (where, {key: value for key, value in layer.items() if key not in ("select", "preset")})
+                )
             self._by_file[path] = Config(root, layers, self.catalog)
         return self._by_file[path]
 

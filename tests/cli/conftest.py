@@ -70,6 +70,7 @@ PLUGIN = textwrap.dedent(
 
         code = "QA9901"
         severity = Severity.HIGH
+        former = ("QA8801", "ancient-call")
         target, replacement = "old", "new"
         fix, fix_availability = "safe", "always"
 

@@ -114,7 +114,7 @@ def test_variables(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         ("output-file = 'x'\n", "sets `output-file`, which only the flag"),
         ("cache-dir = '../x'\n", "sets `cache-dir` to a folder outside its own"),
         ("select = [\n", "is not valid TOML"),
-        ("select = ['QA9x']\n", "Unknown rule `QA9x` in `The configuration qalint.toml: select`"),
+        ("select = ['QA9x']\n", "Unknown rule `QA9x` in `qalint.toml: select`"),
     ],
 )
 def test_errors_name_what_is_wrong(project: Path, run: Run, text: str, sentence: str) -> None:
