@@ -182,7 +182,7 @@ class AdapterOutputNotRestored(Rule):
         """Sums of an FP16 output and an adapter's FP32 result."""
         seen: set[ast.AST] = set()
         for event in adapters.modules.all("promote"):
-            if event.site.node in seen:
+            if event.site.node in seen or not event.flag:
                 continue
             for delta, other, right in (
                 (event.value, event.target, True),

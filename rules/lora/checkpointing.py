@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.modules import Adapters, Modules
+from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by
-from qalint.analysis.modules.values import Cell, Mod, Site, Tensor
+from qalint.analysis.modules.values import Cell, Mod, Site, Tensor, Unknown
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -66,11 +66,9 @@ class CheckpointingCutsGradients(Rule):
                 (
                     other
                     for other in modules.all("freeze")
-                    if other.program == event.program
-                    and other.time < event.time
-                    and other.flag is not True
+                    if other.time < event.time
                     and isinstance(other.target, Cell)
-                    and "typed" not in other.filters
+                    and freezes_start(other)
                     and (held_by(event.target, other.target) or held_by(other.target, event.target))
                 ),
                 None,
@@ -86,6 +84,17 @@ class CheckpointingCutsGradients(Rule):
                 fix=not_reentrant(event.site),
                 help="pass use_reentrant=False",
             )
+
+
+def freezes_start(event: Event) -> bool:
+    """Whether a freeze takes the embeddings too: all parameters, or all but those with a certain name."""
+    if event.flag is True or event.filters & {"typed", "other"}:
+        return False
+    if event.flag is None:  # `p.requires_grad = "lora_" in name`
+        negated = isinstance(event.value, Unknown) and event.value.cond is not None
+        return "named" in event.filters and not negated
+    named = [guard for guard in event.guards if guard.flavor == "named"]
+    return not named or not named[-1].outcome
 
 
 def not_reentrant(site: Site) -> Fix | None:

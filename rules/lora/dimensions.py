@@ -101,7 +101,10 @@ class SwappedConv1dDimensions(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (ADAPT,)
+    needles = (
+        (*ADAPT, b"weight.shape", b"weight.size(", b"Conv1D"),
+        (*ADAPT, b"Linear)", b"Linear,", b"Linear():", b"Conv1D"),
+    )
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of matrices whose outer dimensions are a layer's, the wrong way round."""

@@ -192,7 +192,7 @@ class AdapterOnWrongDevice(Rule):
             for event in injection.events:
                 value = event.value
                 moved = last_move(adapters, injection, event)
-                if moved is None:
+                if moved is None or taken(adapters, injection, event):
                     continue
                 cells = [
                     cell
@@ -231,6 +231,15 @@ def on_cpu(adapters: Adapters, cell: Cell) -> bool:
     """Whether a cell was never moved from the CPU, where it was made."""
     found = adapters.run.latest(cell, "device")
     return found is not None and found[1] is not None and found[1].kinds == {"cpu"}
+
+
+def taken(adapters: Adapters, injection: Injection, attached: Event) -> bool:
+    """Whether the model goes to what may move it: a trainer, `accelerator.prepare`, an unseen function."""
+    return any(
+        isinstance(event.target, Mod) and event.target.root is injection.model and event.target.parent is None
+        for event in adapters.after(injection, "train", "escape")
+        if event.time > attached.time
+    )
 
 
 def last_move(adapters: Adapters, injection: Injection, attached: Event) -> Event | None:

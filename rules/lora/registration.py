@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
-from qalint.analysis.modules.adapters import own_cells
+from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import ADAPT
-from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Value, each
+from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -69,11 +69,8 @@ class UnregisteredAdapter(Rule):
             members = [value for value in flat(container) if adapter(adapters, value)]
             if not members or any(registered(value) for value in members):
                 continue
-            if any(
-                isinstance(kept, Mod) and own_cells(kept) & adapters.paired
-                for kept in event.target.attrs.values()
-            ):
-                # the adapters are registered, and the list hides the base they were made for
+            if all(value.time < event.target.time for value in members) and keeps(adapters, event.target):
+                # the adapters are registered, and the list hides the base that the module was given
                 continue
             seen.add(id(container))
             kind = "dict" if isinstance(container, Dict) else "list"
@@ -93,6 +90,17 @@ class UnregisteredAdapter(Rule):
                 fix=register(where, container, better),
                 help=f"keep them in a torch.{better}",
             )
+
+
+def keeps(adapters: Adapters, module: Mod) -> bool:
+    """Whether a module was ever given adapters as attributes or in containers that register them."""
+    return any(
+        isinstance(event.target, Mod)
+        and held_by(event.target, module)
+        and isinstance(event.value, Mod | Param)
+        and own_cells(event.value) & adapters.paired
+        for event in adapters.modules.all("attach")
+    )
 
 
 def registers(module: Mod) -> bool:
@@ -219,7 +227,15 @@ class NonLeafParameter(Rule):
             node = event.site.node
             if node in seen:
                 continue
-            if event.name == "assign":
+            if event.name == "store" and (copied := unregistered(event)) is not None:
+                seen.add(copied.node)
+                yield self.finding(
+                    modules.place(copied),
+                    f"`{event.info['attribute']}` is a converted copy of a parameter, which the module "
+                    "does not register",
+                    help="convert the tensor before it becomes a parameter",
+                )
+            elif event.name == "assign":
                 seen.add(node)
                 attribute = event.info["attribute"]
                 yield self.finding(
@@ -244,6 +260,18 @@ class NonLeafParameter(Rule):
                     fix=convert_inside(event),
                     help="convert the tensor before it becomes a parameter",
                 )
+
+
+def unregistered(event: Event) -> Site | None:
+    """Where a module's own parameter was converted, of which it keeps the copy alone, while it is built."""
+    value = event.value
+    cells = [cell for cell, _ in value.weights] if isinstance(value, Tensor) else []
+    if not event.flag or len(cells) != 1 or not isinstance(cells[0], Param) or registered(cells[0]):
+        return None
+    inner = getattr(getattr(value.site.node, "func", None), "value", None)
+    if cells[0].site is not None and cells[0].site.node is inner:
+        return None  # `nn.Parameter(x).to(y)`: told where it is written
+    return value.site if isinstance(value.site, Site) else None
 
 
 def convert_inside(event: Event) -> Fix | None:

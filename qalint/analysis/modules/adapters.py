@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from .analysis import Modules
 from .events import Event, compatible
-from .library import part
+from .library import UNSEEN, part
 from .values import Cell, Const, Func, Mod, Optim, Param, Params, Seq, Site, Value
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Adapters:
         if event.target.cls is not None and event.how == "attribute" and event.info.get("old") is None:
             return None  # a new attribute of a class of the program: its own business
         cells = own_cells(value)
-        if cells & self.paired:
+        if cells & self.paired or (isinstance(value, Mod) and unseen(value, event.target.root)):
             return cells
         if isinstance(value, Mod) and value.cls is not None and wraps(value, event.target.root):
             return cells if replaces(event, value) else None
@@ -216,6 +216,12 @@ def elsewhere(cell: Cell, value: Cell, own: set[Cell] | None = None) -> bool:
     return cell.time < value.time and any(
         time < value.time and (own is None or holder not in own) for holder, time in cell.holders
     )
+
+
+def unseen(value: Mod, model: Mod) -> bool:
+    """Whether a module is an adapter around a layer of `model`, made by what is out of sight."""
+    base = value.attrs.get("base")
+    return (value.qual or "").startswith(UNSEEN) and isinstance(base, Mod) and base.root is model
 
 
 def wraps(value: Mod, model: Mod) -> bool:

@@ -25,7 +25,7 @@ inputs      inputs are made to require gradients: target Mod or Tensor
 checkpoint  raw activation checkpointing: flag is use_reentrant (None: not given), target the running Mod
 escape      a module goes where it cannot be followed: target Mod
 clash       tensors that do not fit meet: how `dtype` or `device`, target and value, name the operation
-promote     float16 and float32 are added: target and value the two
+promote     float16 and float32 are added: target and value the two, flag True once the sum goes on as it is
 pair        an input goes through two own matrices: target the first, value the second, info owner, in, out
 discard     the result of `to` or its kin on a tensor is thrown away: target Tensor, name the method
 nonleaf     a parameter's cast or moved copy is used as a parameter: target Param, name the method

@@ -237,14 +237,15 @@ class Expressions(Core):
     def ev_Yield(self, node: ast.Yield, scope: Scope) -> Value:
         """The value of a `Yield`."""
         if node.value is not None and self.frames:
-            self.frames[-1].yields.append(self.ev(node.value, scope))
+            self.frames[-1].yields.append(library.filtered(self, self.ev(node.value, scope)))
         return self.fresh("yield", node)
 
     def ev_YieldFrom(self, node: ast.YieldFrom, scope: Scope) -> Value:
         """The value of a `YieldFrom`."""
         value = self.ev(node.value, scope)
         if self.frames:
-            self.frames[-1].yields.extend(self.elements(value, node, scope))
+            found = self.elements(value, node, scope)
+            self.frames[-1].yields.extend(library.filtered(self, item) for item in found)
         return self.fresh("yield", node)
 
     def ev_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> Value:

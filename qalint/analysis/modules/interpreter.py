@@ -122,7 +122,10 @@ class Interpreter(Expressions):
         if isinstance(old, Seq) and isinstance(node.op, ast.Add):
             containers.extend(self, old, value)
             return
-        self.assign(target, tensors.binary(self, node, node.op, old, value, scope), scope)
+        result = tensors.binary(self, node, node.op, old, value, scope)
+        if isinstance(old, Tensor) and isinstance(result, Tensor):
+            result = result.copy(dtype=old.dtype, sums=old.sums)  # in place: the dtype stays
+        self.assign(target, result, scope)
 
     def do_Delete(self, node: ast.Delete, scope: Scope) -> None:
         """Run a `Delete`."""

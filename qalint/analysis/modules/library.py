@@ -44,6 +44,10 @@ PLAIN_BASES = frozenset(
 )
 CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
 HOOKS = "<forward hooks>"
+UNSEEN = "?"
+"""Begins the name of what an adapter was made by, where that is out of sight."""
+ADAPTERS = ("lora", "dora", "adapter", "lowrank", "low_rank")
+RANKS = frozenset({"r", "rank", "lora_r", "lora_rank", "lora_alpha"})
 CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
 WALKS = frozenset({"modules", "named_modules", "children", "named_children"})
 MODULE_METHODS = (
@@ -514,6 +518,7 @@ def nonleaf(run: Core, value: Value, site: Site, module: Value, name: str) -> No
                 target=option.site,
                 value=option,
                 name="store",
+                flag=module in run.building,
                 info={"attribute": name, "module": module},
             )
 
@@ -644,12 +649,32 @@ def unknown_call(
     if isinstance(function, Unknown) and function.term in run.refined:
         return methods.forward(run, run.refined[function.term], args, kwargs, site)
     escape(run, [*args, *kwargs.values()], site)
+    if (made := unseen_adapter(run, function.term, args, kwargs, site)) is not None:
+        return made
     operands = [t for t in (tensors.as_tensor(run, a) for a in args) if t is not None]
     if operands and isinstance(function, Unknown):
         # an unknown callable on an activation: a layer, most likely; nothing is known of its result
         source = operands[0].source
         return Tensor(None, None, site=site, source=source if source in {"input", "model"} else "unknown")
     return tensors.mixed(f"call@{getattr(site.node, 'lineno', 0)}:{function.term}", [*args, *kwargs.values()])
+
+
+def unseen_adapter(
+    run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Mod | None:
+    """What a class or function that is not in sight makes of a layer, if its name or a rank that it is
+    given says that this is an adapter: a module around the layer.
+    """
+    last = name.split("@")[0].rsplit(".", 1)[-1].lower()
+    if not any(word in last for word in ADAPTERS) and not kwargs.keys() & RANKS:
+        return None
+    for value in [*args, *kwargs.values()]:
+        for option in each(value):
+            if isinstance(option, Mod) and option.parent is not None:
+                made = Mod(site, run.tick(), qual=f"{UNSEEN}{name}")
+                made.attrs["base"] = option
+                return made
+    return None
 
 
 def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:

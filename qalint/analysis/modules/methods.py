@@ -54,6 +54,14 @@ def super_call(
 
 def forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, with its forward hooks."""
+    value = hooked(run, module, args, kwargs, site)
+    if not any(isinstance(frame.function.receiver, Mod) for frame in run.frames):
+        tensors.leave(value)
+    return value
+
+
+def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+    """The output of a module as its forward hooks leave it."""
     value = plain_forward(run, module, args, kwargs, site)
     hooks = module.attrs.get(library.HOOKS)
     for hook in hooks.items if isinstance(hooks, Seq) else ():
@@ -70,6 +78,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs})
     run.emit("work", site, target=module)
     run_adapters(run, module, site)
+    if (module.qual or "").rsplit(".", 1)[-1] not in torchlib.TRANSPARENT:
+        tensors.leave(*everything)
     patched = module.attrs.get("forward")
     if isinstance(patched, Func) and module not in run.building:
         return run.enter(patched, args, kwargs, site)
@@ -107,6 +117,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
             site=site,
             source="output",
         )
+    if (module.qual or "").startswith(library.UNSEEN):
+        return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
     return Tensor(
         dtype if run.in_autocast() is False else None, run.device_of(module), site=site, source="output"
@@ -134,13 +146,12 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
         if isinstance(event.value, Mod) and event.value.cls is not None:
             found = event.value.cls.find("forward")
             if isinstance(found, Func) and len(run.frames) < 10:
-                run.enter(found.bind(event.value), [x], {}, site)
+                tensors.leave(run.enter(found.bind(event.value), [x], {}, site))
         elif isinstance(event.value, Func) and event.how == "forward":
-            run.enter(event.value, [x], {}, site)
+            tensors.leave(run.enter(event.value, [x], {}, site))
         elif isinstance(event.value, Func) and event.name == "register_forward_hook":
-            run.enter(
-                event.value, [event.target, Seq([x], "tuple", site=site), x.copy(source="model")], {}, site
-            )
+            given: list[Value] = [event.target, Seq([x], "tuple", site=site), x.copy(source="model")]
+            tensors.leave(run.enter(event.value, given, {}, site))
 
 
 def method(

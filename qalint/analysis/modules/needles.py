@@ -39,7 +39,17 @@ RUN = (
 )
 """What makes a file a program rather than a library."""
 
-ADAPT = (*RUN, b"lora_", b"LoRA", b"Lora", b"LORA", b"low_rank", b"LowRank")
+ADAPT = (
+    *RUN,
+    b"lora_",
+    b"LoRA",
+    b"Lora",
+    b"LORA",
+    b"low_rank",
+    b"LowRank",
+    b"Adapter(nn.Module",
+    b"Adapter(torch.nn",
+)
 """What makes of two low-rank matrices an adapter, and of a file a program."""
 
 WALK = (b"modules(", b"named_children", b"._modules")

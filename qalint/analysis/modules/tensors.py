@@ -32,11 +32,13 @@ from .values import (
     Union,
     Unknown,
     Value,
+    each,
     join,
 )
 
 if TYPE_CHECKING:
     from .core import Core
+    from .events import Event
 
 CPU = Device(frozenset({"cpu"}), "cpu")
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -138,8 +140,8 @@ def differ(first: Device | None, second: Device | None) -> bool:
     return cpu.kinds == {"cpu"} and "cuda" in other.kinds
 
 
-def meet(run: Core, left: Tensor, right: Tensor, site: Site, name: str, *, multiply: bool) -> None:
-    """Two tensors are combined: note it when they do not fit."""
+def meet(run: Core, left: Tensor, right: Tensor, site: Site, name: str, *, multiply: bool) -> Event | None:
+    """Two tensors are combined: note it when they do not fit. Gives the promotion, if it is one."""
     if differ(left.device, right.device) and not left.rank0 and not right.rank0:
         run.emit("clash", site, how="device", target=left, value=right, name=name)
     if (
@@ -150,8 +152,19 @@ def meet(run: Core, left: Tensor, right: Tensor, site: Site, name: str, *, multi
     ):
         if multiply:
             run.emit("clash", site, how="dtype", target=left, value=right, name=name)
+            leave(left, right)
         elif not left.rank0 and not right.rank0:
-            run.emit("promote", site, target=left, value=right, name=name)
+            return run.emit("promote", site, target=left, value=right, name=name)
+    return None
+
+
+def leave(*values: Value) -> None:
+    """What a promotion made FP32 goes on to where FP16 is expected: the promotion is a fault."""
+    for value in values:
+        for option in value.items if isinstance(value, Seq) else each(value):
+            if isinstance(option, Tensor):
+                for promotion in option.sums:
+                    promotion.flag = True
 
 
 def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bool = False) -> Value:
@@ -260,7 +273,7 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         return known.copy(
             site=site, chain=(), weights=(), dtype=None if isinstance(other, Unknown) else known.dtype
         )
-    meet(run, first, second, site, name, multiply=False)
+    promotion = meet(run, first, second, site, name, multiply=False)
     big = first if not first.rank0 else second
     dtype = big.dtype
     if not first.rank0 and not second.rank0:
@@ -272,7 +285,7 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         elif first.dtype not in FLOATS:
             dtype = second.dtype
     keep = second.rank0 or first.rank0
-    return Tensor(
+    result = Tensor(
         dtype,
         first.device if not first.rank0 and first.device is not None else second.device or first.device,
         site=site,
@@ -281,6 +294,8 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         weights=big.weights if keep else (),
         rank0=first.rank0 and second.rank0,
     )
+    result.sums = (*first.sums, *second.sums, *((promotion,) if promotion is not None else ()))
+    return result
 
 
 def binary(run: Core, node: ast.AST, op: ast.operator, left: Value, right: Value, scope: Scope) -> Value:

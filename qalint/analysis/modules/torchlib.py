@@ -86,6 +86,9 @@ LIKE = frozenset(
 )
 NEW = frozenset(["new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"])
 INTEGERS = frozenset(["randint", "arange", "randperm"])
+IN_PLACE = frozenset(
+    ["normal_", "uniform_", "zero_", "fill_", "copy_", "kaiming_uniform_", "mul_", "add_", "trunc_normal_"]
+)
 PLAIN: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "bool": bool, "abs": abs}
 TRANSPARENT = frozenset(["Dropout", "Identity", "Dropout1d", "Dropout2d", "AlphaDropout"])
 CLOCKS = frozenset(
@@ -389,6 +392,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         ("math.", "os.", "json.", "logging.", "marimo.", "random.", "numpy.", "wandb.", "torchinfo.")
     ):
         library.escape(run, [*args, *kwargs.values()], site)
+        if (made := library.unseen_adapter(run, name, args, kwargs, site)) is not None:
+            return made
     return tensors.mixed(f"{name}@{getattr(site.node, 'lineno', 0)}", [*args, *kwargs.values()])
 
 
@@ -542,8 +547,10 @@ def torch_function(
             return tensors.elementwise(run, args[0], args[1], site, {"add": "+", "mul": "*"}.get(last, "-"))
     if name.endswith("data.DataLoader") or last == "DataLoader":
         return Loader(site)
-    if last == "checkpoint" and "checkpoint" in name:
+    if last in {"checkpoint", "checkpoint_sequential"} and "checkpoint" in name:
         reentrant = kwargs.get("use_reentrant")
+        if last == "checkpoint_sequential":
+            args = [args[0], *args[2:]] if args else args
         flag = reentrant.value if isinstance(reentrant, Const) else (None if reentrant is None else "unknown")
         module = next(
             (f.function.receiver for f in reversed(run.frames) if isinstance(f.function.receiver, Mod)), None
@@ -638,7 +645,8 @@ def tensor_method(
         return base
     if name == "type_as":
         other = tensors.as_tensor(run, first) if first is not None else None
-        return tensor.copy(dtype=other.dtype if other else None, device=other.device if other else None)
+        device = other.device if other else None
+        return tensor.copy(dtype=other.dtype if other else None, device=device, sums=())
     if name in NEW:
         dtype = dtype_in(run, kwargs) if "dtype" in kwargs else tensor.dtype
         device = device_in(run, kwargs) if "device" in kwargs else tensor.device
@@ -653,22 +661,19 @@ def tensor_method(
         run.emit("wait", site, how=name)
         if name in {"item", "tolist", "numpy"}:
             return run.fresh(name, site.node)
-    if name in {
-        "normal_",
-        "uniform_",
-        "zero_",
-        "fill_",
-        "copy_",
-        "kaiming_uniform_",
-        "mul_",
-        "add_",
-        "trunc_normal_",
-    }:
+    if name in IN_PLACE:
         cell = base if isinstance(base, Param) else (tensor.weights[0][0] if tensor.weights else None)
+        zero = name in {"fill_", "mul_"} and isinstance(first, Const) and first.value == 0
+        if name == "copy_" and first is not None:
+            source = tensors.as_tensor(run, first)
+            zero = source is not None and source.fill == "zeros"
+        fill = "zeros" if zero or name == "zero_" else "random"
         if isinstance(cell, Param):
-            cell.fill = "zeros" if name == "zero_" else "random"
+            cell.fill = fill
+            if isinstance(cell.owner, Mod) and cell.tensor_of == "weight":
+                cell.owner.args["fill"] = Const(fill)
         if isinstance(base, Tensor):
-            base.fill = "zeros" if name == "zero_" else "random"
+            base.fill = fill
         return base
     if name in {"t", "transpose", "permute", "mT"} and tensor.weights:
         return tensor.copy(weights=tuple((cell, not flipped) for cell, flipped in tensor.weights))
@@ -745,6 +750,8 @@ def convert(
             dtype=dtype if asked in {"dtype", "both"} else tensor.dtype,
             device=device if asked in {"device", "both"} else tensor.device,
         )
+    if asked in {"dtype", "both", "unknown"}:
+        new.sums = ()
     new.site = tensor.site
     own = (
         isinstance(base, Param)

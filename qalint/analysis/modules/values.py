@@ -405,10 +405,23 @@ class Device(Value):
 
 class Tensor(Value):
     """A tensor. `chain` are the own matrices it was multiplied by since the input; `source` says
-    where it came from (`input`, `factory`, `batch`, `model`, `weight`).
+    where it came from (`input`, `factory`, `batch`, `model`, `weight`); `sums` are the promotions that
+    made it FP32 and that no cast has taken back.
     """
 
-    __slots__ = ("chain", "device", "dims", "dtype", "fill", "grad", "rank0", "site", "source", "weights")
+    __slots__ = (
+        "chain",
+        "device",
+        "dims",
+        "dtype",
+        "fill",
+        "grad",
+        "rank0",
+        "site",
+        "source",
+        "sums",
+        "weights",
+    )
 
     def __init__(
         self,
@@ -433,6 +446,7 @@ class Tensor(Value):
         self.chain = chain
         self.weights = weights
         self.grad = False
+        self.sums: tuple[Any, ...] = ()
 
     def copy(self, **changes: Any) -> Tensor:
         """The same with some fields changed."""
