@@ -13,6 +13,9 @@ from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
+BASES = ("Conv", "Embedding", "LSTM", "GRU", "Multihead", "Transformer")
+"""Layers that a model has and an adapter of two matrices has not."""
+
 
 class UnregisteredAdapter(Rule):
     """Adapters are kept in a plain list or dict, where their module does not see them.
@@ -142,7 +145,13 @@ def adapter(adapters: Adapters, value: Cell) -> bool:
         return False
     if isinstance(value, Mod) and value.cls is None and value.kind in {"ParameterDict", "ParameterList"}:
         return True
-    return isinstance(value, Mod | Param) and bool(own_cells(value) & adapters.paired)
+    if not isinstance(value, Mod | Param):
+        return False
+    cells = own_cells(value)
+    return bool(cells & adapters.paired) and not any(
+        isinstance(cell, Mod) and cell not in adapters.paired and cell.kind.startswith(BASES)
+        for cell in cells
+    )
 
 
 def registered(value: Cell) -> bool:
