@@ -12,6 +12,7 @@ from .story import AutocastEnter, Event, Forward, Guard, IteratorUse, LibraryCal
 from .values import (
     FALSE,
     NONE,
+    PREPARED,
     TRUE,
     Auto,
     Cells,
@@ -21,6 +22,7 @@ from .values import (
     Ref,
     Term,
     Value,
+    root,
     show,
     term,
     test_of,
@@ -124,7 +126,7 @@ class Base:
         """Context managers that are being run to their yield."""
         for last, methods in program.uses.items():
             role = program.role(last, methods)
-            if role is not None:
+            if role is not None and not (role == "optimizer" and program.step_clears):
                 self.roles[last] = role
 
     # -- the other parts --
@@ -281,6 +283,9 @@ class Base:
         elif role == "optimizer":
             wide = Cells(frozenset(), wide=True) if cells is None else cells
             obj = Optimizer(node, world.module, wide, "", name, assumed=True)
+            origin = root(value)
+            if type(origin) is Term and origin.op == "fresh" and origin.args[0] == PREPARED:
+                obj.tainted = "!a framework"
         else:
             obj = Model(node, world.module, None, name)
             obj.assumed = True

@@ -68,6 +68,7 @@ class Facts:
         "core",
         "defines",
         "globals",
+        "graph",
         "hot",
         "jumps",
         "loops",
@@ -105,6 +106,8 @@ class Facts:
         self.trains = False
         self.consumes = False
         """Iterates over something inside an expression."""
+        self.graph = False
+        """Calls `loss.backward()`."""
         self.hot: bool | None = None
 
     def mark(self, word: str) -> None:
@@ -136,6 +139,7 @@ class Facts:
         self.casting = self.casting or other.casting
         self.trains = self.trains or other.trains
         self.consumes = self.consumes or other.consumes
+        self.graph = self.graph or other.graph
         if other.passed:
             self.passed |= other.passed
         self.jumps = self.jumps or other.jumps
@@ -147,6 +151,11 @@ class Facts:
 
 COMPREHENSIONS = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
 CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
+
+
+def clears(name: str) -> bool:
+    """Whether a function calls itself one that clears gradients (`reset_grads`)."""
+    return "grad" in name and any(part in name for part in ("zero", "clear", "reset", "clean", "none"))
 
 
 def dotted(node: ast.AST) -> str:
@@ -307,13 +316,15 @@ class Module:
                 if function.id in CONSUMERS:
                     facts.consumes = True
                 word = self.aliases.get(function.id, function.id)
-                if word in STRONG:
+                if word in STRONG or clears(word):
                     facts.mark(word)
             elif type(function) is ast.Attribute:
                 name = function.attr
                 facts.calls.add(name)
-                if name in STRONG:
+                if name in STRONG or clears(name):
                     facts.mark(name)
+                if name == "backward" and not node.args:  # type: ignore[attr-defined]
+                    facts.graph = True
                 base = function.value
                 path = dotted(base)
                 if path:
@@ -388,6 +399,18 @@ COMMON = words(
 """Names so common that a call of one says nothing about which function it is."""
 
 
+NO_OPTIMIZER = words(
+    """backward/1 scale/1 eval train step/1 get_last_lr get_lr get_lr/1 parameters act reset render close
+    finish start stop update set_postfix/1"""
+)
+"""Methods that an optimizer does not have, or that make what has them more than one."""
+OTHER_STEPPERS = words(
+    """sched prof lr env ema bar warm timer sim engine self model agent game log track meter accel callback
+    trainer runner state anneal progress decay cls net monitor"""
+)
+"""Parts of the names of other things that are stepped without arguments."""
+
+
 class Program:
     """The files that a story is told from, with what is hot in them and how their names are used."""
 
@@ -401,6 +424,10 @@ class Program:
         self.casting_names: set[str] = set()
         self.common = COMMON
         """Names that say nothing here; one that takes a training step in this program does."""
+        self.steppers: set[str] = set()
+        """Names that are stepped, without arguments, in functions that run a backward."""
+        self.step_clears = False
+        """A class has a `step` that clears gradients: what is only stepped may be one of these."""
 
     def add(self, module: Module) -> None:
         """Take in a file; `settle` must follow."""
@@ -436,6 +463,29 @@ class Program:
                 if owner is module.top or owner.paths:
                     for path, methods in owner.paths.items():
                         self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+        self.step_clears = any(
+            name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
+        )
+        for module in self.modules.values():
+            for owner in (module.top, *(module.facts[node] for node in module.order)):
+                if owner.graph and not self.step_clears:
+                    self._steppers(owner)
+
+    def _steppers(self, facts: Facts) -> None:
+        """What a function steps after its backward is an optimizer, whoever made it.
+
+        A scheduler or a profiler is stepped so too: where several things are, or the one has a name that
+        says otherwise, only what calls itself an optimizer is taken for one.
+        """
+        stepped = {
+            path.rpartition(".")[2]
+            for path, methods in facts.paths.items()
+            if "step" in methods and self.uses[path.rpartition(".")[2]].isdisjoint(NO_OPTIMIZER)
+        }
+        named = {name for name in stepped if "opt" in name.lower()}
+        if not named and len(stepped) == 1:
+            named = {name for name in stepped if not any(part in name.lower() for part in OTHER_STEPPERS)}
+        self.steppers |= named
 
     def _closure(self, every: list[tuple[str, ast.AST, Module]], flag: str) -> set[str]:
         """The names of functions that hold such a word, or call by simple name one that does."""
@@ -499,7 +549,7 @@ class Program:
                 base = use.partition(":")[2].rpartition(".")[2]
                 if is_scaler(self.uses.get(base, set())):
                     return "optimizer"
-        if is_optimizer(used):
+        if is_optimizer(methods if self.step_clears else used) or (last in self.steppers and "step" in used):
             return "optimizer"
         return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .comprehensions import Comprehensions
 from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer, Scaler
 from .paths import World
+from .slicing import clears
 from .values import (
     TRUE,
     Bound,
@@ -230,6 +231,8 @@ class Unseen(Comprehensions):
         values = [*args, *keywords.values()]
         receiver = callee.receiver if type(callee) is Method else None
         name = callee.name if type(callee) in (Method, Lib) else ""
+        if clears(name.rpartition(".")[2]):
+            self.perhaps_cleared(world)
         if not self.harmless(callee):
             self.escape(world, values, node, name or "a function that is not seen")
             if type(receiver) is Ref and isinstance(world.heap.get(receiver.oid), Instance):
@@ -262,6 +265,10 @@ class Unseen(Comprehensions):
         if flow is not None and (flow.dtype is not None or not world.grad):
             flow = flow._replace(grad=world.grad and flow.grad, dtype=None)
         return self.fresh(world, node, flow)
+
+    def perhaps_cleared(self, world: World) -> None:
+        """Some gradients were cleared; see `protocol`."""
+        raise NotImplementedError
 
     def is_query(self, callee: Lib, values: list[Value]) -> bool:
         """Whether a library function answers alike when asked alike."""

@@ -74,6 +74,8 @@ class Flow(NamedTuple):
 
 
 PLAIN = Flow()
+PREPARED = "prepared"
+"""The name of what something unseen gave back after it prepared a training: a framework's own."""
 UNKNOWN_FLOW = Flow(wide=True, scaling="unknown", precision=frozenset({("unknown", TRUE)}))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..calls import Call
 from ..objects import DictObj, Instance, ListObj, Model, Optimizer, Scaler
 from ..story import FrameworkUse
-from ..values import NONE, Const, Lib, Mode, Ref, Term, Tup, Value, flow_of, term
+from ..values import NONE, PREPARED, Const, Lib, Mode, Ref, Term, Tup, Value, flow_of, term
 from . import attribute, library, method
 
 OWNERS = {
@@ -106,7 +106,8 @@ def prepare(call: Call) -> Value:
         for inner in (call.machine.as_ref(call.world, value) for value in call.args)
     )
     if not name and not (holds and call.name == "prepare"):
-        return call.machine.opaque(call.world, call.callee, call.args, call.keywords, call.node)
+        made = call.machine.opaque(call.world, call.callee, call.args, call.keywords, call.node)
+        return call.machine.fresh(call.world, call.node, flow_of(made), PREPARED)
     for value in call.values:
         taint(call, value, name or "Accelerate", quiet=not name)
     call.tell(FrameworkUse, framework=name or "?", things=tuple(call.args))
