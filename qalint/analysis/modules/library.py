@@ -220,6 +220,9 @@ def fresh_module(run: Core, module: Mod, kwargs: dict[str, Value]) -> None:
     device = torchlib.device_in(run, kwargs)
     if device is None and "device" not in kwargs and not run.default_device:
         device = tensors.CPU
+    given = kwargs.get("weight") or kwargs.get("pos_weight")
+    if isinstance(given, Tensor):  # the weights of a loss
+        device = given.device
     run.set(module, "device", device)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .core import Core, Super
 from . import library
 
+TAKING_APART = frozenset({"split", "rsplit", "partition", "rpartition", "strip", "rstrip", "lstrip"})
+"""Methods of a string whose arguments are separators, nothing that is looked for."""
+
 
 def super_call(
     run: Core, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
@@ -94,6 +97,9 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         for operand in operands:
             if tensors.differ(operand.device, here) and (module.qual or "").startswith("torch.nn."):
                 weight = Tensor(None, here, site=module.site, source="parameter", weights=((module, False),))
+                given = module.args.get("weight") or module.args.get("pos_weight")
+                if isinstance(given, Tensor):
+                    weight = given
                 run.emit("clash", site, how="device", target=operand, value=weight, name="call")
     if last == "Linear" and operands and module.parent is None:
         return tensors.linear(run, module, operands[0], site)
@@ -101,8 +107,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         return tensors.linear(run, module, operands[0], site)
     if last in torchlib.TRANSPARENT and operands:
         return operands[0].copy(site=site)
-    if last == "Sequential" and operands:
-        value: Value = operands[0]
+    if last == "Sequential" and everything:
+        value: Value = operands[0] if operands else everything[0]
         for element in module.elements:
             value = run.call(element, [value], {}, site.node, Scope(site.file, None, "module"))
         return value
@@ -214,6 +220,12 @@ def method(
         run.emit("work", site)
     elif name in {"scale", "unscale_"} and args:
         return args[0]
+    if isinstance(base, Unknown) and base.name_of is not None and name in TAKING_APART:
+        return Unknown(
+            f"{name}({base.term},{','.join(value.term for value in args)})",
+            name_of=base.name_of,
+            strings=base.strings,
+        )
     return tensors.mixed(f"{name}", [base, *args, *kwargs.values()])
 
 

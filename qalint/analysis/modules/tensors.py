@@ -271,7 +271,10 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         if isinstance(other, Const | Dim) or name in {"*", "/"}:
             return known.copy(site=site, rank0=False)
         return known.copy(
-            site=site, chain=(), weights=(), dtype=None if isinstance(other, Unknown) else known.dtype
+            site=known.site if isinstance(other, Unknown) else site,
+            chain=(),
+            weights=(),
+            dtype=None if isinstance(other, Unknown) else known.dtype,
         )
     promotion = meet(run, first, second, site, name, multiply=False)
     big = first if not first.rank0 else second

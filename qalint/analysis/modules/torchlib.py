@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,31 @@ WRAPPERS = frozenset(
         "torch.jit.freeze",
         "torch.jit.optimize_for_inference",
         "torch.nn.parallel.DataParallel",
+    ]
+)
+# operations whose tensors must be on one device
+TOGETHER = frozenset(
+    [
+        "masked_fill",
+        "masked_fill_",
+        "masked_select",
+        "gather",
+        "index_select",
+        "scatter",
+        "scatter_",
+        "scatter_add",
+        "einsum",
+        "dot",
+        "outer",
+        "baddbmm",
+        "addmm",
+        "maximum",
+        "minimum",
+        "logical_and",
+        "logical_or",
+        "lerp",
+        "cdist",
+        "addcmul",
     ]
 )
 # where every function that takes a tensor gives one
@@ -368,6 +394,13 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return torch_function(run, name, last, args, kwargs, site)
     if name in CLOCKS:
         return Clock(site, run.tick())
+    if name == "dataclasses.field":
+        factory_ = kwargs.get("default_factory")
+        if isinstance(factory_, Func) and isinstance(factory_.node, ast.Lambda):
+            return run.ev(factory_.node.body, factory_.scope)  # a literal, which no slice calls hot
+        if factory_ is not None:
+            return run.call(factory_, [], {}, site.node, scope_of(run, site))
+        return kwargs.get("default") or run.fresh(last, site.node)
     if name in {"copy.deepcopy", "copy.copy"}:
         return clone(run, first, site) if first is not None else run.fresh(last, site.node)
     if name == "functools.partial" and first is not None:
@@ -487,9 +520,7 @@ def functional(
         return Tensor(None, operands[0].device if operands else None, site=site, source="unknown")
     if last.startswith("dropout"):
         return operands[0].copy(site=site)
-    for other in operands[1:]:
-        if tensors.differ(operands[0].device, other.device) and not other.rank0:
-            run.emit("clash", site, how="device", target=operands[0], value=other, name=last)
+    apart(run, operands, last, site)
     loss = last.endswith(("loss", "entropy", "entropy_with_logits", "div"))
     return Tensor(
         operands[0].dtype, operands[0].device, site=site, source="loss" if loss else operands[0].source
@@ -564,9 +595,7 @@ def torch_function(
     if last in {"stack", "cat", "concat", "where"}:
         parts = first.items if isinstance(first, Seq) else args
         operands = [t for t in (tensors.as_tensor(run, value) for value in parts) if t is not None]
-        for other in operands[1:]:
-            if tensors.differ(operands[0].device, other.device) and not other.rank0:
-                run.emit("clash", site, how="device", target=operands[0], value=other, name=last)
+        apart(run, operands, last, site)
         if operands:
             return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
         return Tensor(None, None, site=site, source="unknown")
@@ -581,6 +610,8 @@ def torch_function(
     }:
         return run.fresh(last, site.node)
     operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
+    if last in TOGETHER:
+        apart(run, operands, last, site)
     if operands and name.rpartition(".")[0] in TENSOR_FUNCTIONS:
         rank0 = all(operand.rank0 for operand in operands)
         return Tensor(
@@ -589,6 +620,13 @@ def torch_function(
     if last[:1].isupper() or "." in name[6:]:
         library.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
+
+
+def apart(run: Core, operands: list[Tensor], name: str, site: Site) -> None:
+    """Note operands of a function that are not on the device of the first."""
+    for other in operands[1:]:
+        if tensors.differ(operands[0].device, other.device) and not other.rank0:
+            run.emit("clash", site, how="device", target=operands[0], value=other, name=name)
 
 
 def scope_of(run: Core, site: Site) -> Any:
@@ -711,6 +749,9 @@ def tensor_method(
             weights=() if detached else tensor.weights,
             rank0=False if name in {"view", "reshape", "unsqueeze", "expand"} else tensor.rank0,
         )
+    if name in TOGETHER:
+        given = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
+        apart(run, [tensor, *given], name, site)
     if name in {"sum", "mean", "max", "min", "norm", "argmax", "abs", "std", "var"}:
         dtype = "int64" if name == "argmax" else tensor.dtype
         rank0 = not args and not kwargs and name not in {"abs"}
