@@ -9,11 +9,18 @@ from typing import NamedTuple
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
-from qalint.analysis.notebook import Cell, Notebook
+from qalint.analysis.notebook import Cell, Notebook, bindings, is_name
 from qalint.file import File
 
 SUBPROCESS = ("run", "call", "check_call", "check_output", "Popen", "getoutput", "getstatusoutput")
-RUNNERS = frozenset({*(f"subprocess.{name}" for name in SUBPROCESS), "os.system", "os.popen"})
+SPREAD = frozenset({"asyncio.create_subprocess_exec"})
+"""Runners that take the words of the command as arguments of their own."""
+RUNNERS = SPREAD | {
+    *(f"subprocess.{name}" for name in SUBPROCESS),
+    "os.system",
+    "os.popen",
+    "asyncio.create_subprocess_shell",
+}
 CHECKED = frozenset({"subprocess.check_call", "subprocess.check_output"})
 """Runners that raise when the command fails."""
 PIP_MAINS = frozenset({"pip.main", "pip._internal.main", "pip._internal.cli.main.main"})
@@ -101,14 +108,17 @@ def _install(
     argv = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "args"), None)
     if argv is None or runner is None:
         return None
+    if runner in SPREAD:
+        argv = ast.copy_location(ast.List(call.args, ast.Load()), argv)
+    seen = _Seen(notebook, cell, around)
     if runner in PIP_MAINS:
-        words = _words(_value(file, argv, around))
+        words = _words(argv, seen)
         if not words or words[0] != "install":
             return None
         return Install(call, runner, "pip", words, _packages(words[1:]), argv, around, cell)
     if runner not in RUNNERS:
         return None
-    words = _words(_value(file, argv, around))
+    words = _words(argv, seen)
     tool = _tool(words)
     if tool is None:
         return None
@@ -124,30 +134,36 @@ def _assumed(func: ast.expr) -> str | None:
     return None
 
 
-def _value(file: File, argv: ast.expr, around: tuple[ast.AST, ...]) -> ast.expr:
-    """The command itself where the call gets it by a name that is assigned once nearby."""
-    if not isinstance(argv, ast.Name):
-        return argv
-    for node in reversed(around):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list):
-            continue
-        values = [
-            each.value
-            for each in body
-            if isinstance(each, ast.Assign)
-            and any(isinstance(target, ast.Name) and target.id == argv.id for target in each.targets)
-        ]
-        if len(values) == 1:
-            return values[0]
-    return argv
+class _Seen(NamedTuple):
+    """From where a command is looked at, to find what its names stand for."""
+
+    notebook: Notebook
+    cell: Cell | None
+    around: tuple[ast.AST, ...]
+    depth: int = 0
+
+    def value(self, name: str) -> ast.expr | None:
+        """What the name is bound to, where that is one expression: nearby, in the cell, in another cell."""
+        for node in reversed(self.around):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                values = [value for target, value in bindings(body) if is_name(target, name)]
+                if values:
+                    return values[0] if len(values) == 1 else None
+        if self.cell is None or name in self.cell.bound:
+            return None
+        found = [v for c in self.notebook.definers(name) for t, v in bindings(c.body) if is_name(t, name)]
+        return found[0] if len(found) == 1 else None
 
 
-def _words(argv: ast.expr) -> list[str]:
-    """The words of a command: a list of arguments, a string, or `"...".split()`."""
+def _words(argv: ast.expr, seen: _Seen) -> list[str]:
+    """The words of a command: a list of arguments, a string, `"...".split()`, or the name of one."""
+    if seen.depth > 4:
+        return []
+    deeper = seen._replace(depth=seen.depth + 1)
     match argv:
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [_word(each) for each in elements]
+            return [word for each in elements for word in _argument(each, deeper)]
         case ast.Constant(value=str() as text):
             return text.split()
         case ast.JoinedStr(values=values):
@@ -155,22 +171,32 @@ def _words(argv: ast.expr) -> list[str]:
             return ["" if word == "\0" else word.replace("\0", "") for word in text.split()]
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str() as text), attr="split")):
             return text.split()
-        case ast.Call(func=ast.Attribute(attr="split"), args=[ast.Constant(value=str() as text)]):
-            return text.split()
+        case ast.Call(func=ast.Attribute(attr="split") | ast.Name(id="split"), args=[command]):
+            return _words(command, deeper)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return [*_words(left), *(_words(right) or [""])]
+            return [*_words(left, deeper), *(_words(right, deeper) or [""])]
+        case ast.Name(id=name):
+            value = seen.value(name)
+            return [] if value is None else _words(value, deeper)
     return []
 
 
-def _word(expr: ast.expr) -> str:
+def _argument(expr: ast.expr, seen: _Seen) -> list[str]:
+    """The words that one element of a list of arguments gives."""
     match expr:
+        case ast.Starred(value=inner):
+            return _words(inner, seen) or [""]
         case ast.Constant(value=str() as text):
-            return text
+            return [text]
         case ast.Attribute(attr="executable"):
-            return "<python>"
+            return ["<python>"]
+        case ast.Name(id=name):
+            value = seen.value(name)
+            known = isinstance(value, ast.Constant | ast.Attribute)
+            return _argument(value, seen) if known and value is not None else [""]
         case ast.JoinedStr():
-            return " ".join(_words(expr))
-    return ""
+            return [" ".join(_words(expr, seen))]
+    return [""]
 
 
 def _tool(words: list[str]) -> str | None:

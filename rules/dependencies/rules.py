@@ -90,7 +90,7 @@ class IncompatibleUpgrade(Rule):
     ## What it does
 
     Reports an install of torchvision, torchaudio, xformers, flash-attn and the like without a version,
-    in a command that does not install torch with it.
+    in a command that does not install torch with it, or that upgrades torch as well (`--upgrade`).
 
     ## Why is this bad?
 
@@ -114,7 +114,8 @@ class IncompatibleUpgrade(Rule):
     ## Fix safety
 
     The fix adds `torch` to the command, so that pip chooses both together. It is unsafe because it may
-    still change the installed torch: pin both where you can.
+    still change the installed torch: pin both where you can. `--upgrade` goes, since it would replace the
+    torch that is running.
 
     ## References
 
@@ -132,17 +133,21 @@ class IncompatibleUpgrade(Rule):
     def check(self, installs: Installs) -> Iterator[Finding]:
         """One finding for each install."""
         for install in installs.found:
-            if "torch" in install.names():
-                continue
             loose = [each for each in install.packages if name_of(each) in COUPLED and not is_pinned(each)]
-            if not loose:
+            upgrade = any(word in UPGRADE for word in install.words)
+            together = "torch" in install.names()
+            if not loose or (together and not upgrade):
                 continue
             place = _word_of(install, loose[0])
             yield self.finding(
                 installs.file.place(place or install.call),
-                f"`{name_of(loose[0])}` fits one version of torch, and is installed without a version "
-                "and apart from it",
-                fix=_add_torch(installs.edits, place),
+                f"`{name_of(loose[0])}` fits one version of torch, and is "
+                + (
+                    "upgraded with it to whatever is newest, under a running kernel"
+                    if together
+                    else "installed without a version and apart from it"
+                ),
+                fix=_with_torch(installs.edits, install, place),
                 help="Install it together with torch, both with their versions.",
             )
 
@@ -269,7 +274,7 @@ class UnhandledInstallFailure(Rule):
                         help="Tell the reader to install it by hand and restart.",
                     )
                 continue
-            if _is_inspected(install):
+            if _is_inspected(installs.notebook, install):
                 continue
             fix = None
             if install.runner == "subprocess.run":
@@ -488,6 +493,9 @@ class UndeclaredDependency(Rule):
 
 # Shared parts
 
+UPGRADE = ("--upgrade", "-U", "--force-reinstall")
+"""Options by which pip replaces what is there."""
+
 
 def _what(install: Install) -> str:
     names = install.packages
@@ -511,14 +519,14 @@ def _word_of(install: Install, word: str) -> ast.Constant | None:
     return None
 
 
-def _is_inspected(install: Install) -> bool:
+def _is_inspected(notebook: Notebook, install: Install) -> bool:
     """Whether the result goes anywhere: bound and read, compared, returned, waited for."""
     statement = install.statement()
     if isinstance(statement, ast.Expr) and statement.value is install.call:
         return False
     if isinstance(statement, ast.Assign):
         names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        if not names:
+        if not names or any(_reads_status(cell, name) for name in names for cell in notebook.readers(name)):
             return True
         scope = next(
             (
@@ -553,6 +561,17 @@ def _is_inspected(install: Install) -> bool:
         trailing = {id(node) for node in ast.walk(returns)} if isinstance(returns, ast.Return) else set()
         return any(id(node) not in trailing for node in reads)
     return True
+
+
+def _reads_status(cell: Cell, name: str) -> bool:
+    """Whether another cell looks at more of the result than its text."""
+    texts = {
+        id(node.value)
+        for statement in cell.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "args", "pid")
+    }
+    return any(id(use.node) not in texts for use in cell.reads(name))
 
 
 def _swallowing(install: Install) -> ast.ExceptHandler | None:
@@ -620,11 +639,26 @@ def _spinner(notebook: Notebook, edits: Edits, install: Install) -> Fix | None:
     return edits.unsafe("Show a spinner", (Edit(start, end, head + inner),))
 
 
-def _add_torch(edits: Edits, place: ast.Constant | None) -> Fix | None:
-    if place is None or " " in str(place.value):
+def _with_torch(edits: Edits, install: Install, place: ast.Constant | None) -> Fix | None:
+    """Name torch in the command, in place of the word that upgrades everything."""
+    argv = install.argv
+    if place is None or " " in str(place.value) or not isinstance(argv, ast.List | ast.Tuple):
+        return None
+    message = (
+        "Install torch with it, and upgrade neither"
+        if "torch" in install.names()
+        else ("Install torch with it")
+    )
+    for word, following in zip(argv.elts, argv.elts[1:], strict=False):
+        if isinstance(word, ast.Constant) and word.value in UPGRADE:
+            span = edits.source.span(word)
+            if "torch" in install.names():
+                return edits.unsafe(message, (Edit(span.start, edits.source.span(following).start, ""),))
+            return edits.unsafe(message, (Edit(*span, '"torch"'),))
+    if "torch" in install.names():
         return None
     start, _ = edits.source.span(place)
-    return edits.unsafe("Install torch with it", (Edit(start, start, '"torch", '),))
+    return edits.unsafe(message, (Edit(start, start, '"torch", '),))
 
 
 def _own_pip(edits: Edits, install: Install, first: ast.Constant | None) -> Fix | None:

@@ -167,11 +167,20 @@ def _set_to_none(handler: ast.ExceptHandler, name: str) -> ast.Assign | None:
 
 
 def _install_of(installs: Installs, missing: Missing) -> Install | None:
-    """The install that brings the module, or the only one there is where its packages are computed."""
+    """The install that brings the module: by its name, in its handler, or under a test of the name."""
     wanted = missing.module.lower().replace("_", "-")
     other = {"sklearn": "scikit-learn", "pil": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}.get(wanted)
     for install in installs.found:
         if wanted in install.names() or (other and other in install.names()):
+            return install
+    for install in installs.found:
+        tests = [each.test for each in install.around if isinstance(each, ast.If)]
+        asked = any(
+            isinstance(node, ast.Name) and node.id == missing.name
+            for test in tests
+            for node in ast.walk(test)
+        )
+        if asked or missing.handler in install.around:
             return install
     return None
 

@@ -84,24 +84,92 @@ def value_reads(cell: Cell) -> Iterator[ValueRead]:
         stack.extend((child, inside) for child in reversed(list(ast.iter_child_nodes(node))))
 
 
-class Stop(NamedTuple):
-    """One `mo.stop(predicate, output)` at the top level of a cell."""
+def containers(notebook: Notebook, cell: Cell) -> dict[str, ast.Name]:
+    """The plain lists and dictionaries of elements that the cell makes, each bound once."""
+    found: dict[str, ast.Name] = {}
+    for target, value in bindings(cell.body):
+        match value:
+            case ast.List(elts=[first, *_]) | ast.Tuple(elts=[first, *_]) | ast.Dict(values=[first, *_]):
+                pass
+            case ast.ListComp(elt=first) | ast.DictComp(value=first):
+                pass
+            case _:
+                continue
+        if isinstance(target, ast.Name) and len(cell.stores(target.id)) == 1:
+            if made_by(notebook, cell, first) is not None:
+                found[target.id] = target
+    return found
 
-    statement: ast.Expr
+
+def container_reads(cell: Cell, name: str) -> Iterator[ast.Attribute]:
+    """Where the cell itself reads the `.value` of what the list or dictionary `name` holds."""
+    stack: list[tuple[ast.AST, frozenset[str]]] = [(s, frozenset()) for s in reversed(cell.body)]
+    while stack:
+        node, items = stack.pop()
+        inside = items
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.ClassDef():
+                continue
+            case ast.For(iter=iterable, target=target):
+                inside = items | _items(iterable, target, name)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                for each in node.generators:
+                    inside |= _items(each.iter, each.target, name)
+            case ast.Attribute(attr="value", ctx=ast.Load(), value=ast.Name(id=item)) if item in items:
+                yield node
+            case ast.Attribute(attr="value", ctx=ast.Load(), value=ast.Subscript(value=ast.Name(id=root))):
+                if root == name:
+                    yield node
+            case _:
+                pass
+        stack.extend((child, inside) for child in reversed(list(ast.iter_child_nodes(node))))
+
+
+def _items(iterable: ast.expr, target: ast.expr, name: str) -> frozenset[str]:
+    """The loop variables that hold the elements of `name`."""
+    match iterable, target:
+        case ast.Name(id=over), ast.Name(id=item) if over == name:
+            return frozenset({item})
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=over), attr="values")), ast.Name(id=item):
+            return frozenset({item} if over == name else ())
+        case (
+            (
+                ast.Call(func=ast.Attribute(value=ast.Name(id=over), attr="items"))
+                | ast.Call(func=ast.Name(id="enumerate"), args=[ast.Name(id=over), *_])
+            ),
+            ast.Tuple(elts=[_, ast.Name(id=item)]),
+        ):
+            return frozenset({item} if over == name else ())
+    return frozenset()
+
+
+class Stop(NamedTuple):
+    """One `mo.stop(predicate, output)` at the top level of a cell, or alone under an `if`."""
+
+    statement: ast.Expr | ast.If
     call: ast.Call
     predicate: ast.expr
     output: ast.expr | None
 
 
 def stops(notebook: Notebook, cell: Cell) -> Iterator[Stop]:
-    """The `mo.stop` calls among the cell's top-level statements."""
+    """The `mo.stop` calls among the cell's top-level statements.
+
+    `if test: mo.stop(True)` stops on the test.
+    """
     for statement in cell.body:
-        match statement:
+        inner, test = statement, None
+        if isinstance(statement, ast.If) and not statement.orelse:
+            inner, test = statement.body[-1], statement.test
+        match inner:
             case ast.Expr(value=ast.Call(func=func) as call) if notebook.marimo(cell, func) == "stop":
                 given = {each.arg: each.value for each in call.keywords if each.arg}
                 predicate = call.args[0] if call.args else given.get("predicate")
                 output = call.args[1] if len(call.args) > 1 else given.get("output")
-                if predicate is not None:
+                if test is not None:
+                    constant = isinstance(predicate, ast.Constant) and bool(predicate.value)
+                    predicate = test if constant else None
+                if predicate is not None and isinstance(statement, ast.Expr | ast.If):
                     yield Stop(statement, call, predicate, output)
             case _:
                 pass
@@ -109,15 +177,46 @@ def stops(notebook: Notebook, cell: Cell) -> Iterator[Stop]:
 
 def gate(predicate: ast.expr) -> str | None:
     """The name of the button in `not button.value`, `button.value is None`, `button.value == False`."""
+    tested = _tested(predicate)
+    match tested:
+        case ast.Attribute(value=ast.Name(id=name), attr="value"):
+            return name
+        case None if isinstance(predicate, ast.BoolOp) and isinstance(predicate.op, ast.Or):
+            return next((found for each in predicate.values if (found := gate(each))), None)
+    return None
+
+
+def gate_by_name(notebook: Notebook, cell: Cell, predicate: ast.expr) -> tuple[str, Cell] | None:
+    """The button in `not clicked`, where a cell binds `clicked = button.value`, and that cell."""
+    tested = _tested(predicate)
+    if not isinstance(tested, ast.Name):
+        return None
+    found = copied_value(notebook, cell, tested.id)
+    return None if found is None else (found[0], found[1])
+
+
+def copied_value(notebook: Notebook, cell: Cell, name: str) -> tuple[str, Cell, ast.expr] | None:
+    """The element whose value the name holds (`n = slider.value`), the cell that binds it, and where."""
+    definers = [cell] if name in cell.bound else notebook.definers(name)
+    if len(definers) != 1 or len(definers[0].stores(name)) != 1:
+        return None
+    for target, value in bindings(definers[0].body):
+        match target, value:
+            case ast.Name(id=bound), ast.Attribute(value=ast.Name(id=held), attr="value") if bound == name:
+                if element(notebook, definers[0], held) is not None:
+                    return held, definers[0], value
+            case _:
+                pass
+    return None
+
+
+def _tested(predicate: ast.expr) -> ast.expr | None:
+    """What must be true to pass the stop: x in `not x`, `x is None`, `x == False`."""
     match predicate:
-        case ast.UnaryOp(op=ast.Not(), operand=ast.Attribute(value=ast.Name(id=name), attr="value")):
-            return name
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return operand
         case ast.Compare(
-            left=ast.Attribute(value=ast.Name(id=name), attr="value"),
-            ops=[ast.Is() | ast.Eq()],
-            comparators=[ast.Constant(value=None | False)],
+            left=left, ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None | False)]
         ):
-            return name
-        case ast.BoolOp(op=ast.Or(), values=values):
-            return next((found for each in values if (found := gate(each))), None)
+            return left
     return None

@@ -83,7 +83,9 @@ class UndefinedAcrossCells(Rule):
                 if name in BUILTINS or any(each is not cell for each in definers):
                     continue
                 uses = [use for use in cell.reads(name) if not use.guarded]
-                if definers:  # the cell binds it itself, but later
+                if definers and (first := _grown_from_nothing(cell, name)) is not None:
+                    uses = [first]
+                elif definers:  # the cell binds it itself, but later
                     uses = [use for use in uses if _is_unconditional(cell, use)]
                 if uses:
                     uses.sort(key=lambda use: use.annotation)
@@ -112,6 +114,15 @@ class UndefinedAcrossCells(Rule):
                 help=help,
                 confidence=Confidence.MEDIUM if first.annotation else Confidence.HIGH,
             )
+
+
+def _grown_from_nothing(cell: Cell, name: str) -> Use | None:
+    """The first `name += x` where nothing but such statements ever binds the name."""
+    grown = [use for use in cell.scope.loads.get(name, []) if use.augmented]
+    if len(grown) < len(cell.stores(name)) or any(use.guarded for use in grown):
+        return None
+    nodes = {id(use.node) for use in grown}
+    return grown[0] if grown and all(id(use.node) in nodes for use in cell.stores(name)) else None
 
 
 def _is_unconditional(cell: Cell, use: Use) -> bool:

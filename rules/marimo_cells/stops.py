@@ -9,8 +9,11 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Cell, Notebook, scope_of
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
-from .elements import Stop, element, gate, stops, value_reads
+from .elements import Stop, copied_value, element, gate, gate_by_name, stops, value_reads
 from .work import is_work
+
+KEEPS = ("run_button", "form", "batch")
+"""Elements that give a new value only when their reader asks for it."""
 
 
 class StopHidesOutput(Rule):
@@ -19,7 +22,8 @@ class StopHidesOutput(Rule):
     ## What it does
 
     Reports `mo.stop(not button.value)` on a `mo.ui.run_button` in a cell that also reads another
-    element's `.value` and shows something, or binds what other cells show. It also reports a gate on
+    element's `.value` and shows something, or binds what other cells show (also by way of names:
+    `clicked = button.value`, and under `if not button.value: mo.stop(True)`). It also reports a gate on
     a plain `mo.ui.button` without `on_click` and `value`, which never opens.
 
     Forms, switches, counters (`on_click=lambda v: v + 1`) and `mo.state` keep their value, and are not
@@ -75,8 +79,10 @@ class StopHidesOutput(Rule):
         """One finding for each gate."""
         for cell in notebook.cells:
             for stop in stops(notebook, cell):
-                name = gate(stop.predicate)
-                button = element(notebook, cell, name) if name else None
+                name, copied = gate(stop.predicate), cell
+                if name is None and (held := gate_by_name(notebook, cell, stop.predicate)) is not None:
+                    name, copied = held
+                button = element(notebook, copied, name) if name else None
                 if button is None or name is None:
                     continue
                 given = {each.arg for each in button.call.keywords}
@@ -90,35 +96,50 @@ class StopHidesOutput(Rule):
                         help="Use `mo.ui.run_button()`, or give the button `on_click`.",
                     )
                 elif button.kind == "run_button":
-                    yield from self.erased(notebook, cell, stop, name, edits)
+                    yield from self.erased(notebook, cell, copied, stop, name, edits)
 
     def erased(
-        self, notebook: Notebook, cell: Cell, stop: Stop, name: str, edits: Edits
+        self, notebook: Notebook, cell: Cell, copied: Cell, stop: Stop, name: str, edits: Edits
     ) -> Iterator[Finding]:
-        """The finding on a gate whose cell runs again for another reason."""
-        others = [
-            read
-            for read in value_reads(cell)
-            if read.name != name
-            and not read.deferred
-            and read.name not in cell.bound
-            and (found := element(notebook, cell, read.name)) is not None
-            and found.kind not in ("run_button", "form", "batch")
-        ]
-        if not others or not _matters(notebook, cell):
+        """The finding on a gate whose cell runs again for another reason.
+
+        `copied` is the cell that reads the button: this one, or the one that binds `clicked = button.value`
+        (then only what runs that one again closes the gate).
+        """
+        other = next(_other_values(notebook, copied, name), None)
+        if other is None and copied is cell:
+            other = next(_copied_values(notebook, cell, name), None)
+        if other is None or not _matters(notebook, cell):
             return
-        first = others[0]
+        moved, place = other
         yield self.finding(
             notebook.file.place(stop.call),
-            f"changing `{first.name}` erases what this cell gives: `{name}` is true for one run only",
-            related=[
-                Related(
-                    notebook.file.place(first.node), f"the cell runs again whenever `{first.name}` changes"
-                )
-            ],
+            f"changing `{moved}` erases what this cell gives: `{name}` is true for one run only",
+            related=[Related(notebook.file.place(place), f"the cell runs again whenever `{moved}` changes")],
             fix=_ungate(notebook, cell, stop, name, edits),
             help="Gate with a form (`mo.ui.batch(...).form()`), or keep the result in `mo.state`.",
         )
+
+
+def _other_values(notebook: Notebook, cell: Cell, name: str) -> Iterator[tuple[str, ast.expr]]:
+    """The other elements whose value the cell reads."""
+    for read in value_reads(cell):
+        if read.name == name or read.deferred or read.name in cell.bound:
+            continue
+        found = element(notebook, cell, read.name)
+        if found is not None and found.kind not in KEEPS:
+            yield read.name, read.node
+
+
+def _copied_values(notebook: Notebook, cell: Cell, name: str) -> Iterator[tuple[str, ast.expr]]:
+    """The other elements whose value an earlier cell copied to a name that the cell reads."""
+    for read in sorted(cell.refs - cell.bound):
+        copied = copied_value(notebook, cell, read)
+        if copied is None or copied[0] == name:
+            continue
+        found = element(notebook, copied[1], copied[0])
+        if found is not None and found.kind not in KEEPS and not list(stops(notebook, copied[1])):
+            yield copied[0], copied[2]
 
 
 def _matters(notebook: Notebook, cell: Cell) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
@@ -141,12 +142,15 @@ class ReturnDoesNotDisplay(Rule):
         drawn = [each for each in cell.body if _draws(notebook, cell, each)]
         if not drawn or cell.last is None or _is_shown_by_call(notebook, cell, Shown("figure", "")):
             return
-        plt = next(name for name, q in notebook.imported(cell).items() if q == "matplotlib.pyplot")
+        plt = next((name for name, q in notebook.imported(cell).items() if q == "matplotlib.pyplot"), None)
+        fix = None
+        if plt is not None and (plt in cell.bound or notebook.is_bound(plt)):
+            fix = edits.safe("Show the figure last", edits.insert_after(cell.last, f"{plt}.gcf()"))
         yield self.finding(
             notebook.file.place(drawn[-1]),
-            f"the figure that `{plt}` draws is not displayed: the cell does not end in it",
-            fix=edits.safe("Show the figure last", edits.insert_after(cell.last, f"{plt}.gcf()")),
-            help=f"End the cell with `{plt}.gcf()`, or call `{plt}.show()`.",
+            "the figure that is drawn here is not displayed: the cell does not end in it",
+            fix=fix,
+            help=f"End the cell with `{plt or 'plt'}.gcf()`, or call `{plt or 'plt'}.show()`.",
         )
 
     def unplaced(self, notebook: Notebook, cell: Cell, edits: Edits) -> Iterator[Finding]:
@@ -224,15 +228,27 @@ DRAWING = frozenset(
     }
 )  # fmt: skip
 """Functions of pyplot that draw data."""
+PLOT = re.compile(r"\w+plot|heatmap|\w+map")
+"""Functions of seaborn that draw on pyplot's axes."""
 
 
 def _draws(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
-    """Whether the statement (or a loop or block of it) draws data with pyplot."""
+    """Whether the statement (or a loop or block of it) draws data on pyplot's figure, for no other cell."""
     for each in walk_statements([statement]):
+        if isinstance(each, ast.Assign) and any(
+            notebook.readers(node.id)
+            for target in each.targets
+            for node in ast.walk(target)
+            if isinstance(node, ast.Name)
+        ):
+            return False
         match each:
-            case ast.Expr(value=ast.Call(func=func)) | ast.Assign(value=ast.Call(func=func)):
+            case ast.Expr(value=ast.Call(func=func) as call) | ast.Assign(value=ast.Call(func=func) as call):
                 module, _, name = (notebook.resolve(cell, func) or "").rpartition(".")
                 if module == "matplotlib.pyplot" and name in DRAWING:
+                    return True
+                named = {keyword.arg for keyword in call.keywords}
+                if module == "seaborn" and PLOT.fullmatch(name) and "ax" not in named:
                     return True
             case _:
                 pass

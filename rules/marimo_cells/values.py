@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Cell, Notebook, Scope, is_private, scope_of
 from qalint.rule import Edit, Finding, Fix, Related, Rule, Severity
 
-from .elements import ValueRead, elements, made_by, value_reads
+from .elements import ValueRead, container_reads, containers, elements, made_by, value_reads
 
 
 class ValueReadWhereCreated(Rule):
@@ -17,9 +17,9 @@ class ValueReadWhereCreated(Rule):
 
     ## What it does
 
-    Reports `element.value` in the cell that binds `element = mo.ui...(...)`, and `.value` directly on
-    the call that makes an element. Reads inside a function that another cell calls are left alone, and
-    so is `mo.state`.
+    Reports `element.value` in the cell that binds `element = mo.ui...(...)`, `.value` directly on the
+    call that makes an element, and `.value` of what a list or dictionary of elements holds. Reads inside
+    a function that another cell calls are left alone, and so is `mo.state`.
 
     ## Why is this bad?
 
@@ -81,6 +81,7 @@ class ValueReadWhereCreated(Rule):
                 continue
             own = elements(notebook, cell)
             seen: set[str] = set()
+            yield from self.contained(notebook, cell)
             for read in value_reads(cell) if own else ():
                 made = own.get(read.name)
                 if made is None or read.deferred or read.name in seen or len(cell.stores(read.name)) != 1:
@@ -97,6 +98,20 @@ class ValueReadWhereCreated(Rule):
                     help="Read the value in another cell: only that one runs again when the element changes.",
                 )
             yield from self.direct(notebook, cell)
+
+    def contained(self, notebook: Notebook, cell: Cell) -> Iterator[Finding]:
+        """`[slider.value for slider in sliders]`: elements in a list or dictionary of this cell."""
+        for name, holder in containers(notebook, cell).items():
+            read = next(container_reads(cell, name), None)
+            if read is not None:
+                yield self.finding(
+                    notebook.file.place(read),
+                    f"`{notebook.source.segment(read)}` is read in the cell that creates the elements of "
+                    f"`{name}`: marimo raises RuntimeError",
+                    related=[Related(notebook.file.place(holder), "created here")],
+                    help="Read the values in another cell, and put the elements into `mo.ui.array` or "
+                    "`mo.ui.dictionary`, so that it runs again when one of them changes.",
+                )
 
     def direct(self, notebook: Notebook, cell: Cell) -> Iterator[Finding]:
         """`mo.ui.slider(1, 10).value`: an element nobody can move."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from qalint.analysis.notebook import Cell, Notebook, bindings, walk_statements
+from qalint.analysis.notebook import Cell, Notebook, bindings, is_name, walk_statements
 
 KINDS = ("neutral", "warn", "success", "info", "danger")
 """The kinds that marimo accepts."""
@@ -56,6 +56,9 @@ def _callouts(notebook: Notebook) -> Iterator[Callout]:
 
 def _callout(notebook: Notebook, cell: Cell, call: ast.Call, around: tuple[ast.AST, ...]) -> Callout | None:
     keyword = next((each.value for each in call.keywords if each.arg == "kind"), None)
+    if keyword is None:
+        options = next((each.value for each in call.keywords if each.arg is None), None)
+        keyword = None if options is None else _option(notebook, cell, around, options)
     if notebook.marimo(cell, call.func) == "callout":
         value = (
             call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "value"), None)
@@ -66,10 +69,50 @@ def _callout(notebook: Notebook, cell: Cell, call: ast.Call, around: tuple[ast.A
         return Callout(cell, call, None, keyword, around)  # functools.partial(mo.callout, kind=...)
     if isinstance(call.func, ast.Attribute) and call.func.attr == "callout" and len(call.args) <= 1:
         shown = notebook.display(cell).of(call.func.value)
-        if shown is None and keyword is None:
+        if shown is None and (keyword is None or call.args or _is_foreign(notebook, cell, call.func.value)):
             return None
         kind = keyword or (call.args[0] if call.args else None)
         return Callout(cell, call, call.func.value, kind, around)
+    return None
+
+
+def _is_foreign(notebook: Notebook, cell: Cell, receiver: ast.expr) -> bool:
+    """Whether the object comes from a class of the notebook or another library, with a method of its own."""
+    expr = receiver
+    while isinstance(expr, ast.Attribute | ast.Call | ast.Subscript):
+        expr = expr.func if isinstance(expr, ast.Call) else expr.value
+    if not isinstance(expr, ast.Name):
+        return False
+    if notebook.imported(cell).get(expr.id, "marimo").split(".")[0] != "marimo":
+        return True
+    for definer in [cell] if expr.id in cell.bound else notebook.definers(expr.id):
+        if any(isinstance(use.node, ast.ClassDef) for use in definer.stores(expr.id)):
+            return True
+        for target, value in bindings(definer.body):
+            if is_name(target, expr.id) and value is not receiver and not is_name(value, expr.id):
+                return _is_foreign(notebook, definer, value)
+    return False
+
+
+def _option(
+    notebook: Notebook, cell: Cell, around: tuple[ast.AST, ...], options: ast.expr
+) -> ast.expr | None:
+    """The kind in `**options`, where the dictionary is written out."""
+    found = [options]
+    if isinstance(options, ast.Name):
+        bare = Callout(cell, ast.Call(options, [], []), None, None, around)
+        found = list(values_of(notebook, bare, options.id))
+    match found:
+        case [ast.Dict() as table]:
+            return _entry(table, "kind")
+    return None
+
+
+def _entry(table: ast.Dict, key: object) -> ast.expr | None:
+    """The value under a literal key of a dictionary that is written out."""
+    for each, value in zip(table.keys, table.values, strict=True):
+        if isinstance(each, ast.Constant) and each.value == key:
+            return value
     return None
 
 
@@ -93,6 +136,11 @@ def _literals(notebook: Notebook, callout: Callout, expr: ast.expr, depth: int) 
             ]
         case ast.BoolOp(op=ast.Or(), values=values):
             return [found for each in values for found in _literals(notebook, callout, each, depth + 1)]
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=key)) if items := _items(
+            notebook, callout, name
+        ):
+            fields = [field for item in items if (field := _field(item, key)) is not None]
+            return [found for each in fields for found in _literals(notebook, callout, each, depth + 1)]
         case ast.Subscript(value=table):
             return [found for each in _entries(notebook, callout, table) for found in each]
         case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[_, *default]):
@@ -101,9 +149,83 @@ def _literals(notebook: Notebook, callout: Callout, expr: ast.expr, depth: int) 
         case ast.Name(id=name):
             return [
                 found
-                for value in values_of(notebook, callout, name)
+                for value in _items(notebook, callout, name) or values_of(notebook, callout, name)
                 for found in _literals(notebook, callout, value, depth + 1)
             ]
+    return []
+
+
+def _field(item: ast.expr, key: object) -> ast.expr | None:
+    """`item[key]` of a dictionary or tuple that is written out."""
+    match item:
+        case ast.Dict():
+            return _entry(item, key)
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            if isinstance(key, int) and -len(elements) <= key < len(elements):
+                return elements[key]
+    return None
+
+
+def _items(notebook: Notebook, callout: Callout, name: str) -> list[ast.expr]:
+    """What a loop variable around the callout takes on, where the items of the loop are written out."""
+    for node in reversed(callout.around):
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(node, ast.For | ast.AsyncFor):
+            pairs = [(node.target, node.iter)]
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+            pairs = [(each.target, each.iter) for each in node.generators]
+        for target, iterable in pairs:
+            if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(target)):
+                rows = _rows(notebook, callout, iterable)
+                return [value for row in rows for value in _taken(target, row, name)]
+    return []
+
+
+def _taken(target: ast.expr, row: ast.expr, name: str) -> list[ast.expr]:
+    """What the name takes on when `target = row`."""
+    if is_name(target, name):
+        return [row]
+    match target, row:
+        case ast.Tuple(elts=ones), (ast.Tuple(elts=others) | ast.List(elts=others)):
+            if len(ones) == len(others):
+                return [v for one, other in zip(ones, others, strict=True) for v in _taken(one, other, name)]
+    return []
+
+
+def _rows(notebook: Notebook, callout: Callout, iterable: ast.expr, depth: int = 0) -> list[ast.expr]:
+    """The items of an iterable that is written out, at the place or under a name."""
+    if depth > 3:
+        return []
+    match iterable:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return elements
+        case ast.Name(id=name):
+            values = list(values_of(notebook, callout, name))
+            return _rows(notebook, callout, values[0], depth + 1) if len(values) == 1 else []
+        case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *_]):
+            counted: list[ast.expr] = []
+            for number, item in enumerate(_rows(notebook, callout, inner, depth + 1)):
+                counted.append(ast.Tuple([ast.Constant(number), item], ast.Load()))
+            return counted
+        case ast.Call(func=ast.Name(id="zip"), args=[*columns]):
+            known = [_rows(notebook, callout, each, depth + 1) for each in columns]
+            length = max(map(len, known), default=0)
+            unknown = ast.Constant(None)
+            return [
+                ast.Tuple([each[i] if i < len(each) else unknown for each in known], ast.Load())
+                for i in range(length)
+            ]
+        case ast.Call(func=ast.Attribute(value=inner, attr="items" | "values" as method), args=[]):
+            tables = list(values_of(notebook, callout, inner.id)) if isinstance(inner, ast.Name) else [inner]
+            match tables:
+                case [ast.Dict(keys=keys, values=values)]:
+                    if method == "values":
+                        return values
+                    return [
+                        ast.Tuple([key, value], ast.Load())
+                        for key, value in zip(keys, values, strict=True)
+                        if key is not None
+                    ]
     return []
 
 
@@ -128,7 +250,7 @@ def values_of(notebook: Notebook, callout: Callout, name: str) -> Iterator[ast.e
     """What the name is bound to: in the function around the callout, in its cell, or in another cell."""
     for node in reversed(callout.around):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            local = [value for target, value in bindings(node.body) if _is_name(target, name)]
+            local = [value for target, value in bindings(node.body) if is_name(target, name)]
             if local:
                 yield from local
                 return
@@ -137,12 +259,12 @@ def values_of(notebook: Notebook, callout: Callout, name: str) -> Iterator[ast.e
             if name in names or any(each.arg == name for each in node.args.kwonlyargs):
                 yield from _arguments(notebook, node, name, names)
                 return
-    own = [value for target, value in bindings(callout.cell.body) if _is_name(target, name)]
+    own = [value for target, value in bindings(callout.cell.body) if is_name(target, name)]
     if own or name in callout.cell.bound:
         yield from own
         return
     for definer in notebook.definers(name):
-        yield from (value for target, value in bindings(definer.body) if _is_name(target, name))
+        yield from (value for target, value in bindings(definer.body) if is_name(target, name))
 
 
 def _arguments(
@@ -173,13 +295,9 @@ def calls_of(notebook: Notebook, name: str) -> Iterator[tuple[Cell, ast.Call, tu
         stack: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(statement, ()) for statement in cell.body]
         while stack:
             node, around = stack.pop()
-            if isinstance(node, ast.Call) and _is_name(node.func, name):
+            if isinstance(node, ast.Call) and is_name(node.func, name):
                 yield cell, node, around
             stack.extend((child, (*around, node)) for child in ast.iter_child_nodes(node))
-
-
-def _is_name(expr: ast.expr, name: str) -> bool:
-    return isinstance(expr, ast.Name) and expr.id == name
 
 
 def text_of(callout: Callout) -> str | None:

@@ -24,11 +24,16 @@ class Choice(NamedTuple):
 
 
 class Positions(NamedTuple):
-    """What stands for the position around a callout: index names, and pairs of item and list."""
+    """What stands for the position around a callout: index names, pairs of item and list, and flags.
+
+    A flag is a name that says what a test of the position would: `first`, which is True in the first
+    round only, or a parameter that gets `i == 0`. Its value tells whether it is true for the many.
+    """
 
     indexes: set[str]
     items: dict[str, str]
     source: ast.AST | None
+    flags: dict[str, bool]
 
 
 def choices(notebook: Notebook) -> Iterator[Choice]:
@@ -36,7 +41,7 @@ def choices(notebook: Notebook) -> Iterator[Choice]:
     seen: set[ast.AST] = set()
     for callout in callouts(notebook):
         positions = _positions(notebook, callout)
-        if not positions.indexes and not positions.items:
+        if not positions.indexes and not positions.items and not positions.flags:
             continue
         for choice in (
             *_by_expression(notebook, callout, positions),
@@ -51,18 +56,19 @@ def choices(notebook: Notebook) -> Iterator[Choice]:
 
 
 def _positions(notebook: Notebook, callout: Callout) -> Positions:
-    positions = Positions(set(), {}, None)
+    positions = Positions(set(), {}, None, {})
     for node in callout.around:
         if isinstance(node, ast.For | ast.AsyncFor):
             positions = _loop(positions, node.target, node.iter, node)
             positions = _counters(positions, node)
+            positions = _flags(positions, callout, node)
         elif isinstance(node, COMPREHENSIONS):
             for generator in node.generators:
                 positions = _loop(positions, generator.target, generator.iter, node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             positions = _parameters(notebook, positions, node)
         elif isinstance(node, ast.Lambda):
-            positions = Positions(set(), {}, None)
+            positions = Positions(set(), {}, None, {})
     return positions
 
 
@@ -75,15 +81,15 @@ def _loop(known: Positions, target: ast.expr, iterable: ast.expr, loop: ast.AST)
             indexes.add(index)
             if isinstance(item, ast.Name) and isinstance(over, ast.Name):
                 items[item.id] = over.id
-            return Positions(indexes, items, loop)
+            return known._replace(indexes=indexes, items=items, source=loop)
         case ast.Call(func=ast.Name(id="range"), args=[end]), ast.Name(id=index) if (
             _is_length(end) or _subscripts(loop, index) or not _computes(loop, index)
         ):
             indexes.add(index)
-            return Positions(indexes, items, loop)
+            return known._replace(indexes=indexes, items=items, source=loop)
         case ast.Name(id=over), ast.Name(id=item):
             items[item] = over
-            return Positions(indexes, items, known.source or loop)
+            return known._replace(indexes=indexes, items=items, source=known.source or loop)
     return known
 
 
@@ -125,12 +131,37 @@ def _counters(known: Positions, loop: ast.For | ast.AsyncFor) -> Positions:
     return known._replace(indexes=indexes, source=known.source or loop)
 
 
+def _flags(known: Positions, callout: Callout, loop: ast.For | ast.AsyncFor) -> Positions:
+    """`first = True` before the loop and `first = False` in every round of it."""
+    changed = {name: value for statement in loop.body for name, value in _truth(statement)}
+    if not changed:
+        return known
+    flags = dict(known.flags)
+    inside = {id(each) for each in walk_statements(loop.body)}
+    for body in (callout.cell.body, *(n.body for n in callout.around if isinstance(n, ast.FunctionDef))):
+        for statement in walk_statements(body):
+            if id(statement) not in inside:
+                for name, value in _truth(statement):
+                    if changed.get(name) is not value and name in changed:
+                        flags[name] = changed[name]
+    return known._replace(flags=flags, source=known.source or loop)
+
+
+def _truth(statement: ast.stmt) -> Iterator[tuple[str, bool]]:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=bool() as value)):
+            yield name, value
+        case _:
+            pass
+
+
 def _parameters(
     notebook: Notebook, known: Positions, function: ast.FunctionDef | ast.AsyncFunctionDef
 ) -> Positions:
     """Parameters that every call in the notebook fills with a loop index."""
     names = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
     filled: dict[str, list[bool]] = {}
+    flags: dict[str, list[bool | None]] = {}
     for cell, call, around in calls_of(notebook, function.name):
         outside = _positions(notebook, Callout(cell, call, None, None, around))
         given = dict(zip(names, call.args, strict=False))
@@ -138,8 +169,11 @@ def _parameters(
         for name, value in given.items():
             index = isinstance(value, ast.Name) and value.id in outside.indexes
             filled.setdefault(name, []).append(index)
+            tested = not index and _is_positional(value, outside) and not isinstance(value, ast.BinOp)
+            flags.setdefault(name, []).append(_body_is_common(value, outside) if tested else None)
     indexes = {name for name, given in filled.items() if all(given)}
-    return Positions(indexes, {}, function)
+    told = {name: found[0] for name, found in flags.items() if found[0] is not None and None not in found}
+    return Positions(indexes, {}, function, told)
 
 
 # Where it chooses
@@ -148,7 +182,8 @@ def _parameters(
 def _is_positional(test: ast.expr, positions: Positions) -> bool:
     """Whether the test looks at nothing but the position."""
     if not any(
-        isinstance(node, ast.Name) and (node.id in positions.indexes or node.id in positions.items)
+        isinstance(node, ast.Name)
+        and (node.id in positions.indexes or node.id in positions.items or node.id in positions.flags)
         for node in ast.walk(test)
     ):
         return False
@@ -158,7 +193,7 @@ def _is_positional(test: ast.expr, positions: Positions) -> bool:
 def _positional(test: ast.expr, positions: Positions) -> bool:
     match test:
         case ast.Name(id=name):
-            return name in positions.indexes
+            return name in positions.indexes or name in positions.flags
         case ast.Constant(value=int() | bool()):
             return True
         case ast.UnaryOp(operand=operand):
@@ -217,7 +252,7 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
                 one, other = _literal(body), _literal(orelse)
                 if one is None or other is None or one == other:
                     continue
-                common = one if _body_is_common(test) else other
+                common = one if _body_is_common(test, positions) else other
                 yield Choice(expr, ast.unparse(test), common, expr, _related(callout, positions, expr))
             case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[index, _]) if _is_positional(
                 index, positions
@@ -273,6 +308,8 @@ def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) ->
     if isinstance(kind, ast.Name) and scope is not None and not isinstance(scope, ast.Lambda):
         chained: set[ast.stmt] = set()
         for statement in walk_statements(scope.body):
+            if isinstance(statement, ast.Match) and _is_positional(statement.subject, positions):
+                yield from _by_match(callout, statement, kind.id)
             if not isinstance(statement, ast.If) or statement in chained:
                 continue
             chain = _chain(statement)
@@ -284,7 +321,9 @@ def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) ->
                 )
                 if one is None or other is None or one.value == other.value:
                     continue
-                swapped = len(chain) == 1 and _body_is_common(statement.test) and bool(statement.orelse)
+                swapped = (
+                    len(chain) == 1 and _body_is_common(statement.test, positions) and bool(statement.orelse)
+                )
                 special, common = (other, one) if swapped else (one, other)
                 yield Choice(
                     special, ast.unparse(statement.test), str(common.value), special,
@@ -294,8 +333,25 @@ def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) ->
         for node in reversed(callout.around):
             if isinstance(node, ast.If):
                 if _is_positional(node.test, positions):
-                    yield from _arms(notebook, callout, node, kind)
+                    yield from _arms(notebook, callout, node, kind, positions)
                 return
+
+
+def _by_match(callout: Callout, statement: ast.Match, name: str) -> Iterator[Choice]:
+    """`match i: case 0: kind = "success"; case _: kind = "neutral"`."""
+    *special, last = statement.cases
+    match last.pattern:
+        case ast.MatchAs(pattern=None):
+            common = _assigned(last.body, name)
+        case _:
+            return
+    for case in special:
+        chosen = _assigned(case.body, name)
+        if chosen is not None and common is not None and chosen.value != common.value:
+            yield Choice(
+                chosen, ast.unparse(statement.subject), str(common.value), chosen,
+                [(statement.subject, "the position is tested here"), (callout.call, "this callout gets it")],
+            )  # fmt: skip
 
 
 def _chain(statement: ast.If) -> list[ast.If]:
@@ -306,7 +362,9 @@ def _chain(statement: ast.If) -> list[ast.If]:
     return chain
 
 
-def _arms(notebook: Notebook, callout: Callout, branch: ast.If, kind: ast.Constant) -> Iterator[Choice]:
+def _arms(
+    notebook: Notebook, callout: Callout, branch: ast.If, kind: ast.Constant, positions: Positions
+) -> Iterator[Choice]:
     """Two callouts that differ in kind, in the two arms of an `if` on the position."""
     inside = {id(node) for statement in branch.body for node in ast.walk(statement)}
     if id(kind) not in inside or not branch.orelse:
@@ -316,7 +374,7 @@ def _arms(notebook: Notebook, callout: Callout, branch: ast.If, kind: ast.Consta
             continue
         here = any(other.kind is node for statement in branch.orelse for node in ast.walk(statement))
         if here and other.kind.value != kind.value:
-            swapped = _body_is_common(branch.test)
+            swapped = _body_is_common(branch.test, positions)
             special, common = (other.kind, kind) if swapped else (kind, other.kind)
             yield Choice(
                 special, ast.unparse(branch.test), str(common.value), special,
@@ -340,11 +398,13 @@ def _literal(expr: ast.expr) -> str | None:
     return expr.value if isinstance(expr, ast.Constant) and isinstance(expr.value, str) else None
 
 
-def _body_is_common(test: ast.expr) -> bool:
+def _body_is_common(test: ast.expr, positions: Positions) -> bool:
     """Whether the test holds for the many, not for the special position: `i`, `i > 0`, `i != 0`."""
     match test:
-        case ast.Name():
-            return True
+        case ast.Name(id=name):
+            return positions.flags.get(name, True)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=name)) if name in positions.flags:
+            return not positions.flags[name]
         case ast.Compare(ops=[ast.NotEq() | ast.IsNot() | ast.NotIn()]):
             return True
         case ast.Compare(left=ast.Name(), ops=[ast.Gt() | ast.GtE()], comparators=[ast.Constant()]):

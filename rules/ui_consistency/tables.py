@@ -12,7 +12,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Notebook
 from qalint.rule import Edit, Finding, Option, Related, Rule, Severity
 
-from .cuts import Table, find_cut, length_of, makes_frame, number, tables
+from .cuts import Cut, Table, find_cut, length_of, makes_frame, number, tables
 
 MARIMO_LIMIT = 200
 """The largest page that marimo accepts."""
@@ -24,12 +24,13 @@ class TruncatedPreview(Rule):
     ## What it does
 
     Reports `mo.ui.table(...)` of `df.head(n)`, `rows[:n]`, `df.limit(n)`, `df.sample(n)`,
-    `islice(rows, n)`, of a list built from such a slice or from a loop that breaks after n items, and
-    of a name bound to one.
+    `islice(rows, n)`, of a list built from such a slice, from a loop that breaks after n items or
+    from one that counts to n, and of a name bound to one. n may be a name that is bound to a literal, or
+    a parameter's default that no call changes.
 
     It stays silent on lazy and remote frames (cutting there saves the work), on what is sorted first
-    or is a top-k by name, on reversed and empty slices, and where n is no literal (a slider, for
-    example, lets the reader choose).
+    or is a top-k by name, on reversed and empty slices, on a split whose rest is used elsewhere, and where
+    n is no literal (a slider, for example, lets the reader choose).
 
     ## Why is this bad?
 
@@ -51,8 +52,8 @@ class TruncatedPreview(Rule):
 
     ## Fix safety
 
-    The fix hands over the whole and sets `page_size`. It is unsafe because a very large frame takes
-    longer, and a sample in random order becomes the data in their own.
+    The fix hands over the whole and sets `page_size`, or takes the limit out of the loop. It is unsafe
+    because a very large frame takes longer, and a sample in random order becomes the data in their own.
 
     ## References
 
@@ -73,7 +74,7 @@ class TruncatedPreview(Rule):
         for table in tables(notebook):
             if table.data is None:
                 continue
-            found = find_cut(notebook, table.cell, table.data)
+            found = find_cut(table.where, table.data)
             if found is None:
                 continue
             related = []
@@ -81,13 +82,13 @@ class TruncatedPreview(Rule):
                 related.append(
                     Related(notebook.file.place(found.node), f"only {found.how} of the data are kept here")
                 )
+            size = None
+            if found.rows and table.option("page_size") is None and found.node is table.data:
+                size = edits.add_argument(table.call, f"page_size={min(max(found.rows, 5), 50)}")
+            changes = _undone(found, edits)
             fix = None
-            if found.whole is not found.node:
-                size = None
-                if found.rows and table.option("page_size") is None and found.node is table.data:
-                    size = edits.add_argument(table.call, f"page_size={min(max(found.rows, 5), 50)}")
-                changes = [edits.replace(found.node, edits.segment(found.whole))]
-                fix = edits.unsafe("Show all rows, paged", *changes, *([size] if size else []))
+            if changes is not None:
+                fix = edits.unsafe("Show all rows, paged", changes, *([size] if size else []))
             yield self.finding(
                 notebook.file.place(table.call),
                 f"this table shows only {found.how}: the other rows cannot be reached",
@@ -95,6 +96,17 @@ class TruncatedPreview(Rule):
                 fix=fix,
                 help="Hand over all rows: mo.ui.table shows ten a page, or `page_size` of them.",
             )
+
+
+def _undone(found: Cut, edits: Edits) -> tuple[Edit, ...] | None:
+    """The changes by which the data are whole again."""
+    if isinstance(found.filter, ast.stmt):
+        return edits.remove(found.filter)
+    if found.filter is not None:
+        return (Edit(edits.source.span(found.node).end, edits.source.span(found.filter).end, ""),)
+    if found.whole is found.node:
+        return None
+    return edits.replace(found.node, found.text or edits.segment(found.whole))
 
 
 class PageSizeOutOfRange(Rule):
@@ -149,19 +161,21 @@ class PageSizeOutOfRange(Rule):
         low, high = self.values["min"], self.values["max"]
         for table in tables(notebook, "ui.table", "ui.dataframe"):
             size = table.option("page_size")
-            rows = number(size)
-            if isinstance(size, ast.Constant) and rows is not None and not low <= rows <= high:
+            rows = number(table.where, size)
+            if size is not None and rows is not None and not low <= rows <= high:
                 best = low if rows < low else high
                 above = rows > MARIMO_LIMIT
                 yield self.finding(
                     notebook.file.place(size),
                     f"a page of {rows} rows "
                     + ("raises: marimo allows 200 at most" if above else "is hard to read"),
-                    fix=edits.safe(f"Use {best}", edits.replace(size, str(best))),
+                    fix=edits.safe(f"Use {best}", edits.replace(size, str(best)))
+                    if isinstance(size, ast.Constant)
+                    else None,
                     help=f"Ten to twenty rows read well; {low} to {high} are accepted here.",
                 )
             paged = table.option("pagination")
-            length = length_of(notebook, table.cell, table.data)
+            length = length_of(table.where, table.data)
             if (
                 isinstance(paged, ast.Constant)
                 and paged.value is False

@@ -23,7 +23,17 @@ from .cells import (
     statement_span,
     strings_of,
 )
-from .display import Display, Shown, bindings, blocks_of, is_effect, returned_by, tails, walk_statements
+from .display import (
+    Display,
+    Shown,
+    bindings,
+    blocks_of,
+    is_effect,
+    is_name,
+    returned_by,
+    tails,
+    walk_statements,
+)
 from .scope import Import, Scope, Use, is_private, name_nodes, scope_of
 
 if TYPE_CHECKING:
@@ -185,10 +195,10 @@ class Notebook:
         return names
 
     def alias_for(self, cell: Cell) -> str | None:
-        """The name by which `cell` can call marimo (`mo`), or None."""
+        """The name by which `cell` calls marimo (`mo`); None where the notebook neither has nor uses one."""
         names = [name for name, meaning in self.imported(cell).items() if meaning == "marimo"]
         own = [name for name in names if name in cell.bound or name in self._definers]
-        return next(iter(own or names), None)
+        return next(iter(own or [name for name in names if self.readers(name)]), None)
 
     def resolve(self, cell: Cell | None, expr: ast.expr) -> str | None:
         """The qualified name of a dotted expression as far as imports decide it: `marimo.ui.table`."""
@@ -218,7 +228,7 @@ class Notebook:
 
     def returned_by(self, name: str, cell: Cell) -> Shown | None:
         """What the notebook's function `name` gives to look at, if it always gives such a thing."""
-        function = self.function(name, cell)
+        function = self.function(name, cell) or self.lambda_of(name, cell)
         if function is None:
             return None
         definer = cell if name in cell.bound else self.definers(name)[0]
@@ -227,6 +237,14 @@ class Notebook:
             self._returned[key] = None  # a function that calls itself gives nothing more
             self._returned[key] = returned_by(self, definer, function)
         return self._returned[key]
+
+    def lambda_of(self, name: str, cell: Cell) -> ast.Lambda | None:
+        """The lambda that `name` means in `cell`: bound once."""
+        definers = [cell] if name in cell.bound else self.definers(name)
+        if len(definers) != 1 or len(definers[0].stores(name)) != 1:
+            return None
+        values = [value for target, value in bindings(definers[0].body) if is_name(target, name)]
+        return values[0] if len(values) == 1 and isinstance(values[0], ast.Lambda) else None
 
     def function(self, name: str, cell: Cell) -> ast.FunctionDef | None:
         """The plain function that `name` means in `cell`: bound once, and not decorated."""
@@ -365,6 +383,6 @@ def cells_of(notebook: Notebook, *kinds: str) -> Iterator[Cell]:
 
 __all__ = [
     "BUILTINS", "Cell", "Display", "Import", "Notebook", "Scope", "Shown", "Use", "bindings", "blocks_of",
-    "cells_of", "ends_with_semicolon", "is_effect", "is_private", "name_nodes", "name_span", "scope_of",
-    "statement_span", "tails", "walk_statements",
+    "cells_of", "ends_with_semicolon", "is_effect", "is_name", "is_private", "name_nodes", "name_span",
+    "scope_of", "statement_span", "tails", "walk_statements",
 ]  # fmt: skip

@@ -154,10 +154,6 @@ class Display:
                 shown = self.of(value)
             elif isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Call):
                 shown = self._unpacked(name, target, value)
-            elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-                for one, other in zip(target.elts, value.elts, strict=False):
-                    if isinstance(one, ast.Name) and one.id == name:
-                        shown = self.of(other)
             if shown is not None:
                 private = is_private(name)
                 holds = shown.lost_ui or (private and shown.kind in ("input", "widget"))
@@ -327,8 +323,11 @@ def is_effect(value: ast.expr) -> bool:
     return False
 
 
-def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef) -> Shown | None:
+def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef | ast.Lambda) -> Shown | None:
     """What a function of the notebook gives to look at; None where it returns anything else as well."""
+    if isinstance(function, ast.Lambda):
+        shown = Display(notebook, cell).of(function.body)
+        return None if shown is None or shown.kind == "frame" else shown
     display = Display(notebook, cell, function.body)
     found: list[Shown] = []
     for statement in walk_statements(function.body):
@@ -362,15 +361,28 @@ def only_builds(function: ast.FunctionDef) -> bool:
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """The assignments of a cell outside functions and classes, as pairs of target and value."""
+    """The assignments of a cell outside functions and classes, as pairs of target and value.
+
+    `a, b = x, y` is two of them.
+    """
     for statement in walk_statements(body):
         if isinstance(statement, ast.Assign):
             for target in statement.targets:
-                yield target, statement.value
+                yield from _pairs(target, statement.value)
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
             yield statement.target, statement.value
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.NamedExpr):
             yield statement.value.target, statement.value.value
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    match target, value:
+        case ((ast.Tuple(elts=ones) | ast.List(elts=ones)), (ast.Tuple(elts=others) | ast.List(elts=others))):
+            if len(ones) == len(others) and not any(isinstance(e, ast.Starred) for e in (*ones, *others)):
+                for one, other in zip(ones, others, strict=True):
+                    yield from _pairs(one, other)
+                return
+    yield target, value
 
 
 def walk_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -440,6 +452,11 @@ def root_name(expr: ast.expr) -> str | None:
                 return name
             case _:
                 return None
+
+
+def is_name(expr: ast.expr, name: str) -> bool:
+    """Whether the expression is this name and nothing more."""
+    return isinstance(expr, ast.Name) and expr.id == name
 
 
 def name_nodes_of(expr: ast.expr) -> list[ast.Name]:

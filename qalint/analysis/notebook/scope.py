@@ -25,7 +25,8 @@ class Use(NamedTuple):
 
     `node` is the `Name`, the `alias`, the definition or the pattern that holds the name; `order`
     grows in the order of evaluation; `deferred`: inside a function or lambda, so it runs when that
-    is called; `guarded`: inside a `try` that catches NameError; `loops`: the loops of the cell
+    is called; `guarded`: inside a `try` that catches NameError, or
+    under `if "name" in globals()`; `loops`: the loops of the cell
     around it; `annotation`: in an annotation, which Python 3.14 evaluates only on demand.
     """
 
@@ -198,6 +199,13 @@ class _Walker:
                     *((child, inside) for child in node.body),
                     *((child, state) for child in node.orelse),
                 ]
+            case ast.If() if _asks_for_name(node.test):
+                known = state._replace(guarded=True)
+                body: list[_Task] = [(child, known) for child in node.body]
+                return [(node.test, state), *body, *((child, state) for child in node.orelse)]
+            case ast.IfExp() if _asks_for_name(node.test):
+                known = state._replace(guarded=True)
+                return [(node.test, state), (node.body, known), (node.orelse, state)]
             case ast.Try() | ast.TryStar():
                 return self.tried(node, state)
             case ast.MatchAs() | ast.MatchStar():
@@ -395,6 +403,20 @@ def name_nodes(tree: ast.AST) -> Iterator[ast.Name]:
         if isinstance(node, ast.Name):
             yield node
         stack.extend(ast.iter_child_nodes(node))
+
+
+def _asks_for_name(test: ast.expr) -> bool:
+    """Whether the test looks a name up first: `"model" in globals()`."""
+    match test:
+        case ast.Compare(
+            left=ast.Constant(value=str()),
+            ops=[ast.In()],
+            comparators=[ast.Call(func=ast.Name(id="globals" | "locals" | "vars" | "dir"))],
+        ):
+            return True
+        case ast.BoolOp(op=ast.And(), values=values):
+            return any(_asks_for_name(value) for value in values)
+    return False
 
 
 def _catches_name_error(kind: ast.expr | None) -> bool:

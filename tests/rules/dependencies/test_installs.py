@@ -82,7 +82,7 @@ class TestHow:
         cell = "subprocess.run(['pip', 'install', '-U', 'transformers', 'torchvision'])"
         (found,) = run(IncompatibleUpgrade, cell)
         assert found.place.source.text[found.place.start : found.place.end] == "'torchvision'"
-        assert "\"torch\", 'torchvision'" in apply(found)
+        assert "'install', \"torch\", 'transformers', 'torchvision'" in apply(found)
 
     @pytest.mark.parametrize(
         "packages",
