@@ -20,8 +20,8 @@ from .store import digest_of
 SYNTAX_BUDGET = 4_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
 
-Beyond it only those named on the command line are: parsing a million lines in which nothing can be
-found would cost more than everything else."""
+Beyond it only those named on the command line are, and a warning says how many are not: parsing a
+million lines in which nothing can be found would cost more than everything else."""
 MAX_OTHERS = 3000
 """How many files outside the run are searched for imports of one of its files."""
 KEPT_TEXT = 4_000_000
@@ -115,7 +115,7 @@ class _Batch:
             if self._from_cache(path, codes):
                 continue
             jobs.append(path)
-        self.runner.unparsed = unparsed
+        self.runner.unparsed = max(self.runner.unparsed, unparsed)  # a round of fixes sees few files
         self.runner.parsed = len(jobs)
         self._lint(jobs + sorted(self.unreadable), survivors)
         if self.runner.cache is not None and not reader.overlay:

@@ -13,7 +13,7 @@ from ..discovery import Discovery, Found
 from ..errors import UsageError
 from ..registry import Catalog, catalog
 from ..report_data import Report
-from ..runner import Importers, Runner, merge
+from ..runner import SYNTAX_BUDGET, Importers, Runner, merge
 from ..source import Source
 from .flags import build_parser, configurations, overrides, parse
 
@@ -99,6 +99,12 @@ class Check:
         linted = frozenset(found.path for found in files)
         found = merge(outcomes.values(), linted, Importers(self.configs, linted))
         self._warn(discovery, files)
+        if runner.unparsed:
+            some = f"{runner.unparsed} file{'s' * (runner.unparsed != 1)}"
+            self.warnings.append(
+                f"The syntax of {some} was not checked: no rule can speak of them, and all of their kind are "
+                f"larger than {SYNTAX_BUDGET:,} bytes together. A file that you name is always checked."
+            )
         self._tell_renamed(outcomes.values())
         status = self.report(found, linted, fixes)
         if any(outcome.failed for outcome in outcomes.values()):

@@ -19,12 +19,6 @@ def tell(runner: Runner, outcomes: Iterable[Outcome], seconds: float, found: lis
             total[what] = total.get(what, 0.0) + spent
     err = sys.stderr
     print(f"{len(outcomes)} files, {runner.parsed} parsed, in {seconds:.3f} s", file=err)
-    if runner.unparsed:
-        print(
-            f"{runner.unparsed} files hold nothing that a rule could speak of and were not parsed, "
-            "so a syntax error in them is not reported",
-            file=err,
-        )
     for what, spent in sorted(total.items(), key=lambda item: -item[1]):
         if spent >= 0.0005:
             print(f"{spent:9.3f} s  {what}", file=err)
