@@ -48,6 +48,8 @@ GIVES = frozenset(
     ]
 )
 SQUARE = frozenset({"q_proj", "o_proj"})
+SQUARE_PATHS = ("q_proj", "o_proj", "attn.c_proj")
+"""Layers of known models that give as much as they take, and so may be read either way."""
 GPT2_ONLY = frozenset({"c_attn"})
 STORED = {"Conv1D": "(in, out)", "Linear": "(out, in)"}
 
@@ -118,8 +120,7 @@ class SwappedConv1dDimensions(Rule):
             wrong = swapped(takes, gives)
             if not wrong or wrong[0].site.node in seen:
                 continue
-            names = names_tested(event)
-            if names and names <= SQUARE:
+            if is_square(event, wrong[0].layer):
                 continue
             seen |= {dim.site.node for dim in wrong}
             yield self.report(
@@ -133,8 +134,7 @@ class SwappedConv1dDimensions(Rule):
             if dim.site.node in seen or dim.site.node in sized or dim.kind not in STORED:
                 continue
             if (event.name in TAKES and dim.role == "out") or (event.name in GIVES and dim.role == "in"):
-                names = names_tested(event)
-                if names and names <= SQUARE:
+                if is_square(event, dim.layer):
                     continue
                 others = [
                     other.target
@@ -165,6 +165,12 @@ class SwappedConv1dDimensions(Rule):
             fix=swap(wrong),
             help=f"a {dim.kind} stores its weight as {STORED[dim.kind]}: swap the two",
         )
+
+
+def is_square(event: Event, layer: Mod) -> bool:
+    """Whether a layer is one that gives as much as it takes, by its name or those that are asked for."""
+    names = names_tested(event)
+    return bool(names and names <= SQUARE) or layer.path.endswith(SQUARE_PATHS)
 
 
 def swapped(takes: Value | None, gives: Value | None) -> list[Dim]:

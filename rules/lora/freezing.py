@@ -127,11 +127,23 @@ class BaseModelNotFrozen(Rule):
                     f"`{injection.name}` gets adapters, but none of its own parameters is frozen"
                     + (": all of it is trained" if everything else ""),
                     severity=Severity.CRITICAL if everything else Severity.MEDIUM,
-                    related=[Related(adapters.place(event.site), "the optimizer is built here")],
+                    related=[
+                        Related(adapters.place(event.site), "the optimizer is built here"),
+                        *mistakes(adapters, injection),
+                    ],
                     fix=freeze_before(injection),
                     help=f"call {injection.name}.requires_grad_(False) before the adapters are injected",
                 )
                 break
+
+
+def mistakes(adapters: Adapters, injection: Injection) -> list[Related]:
+    """Where the model was to be frozen and was not: `QA1206` tells it."""
+    return [
+        Related(adapters.place(event.site), f"`{event.name}` freezes nothing")
+        for event in adapters.modules.all("mistaken")
+        if event.program == injection.program and event.target is injection.model
+    ]
 
 
 def escaped(adapters: Adapters, injection: Injection) -> bool:

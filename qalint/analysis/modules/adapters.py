@@ -172,7 +172,9 @@ class Adapters:
                 and not held_by(model, value.module)
             ):
                 return {"other"}
-            if value.module.parent is not None:
+            if value.module.parent is not None or (
+                value.module is not model and held_by(value.module, model)
+            ):
                 return {"part"}
             if "named" in value.filters:
                 return {"named"}

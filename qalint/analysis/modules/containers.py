@@ -79,7 +79,7 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         if isinstance(index, Const) and index.value in base.pairs:
             return base.pairs[index.value]
         found = None
-        for value in base.rest[:6]:
+        for value in base.rest[:6] if isinstance(index, Const) else base.values()[:6]:
             found = join(found, value)
         return found or Unknown(f"{base.term}[{index.term}]")
     if isinstance(base, Shape):

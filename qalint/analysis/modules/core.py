@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import library, tensors
+from . import families, library, tensors
 from .events import Event, Guard, compatible
 from .slicing import Slices
 from .values import (
@@ -374,6 +374,8 @@ class Core:
                     excluded |= test.types
         if types is None and module.kind in {"Linear", "Conv1D"} and module.parent is None:
             types = frozenset({module.kind})
+        elif types is None and module.parent is not None and not excluded:
+            types = families.layer_type(module.family, module.path)
         if types is not None:
             types = types - excluded or types
         return types, excluded, tested
@@ -428,7 +430,9 @@ class Core:
 
 def matters(value: Value | None, depth: int = 0) -> bool:
     """Whether a value is, or holds, something that a function can do something to."""
-    if value is None or isinstance(value, Const | Unknown | Lib | Device):
+    if isinstance(value, Unknown):
+        return value.name_of is not None
+    if value is None or isinstance(value, Const | Lib | Device):
         return False
     if depth > 2:
         return True

@@ -12,6 +12,7 @@ load        a model comes to be: target Mod
 attach      a module, parameter or function is put into a module: target (the receiving Mod), value, name, how
             (init, attribute, setattr, add_module, item, forward, hook, parametrize, peft)
 freeze      requires_grad is set: target (Mod or Param), flag (True, False, None unknown), filters
+mistaken    an attribute is set that freezes nothing (`require_grad`): target Mod, name
 optimizer   an optimizer is built: target Optim
 group       an optimizer is given more: target Optim, value
 cast        target (Mod, Param), value the dtype

@@ -109,6 +109,14 @@ DISTINCT = frozenset(
 )
 
 
+def layer_type(family: str | None, path: str) -> frozenset[str] | None:
+    """The type of the layer that a part of a model of a known family is, by its name."""
+    found = BY_NAME.get(family or "")
+    if found is None or path.rsplit(".", 1)[-1] not in found.layers:
+        return None
+    return frozenset({"Conv1D" if found.conv1d else "Linear"})
+
+
 def of_model(name: str) -> str | None:
     """The family of a model's name on the hub."""
     low = name.lower()

@@ -281,12 +281,15 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
         if isinstance(found, Func):
             if is_property(found):
                 return run.enter(found.bind(base), [], {}, site)
-            return found if is_static(found) else found.bind(base)
+            return method_of(found, base, base.cls)
         return found or Unknown(f"{base.term}.{name}")
     if isinstance(base, Class):
         if name == "__name__":
             return Const(base.name)
-        return base.find(name) or Unknown(f"{base.term}.{name}")
+        member = base.find(name)
+        if isinstance(member, Func) and is_class_method(member):
+            return member.bind(base)
+        return member or Unknown(f"{base.term}.{name}")
     if isinstance(base, Param | Tensor):
         return tensor_attribute(run, base, name, site)
     if isinstance(base, Device):
@@ -326,6 +329,30 @@ def is_property(function: Func) -> bool:
     )
 
 
+def is_class_method(function: Func) -> bool:
+    """Whether a function is a class method."""
+    return any(
+        isinstance(d, ast.Name) and d.id == "classmethod"
+        for d in getattr(function.node, "decorator_list", [])
+    )
+
+
+def method_of(function: Func, receiver: Value, cls: Class) -> Func:
+    """A function of a class as it is got from an object: bound to it, to its class, or to nothing."""
+    if is_static(function):
+        return function
+    return function.bind(cls if is_class_method(function) else receiver)
+
+
+def tested_class(run: Core, module: Mod) -> Class | None:
+    """The class of the program that a test on this path says a module of a walk is."""
+    for guard in reversed(run.guards):
+        for test in guard.tests:
+            if test.module is module and guard.outcome and test.kind == "is":
+                return next((cls for cls in run.classes if cls.name in test.types), None)
+    return None
+
+
 def is_static(function: Func) -> bool:
     """Whether a function is a static method."""
     return any(
@@ -346,9 +373,11 @@ def module_attribute(run: Core, module: Mod, name: str, site: Site) -> Value:
         if isinstance(found, Func):
             if is_property(found):
                 return run.enter(found.bind(module), [], {}, site)
-            return found if is_static(found) else found.bind(module)
+            return method_of(found, module, module.cls)
         if found is not None:
             return found
+    elif (kind := tested_class(run, module)) is not None and isinstance(found := kind.find(name), Func):
+        return method_of(found, module, kind)
     if name in {"device", "dtype"}:
         run.emit("attribute", site, target=module, name=name)
         if name == "device":
@@ -449,6 +478,8 @@ def set_attribute(
     if isinstance(base, Param | Params):
         if name == "requires_grad":
             freeze(run, base, value, site)
+        elif isinstance(base, Param) and base.select is not None and name not in {"data", "grad"}:
+            run.emit("mistaken", site, target=base.select.module, name=name)
         elif name == "data" and isinstance(base, Param):
             tensor = tensors.as_tensor(run, value)
             target = base.select.module if base.select is not None else base
@@ -473,7 +504,11 @@ def set_attribute(
         freeze(run, base, value, site)  # an attribute of a layer that is not in sight: a parameter
         return
     inside = base in run.building
+    if name == "requires_grad" and isinstance(value, Const):
+        run.emit("mistaken", site, target=base, name=name)
     old = base.attrs.get(name)
+    if isinstance(value, Unknown) and not inside and (how == "setattr" or isinstance(old, Mod)):
+        run.emit("escape", site, target=base, how="replaced")  # by something that cannot be followed
     nonleaf(run, value, site, base, name)
     for option in each(value):
         if isinstance(option, Mod | Param) and name != "forward":

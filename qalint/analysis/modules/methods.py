@@ -13,6 +13,7 @@ from .values import (
     Func,
     Lib,
     Mod,
+    Obj,
     Optim,
     Param,
     Params,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .core import Core, Super
 from . import library
 
+CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wrap", "prepare")
+"""Words in the names of methods out of sight that may change what is trained."""
 TAKING_APART = frozenset({"split", "rsplit", "partition", "rpartition", "strip", "rstrip", "lstrip"})
 """Methods of a string whose arguments are separators, nothing that is looked for."""
 
@@ -284,6 +287,8 @@ def module_method(
         attach(run, module, args[0], args[1], site, "setattr")
         return Const(None)
     if name in {"register_forward_hook", "register_forward_pre_hook"} and first is not None:
+        if isinstance(first, Obj) and isinstance(called := first.cls.find("__call__"), Func):
+            first = called.bind(first)
         run.emit("attach", site, target=module, value=first, name=name, how="hook")
         if name == "register_forward_hook":
             hooks = module.attrs.setdefault(library.HOOKS, Seq([], "list"))
@@ -337,6 +342,8 @@ def module_method(
         return run.fresh("instance", site.node)
     if module.cls is None and not module.known:
         library.escape(run, args, site)
+        if any(word in name for word in CHANGING):
+            run.emit("escape", site, target=module, how="method")
     return tensors.mixed(name, [module, *args])
 
 

@@ -317,7 +317,7 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         result.rank0 = isinstance(args[0], Const | Dim) or (
             isinstance(args[0], Unknown) and not args[0].strings
         )
-        if isinstance(args[0], Unknown | Union):
+        if isinstance(args[0], Unknown | Union) and "dtype" not in kwargs:
             result.dtype = None
     grad = kwargs.get("requires_grad")
     if isinstance(grad, Const) and grad.value:
@@ -387,6 +387,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return module_of(run, name, args, kwargs, site)
     if (name.startswith("torch.optim.") and "lr_scheduler" not in name) or last in OPTIMIZERS:
         return optimizer(run, name, args, kwargs, site)
+    if "lr_scheduler." in name:
+        return run.fresh(last, site.node)
     if name in {"torch.device"}:
         device = to_device(run, first)
         return device or Unknown(f"device({first.term if first else ''})")
