@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import families, library, tensors
 from .events import Event, Guard, compatible
 from .slicing import Slices
+from .toplevel import Group
 from .values import (
     Bound,
     Cell,
@@ -143,6 +144,20 @@ class Imported(Value):
         self.level = level
 
 
+class Pending(Value):
+    """A name of an imported file whose statements did not run yet: see `toplevel`.
+
+    All names of a group of statements share one; `found` is what they were bound to, once it has run.
+    """
+
+    __slots__ = ("found", "group", "scope")
+
+    def __init__(self, scope: Scope, group: Group) -> None:
+        self.scope = scope
+        self.group = group
+        self.found: dict[str, Value] | None = None
+
+
 class Core:
     """The state of a run. See the module docstring."""
 
@@ -163,7 +178,7 @@ class Core:
         """Above zero while something runs out of its time (a hook when it is registered): what it
         does to tensors then is not what it will do."""
         self.building: list[Value] = []
-        self.slices = Slices()
+        self.slices = Slices(find)
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
         self.refined: dict[str, Mod] = {}
@@ -423,7 +438,7 @@ class Core:
         """The scope of a file."""
         raise NotImplementedError
 
-    def force(self, value: Value, depth: int = 0) -> Value:
+    def force(self, value: Value, name: str, depth: int = 0) -> Value:
         """What an imported name stands for."""
         raise NotImplementedError
 
@@ -460,20 +475,15 @@ def passed(event: Event) -> tuple[Guard, ...]:
 
 def flavor(node: ast.AST, value: Value) -> str:
     """What a test is about: `trainable` (requires_grad), `named` (a dotted name) or `other`."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Attribute) and part.attr == "requires_grad":
-            return "trainable"
+    known = node.__dict__
+    trainable = known.get("_trainable")
+    if trainable is None:
+        trainable = known["_trainable"] = any(
+            isinstance(part, ast.Attribute) and part.attr == "requires_grad" for part in ast.walk(node)
+        )
+    if trainable:
+        return "trainable"
     return "named" if isinstance(value, Unknown) and value.name_of is not None else "other"
-
-
-def _main_test(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-        and isinstance(test.comparators[0], ast.Constant)
-        and test.comparators[0].value == "__main__"
-    )
 
 
 def _atoms(condition: Cond) -> Iterator[Cond]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import containers, library, methods, tensors
 from .values import (
@@ -41,6 +41,7 @@ from .core import (
     Imported,
     ModuleValue,
     Partial,
+    Pending,
     Stop,
     Super,
     matters,
@@ -50,15 +51,18 @@ from .core import (
 class Expressions(Core):
     """Evaluates expressions. See `interpreter`."""
 
+    evaluators: ClassVar[dict[type, Callable[..., Value]]]
+    """The methods that evaluate expressions, by the class of the expression."""
+
     def ev(self, node: ast.expr, scope: Scope) -> Value:
         """The value of an expression."""
         self.steps += 1
         if self.steps > self.limit:
             raise Stop
-        method = getattr(self, "ev_" + type(node).__name__, None)
+        method = self.evaluators.get(node.__class__)
         if method is None:
             return self.fresh(type(node).__name__, node)
-        value: Value = method(node, scope)
+        value = method(self, node, scope)
         self.memo[node] = value
         return value
 
@@ -72,8 +76,8 @@ class Expressions(Core):
         while here is not None:
             if node.id in here.vars:
                 value = here.vars[node.id]
-                if isinstance(value, Imported):
-                    value = here.vars[node.id] = self.force(value)
+                if isinstance(value, Imported | Pending):
+                    value = here.vars[node.id] = self.force(value, node.id)
                 return value
             here = here.parent
             while here is not None and here.kind == "class":
@@ -286,7 +290,9 @@ class Expressions(Core):
             return result or self.fresh(name, node)
         if isinstance(base, ModuleValue):
             found_ = self.module(base.file).vars.get(name)
-            return self.force(found_) if found_ is not None else Unknown(f"import:{base.file.path}.{name}")
+            return (
+                self.force(found_, name) if found_ is not None else Unknown(f"import:{base.file.path}.{name}")
+            )
         if isinstance(base, Super):
             found = base.cls.find(name, skip_self=True)
             if isinstance(found, Func):
@@ -543,3 +549,10 @@ class Expressions(Core):
         elif isinstance(thing, Mod) and not thing.known:
             library.constructed(self, thing, args, kwargs)
         return thing
+
+
+Expressions.evaluators = {
+    getattr(ast, name[3:]): method
+    for name, method in vars(Expressions).items()
+    if name.startswith("ev_") and hasattr(ast, name[3:])
+}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import containers, library, tensors
 from .events import Guard
@@ -35,12 +35,16 @@ from .values import (
 
 if TYPE_CHECKING:
     from ...file import File
-from .core import FILES, PROVEN, STEPS, TOTAL, Cond, Imported, ModuleValue, Partial, Stop, Super, _main_test
+from .core import FILES, PROVEN, STEPS, TOTAL, Cond, Imported, ModuleValue, Partial, Pending, Stop, Super
 from .expressions import Expressions
+from .toplevel import TopLevel, is_main_test
 
 
 class Interpreter(Expressions):
     """One program's run. See the module docstring."""
+
+    doers: ClassVar[dict[type, Callable[..., str | None]]]
+    """The methods that run statements, by the class of the statement."""
 
     def module(self, file: File) -> Scope:
         """The scope of a file, whose top level runs when it is first needed."""
@@ -48,35 +52,46 @@ class Interpreter(Expressions):
         if key not in self.modules:
             scope = Scope(file, None, "module")
             self.modules[key] = scope
-            guards, self.guards = self.guards, []
-            loops, self.loops = self.loops, []
-            stack, self.stack = self.stack, []
-            frames, self.frames = self.frames, []
-            autocast, self.autocast = self.autocast, []
-            try:
-                self.block(file.tree.body, scope)
-            finally:
-                self.guards, self.loops, self.stack, self.frames, self.autocast = (
-                    guards,
-                    loops,
-                    stack,
-                    frames,
-                    autocast,
-                )
+            if file is self.main:
+                self.apart(file.tree.body, scope)
+            else:
+                top = TopLevel.of(file.tree)
+                pending = {group: Pending(scope, group) for group in top.waiting.values()}
+                scope.vars = {name: pending[group] for name, group in top.waiting.items()}
+                self.apart(top.at_once, scope)
         return self.modules[key]
+
+    def apart(self, body: Sequence[ast.stmt], scope: Scope) -> None:
+        """Run statements of a file's top level, which know nothing of who needs them."""
+        guards, self.guards = self.guards, []
+        loops, self.loops = self.loops, []
+        stack, self.stack = self.stack, []
+        frames, self.frames = self.frames, []
+        autocast, self.autocast = self.autocast, []
+        try:
+            self.block(body, scope)
+        finally:
+            self.guards, self.loops, self.stack, self.frames, self.autocast = (
+                guards,
+                loops,
+                stack,
+                frames,
+                autocast,
+            )
 
     def block(self, body: Sequence[ast.stmt], scope: Scope) -> str | None:
         """Run statements; `return`, `break`, `continue` or `raise` if the block ends that way."""
         depth = len(self.guards)
         out: str | None = None
+        doers = self.doers
         for statement in body:
             self.steps += 1
             if self.steps > self.limit:
                 raise Stop
-            method = getattr(self, "do_" + type(statement).__name__, None)
+            method = doers.get(statement.__class__)
             if method is None:
                 continue
-            out = method(statement, scope)
+            out = method(self, statement, scope)
             if out is not None:
                 break
         del self.guards[depth:]
@@ -168,7 +183,7 @@ class Interpreter(Expressions):
 
     def do_If(self, node: ast.If, scope: Scope) -> str | None:
         """Run a `If`."""
-        if _main_test(node.test):
+        if is_main_test(node.test):
             if scope.file is self.main:
                 return self.block(node.body, scope)
             return self.block(node.orelse, scope)
@@ -201,7 +216,16 @@ class Interpreter(Expressions):
     @staticmethod
     def merge(first: dict[str, Value], second: dict[str, Value]) -> dict[str, Value]:
         """The names after both arms of a test."""
-        return {name: join(first.get(name), second.get(name)) for name in {**first, **second}}
+        merged = dict(first)
+        for name, value in second.items():
+            other = merged.get(name)
+            if other is value:
+                continue
+            if other is None or isinstance(other, Imported | Pending):
+                merged[name] = value
+            elif not isinstance(value, Imported | Pending):
+                merged[name] = join(other, value)
+        return merged
 
     def do_For(self, node: ast.For, scope: Scope) -> str | None:
         """Run a `For`."""
@@ -418,8 +442,17 @@ class Interpreter(Expressions):
             elif alias.name != "*":
                 scope.vars[name] = Lib(f"{module}.{alias.name}")
 
-    def force(self, value: Value, depth: int = 0) -> Value:
-        """What an imported name stands for: its file runs when the name is first needed."""
+    def force(self, value: Value, name: str, depth: int = 0) -> Value:
+        """What a name stands for: its file, or the statement that binds it, runs when it is needed."""
+        if isinstance(value, Pending):
+            if value.found is None:
+                value.found = {}
+                self.apart(value.group, value.scope)
+                value.found = value.scope.vars
+            found = value.found.get(name)
+            if found is None or isinstance(found, Pending):
+                return Unknown(f"name:{name}")
+            return self.force(found, name, depth + 1) if depth < 12 else found
         if not isinstance(value, Imported):
             return value
         unknown = Unknown(f"import:{value.dotted}")
@@ -430,7 +463,7 @@ class Interpreter(Expressions):
             return Unknown(f"import:{value.dotted}.{value.name}")
         found = self.module(file).vars.get(value.name)
         if found is not None and depth < 12:
-            return self.force(found, depth + 1)
+            return self.force(found, value.name, depth + 1)
         inner = self.resolve(value.where, value.dotted, value.level) if self.resolve else None
         return ModuleValue(inner) if inner is not None else unknown
 
@@ -486,5 +519,11 @@ class Interpreter(Expressions):
             return parts
         return [containers.item(self, value, Const(index), self.site(node, scope)) for index in range(count)]
 
+
+Interpreter.doers = {
+    getattr(ast, name[3:]): method
+    for name, method in vars(Interpreter).items()
+    if name.startswith("do_") and hasattr(ast, name[3:])
+}
 
 __all__ = ["STEPS", "TOTAL", "Imported", "Interpreter", "ModuleValue", "Partial", "Stop", "Super"]

@@ -7,8 +7,11 @@ anything that is done to modules, parameters or tensors. What cannot be judged b
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
+
+from .toplevel import TopLevel
 
 if TYPE_CHECKING:
     from ...file import File
@@ -96,9 +99,15 @@ class Definitions:
     def __init__(self, file: File) -> None:
         self.table: dict[str, list[ast.AST]] = {}
         self.facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
-        for node in ast.walk(file.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                self.table.setdefault(node.name, []).append(node)
+        self.imports = TopLevel.of(file.tree).imports
+        queue: list[ast.AST] = [file.tree]
+        while queue:
+            node = queue.pop()
+            for block in _BLOCKS:
+                for inner in getattr(node, block, ()):
+                    if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                        self.table.setdefault(inner.name, []).append(inner)
+                    queue.append(inner)
 
     @classmethod
     def of(cls, file: File) -> Self:
@@ -128,14 +137,17 @@ class Definitions:
         return self.facts[node]
 
 
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 _found: WeakKeyDictionary[ast.Module, Definitions] = WeakKeyDictionary()
 
 
 class Slices:
     """The judgement for the functions of a program, each made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[File, str, int], Any] | None = None) -> None:
+        self._find = find
         self._imports: dict[int, set[str]] = {}
+        self._own: dict[tuple[int, str], bool] = {}
         self._hot: dict[ast.AST, bool] = {}
 
     def hot(self, node: ast.AST, file: File) -> bool:
@@ -155,12 +167,23 @@ class Slices:
         hot, names = definitions.fact(node)
         if hot:
             return True
-        imports = self._imports.get(id(file), set())
         return any(
-            name in imports
+            self._is_imported(file, name, definitions)
             or any(self._judge(other, file, seen) for other in definitions.table.get(name, ()))
             for name in names
         )
+
+    def _is_imported(self, file: File, name: str, definitions: Definitions) -> bool:
+        """Whether a name stands for something of another file of the program."""
+        if name in self._imports.get(id(file), ()):
+            return True
+        origin = definitions.imports.get(name)
+        if origin is None or self._find is None:
+            return False
+        key = (id(file), name)
+        if key not in self._own:
+            self._own[key] = self._find(file, *origin) is not None
+        return self._own[key]
 
     def imported(self, file: File, name: str) -> None:
         """`name` stands for something of another file of the program: it cannot be judged here."""
