@@ -114,7 +114,11 @@ class Suppressions:
         row = self.source.row(start)
         line_start = self.source.line_starts[row - 1]
         line_end = line_start + len(self.source.line(row))
-        if not text[line_start:start].strip() and not text[end:line_end].strip():
+        rest = text[end:line_end].lstrip()
+        if rest and not rest.startswith(("#", "<!--")) and directive.verb == "noqa":
+            # Words of another tool or of a person follow in the same comment: they stay one.
+            return Span(start + 1 + (text[start + 1] in " \t"), line_end - len(rest))
+        if not text[line_start:start].strip() and not rest:
             following = self.source.line_starts[row] if row < len(self.source.line_starts) else len(text)
             return Span(line_start, following)
         while start > line_start and text[start - 1] in " \t":

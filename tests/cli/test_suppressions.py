@@ -188,3 +188,23 @@ def test_add_ignore_where_marimo_keeps_comments(project: Path, run: Run) -> None
     assert "    old()  # qalint: ignore[QA9901]\n" in written
     for line in written.splitlines():
         assert not ("qalint" in line and line.lstrip().startswith(("@", "def", "return", "app")))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = 1  # noqa: QA9901 since it is old\n", "x = 1  # since it is old\n"),
+        ("x = 1  #noqa:QA9901 since it is old\n", "x = 1  #since it is old\n"),
+        ("# noqa: QA9901, it is old\nx = 1\n", "# , it is old\nx = 1\n"),
+        ("x = 1  # noqa: QA9901  # since it is old\n", "x = 1  # since it is old\n"),
+        ("x = 1  # old # noqa: QA9901\n", "x = 1  # old\n"),
+        ("# noqa: QA9901\nx = 1\n", "x = 1\n"),
+    ],
+)
+def test_removing_an_idle_noqa_keeps_the_words_after_it(
+    project: Path, run: Run, before: str, after: str
+) -> None:
+    (project / "a.py").write_text(before)
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_text() == after
+    assert "refused" not in ran.err and ran.codes == []
