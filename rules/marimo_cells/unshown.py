@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.notebook import Cell, Notebook, Shown, bindings, is_private, walk_statements
+from qalint.analysis.notebook import Cell, Notebook, Shown, bindings, is_name, is_private, walk_statements
 from qalint.rule import Confidence, Edit, Finding, Fix, Related, Rule, Severity
 
 from .elements import elements, value_reads
@@ -180,16 +180,17 @@ class ReturnDoesNotDisplay(Rule):
         """The name that the cell returns, or binds last, for nobody."""
         display = notebook.display(cell)
         returned = [node.id for node in cell.returned if isinstance(node, ast.Name)]
-        names = [*returned, *(_bound_last(cell) if not figures_only else cell.bound)]
-        kinds = ("figure",) if figures_only else ("figure", "layout", "widget")
-        for name in names:
+        ending = [] if figures_only else [*returned, *_bound_last(cell)]
+        for name in dict.fromkeys([*ending, *sorted(cell.bound)]):
             shown = display.named(name)
+            kinds = ("figure", "layout", "widget") if name in ending else ("figure",)
             if name not in cell.bound or shown is None or shown.kind not in kinds:
                 continue
             if (
                 notebook.readers(name)
                 or _is_used(cell, name, shown)
                 or _is_shown_by_call(notebook, cell, shown)
+                or _axes_passed_on(notebook, cell, name)
             ):
                 continue
             if any(name in notebook.mentions(other) for other in notebook.cells if other.scope.dynamic):
@@ -287,6 +288,24 @@ def _is_used(cell: Cell, name: str, shown: Shown) -> bool:
     return any(use.node not in building for use in cell.scope.loads.get(name, []))
 
 
+def _axes_passed_on(notebook: Notebook, cell: Cell, name: str) -> bool:
+    """Whether the axes of the figure go to marimo (`mo.ui.matplotlib(ax)`) or to another cell."""
+    axes = {
+        node.id
+        for target, _ in bindings(cell.body)
+        if isinstance(target, ast.Tuple | ast.List) and is_name(target.elts[0], name)
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name) and node.id != name
+    }
+    if any(notebook.readers(each) for each in axes):
+        return True
+    for node in (each for statement in cell.body for each in ast.walk(statement)):
+        if isinstance(node, ast.Call) and notebook.marimo(cell, node.func) is not None:
+            if any(isinstance(each, ast.Name) and each.id in axes for each in ast.walk(node)):
+                return True
+    return False
+
+
 PASSED_ON = ("show", "savefig", "save", "write_html", "write_image")
 """Methods by which a figure leaves the cell."""
 BUILDING = ("add_", "update_", "set_", "tight_layout", "suptitle", "colorbar")
@@ -294,26 +313,40 @@ BUILDING = ("add_", "update_", "set_", "tight_layout", "suptitle", "colorbar")
 
 
 def _is_shown_by_call(notebook: Notebook, cell: Cell, shown: Shown) -> bool:
-    """Whether `plt.show()`, `display(...)` or saving shows the figure in its own way."""
+    """Whether `plt.show()`, `display(...)` or saving shows the figure, here or in a function called here."""
     if shown.kind != "figure":
         return False
-    for statement in cell.body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call):
-                qualified = notebook.resolve(cell, node.func)
-                if qualified in (
-                    "matplotlib.pyplot.show",
-                    "matplotlib.pyplot.savefig",
-                    "matplotlib.pyplot.close",
-                ):
+    stack: list[tuple[Cell, ast.AST]] = [(cell, statement) for statement in cell.body]
+    entered: set[ast.AST] = set()
+    while stack:
+        where, node = stack.pop()
+        if isinstance(node, ast.Call):
+            if (notebook.resolve(where, node.func) or "") in SHOWING:
+                return True
+            if isinstance(node.func, ast.Name):
+                if node.func.id == "display":
                     return True
-                if isinstance(node.func, ast.Name) and node.func.id == "display":
-                    return True
+                function = notebook.function(node.func.id, where)
+                if function is not None and function not in entered:
+                    entered.add(function)
+                    stack.append((where, function))
+        stack.extend((where, child) for child in ast.iter_child_nodes(node))
     return False
 
 
+SHOWING = frozenset(
+    {
+        "matplotlib.pyplot.show",
+        "matplotlib.pyplot.savefig",
+        "matplotlib.pyplot.close",
+        "IPython.display.display",
+    }
+)
+"""Functions that show a figure, or put it away."""
+
+
 def _show_name(edits: Edits, cell: Cell, name: str) -> Fix | None:
-    if cell.last is None:
+    if cell.last is None or any(use.loops for use in cell.stores(name)):
         return None
     return edits.safe(f"Show `{name}` last", edits.insert_after(cell.last, name))
 

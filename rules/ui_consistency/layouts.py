@@ -27,6 +27,9 @@ CONTAINERS = frozenset(
 )
 """Layouts that marimo looks into only if they, or their elements, have a public name."""
 
+KEPT = frozenset({"ui.table", "ui.dataframe", "ui.file_browser"})
+"""Elements that offer functions of their own to the page, which keeps them reachable."""
+
 HANDLERS = frozenset({"on_click", "on_change", "on_submit"})
 
 
@@ -36,9 +39,10 @@ class PrivateUiInLayout(Rule):
     ## What it does
 
     Reports a `mo.ui` element with `on_click` or `on_change` that has a private name or none, and is
-    placed in `mo.vstack`, `hstack`, `callout`, `accordion` or the like that has no public name either.
-    A bare private element, one in a plain list, in `mo.ui.array` or `mo.ui.tabs`, and one that a
-    function closes over work, and are not reported; elements without a handler are neither.
+    placed in `mo.vstack`, `hstack`, `callout`, `accordion` or the like that has no public name either,
+    one by one or as a private list. A bare private element, one in a list that is shown as it is, in
+    `mo.ui.array` or `mo.ui.tabs`, and one that a function closes over work, and are not reported; tables
+    and file browsers work as well, and elements without a handler have nothing to lose.
 
     ## Why is this bad?
 
@@ -97,7 +101,9 @@ class PrivateUiInLayout(Rule):
         handled = {
             target.id: value
             for target, value in bindings(cell.body)
-            if isinstance(target, ast.Name) and is_private(target.id) and has_handler(notebook, cell, value)
+            if isinstance(target, ast.Name)
+            and is_private(target.id)
+            and any(has_handler(notebook, cell, each) for each in _made(value))
         }
         closed = {name for name, uses in cell.scope.loads.items() if any(use.deferred for use in uses)}
         for statement in walk_statements(cell.body):
@@ -134,16 +140,22 @@ class PrivateUiInLayout(Rule):
                     )
 
 
+def _made(value: ast.expr) -> list[ast.expr]:
+    """The expression, or the items of the list or dictionary that it is."""
+    match value:
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
+            return items
+        case ast.ListComp(elt=item) | ast.DictComp(value=item):
+            return [item]
+    return [value]
+
+
 def has_handler(notebook: Notebook, cell: Cell, expr: ast.expr) -> bool:
     """Whether the expression makes a `mo.ui` element with a handler."""
     if not isinstance(expr, ast.Call):
         return False
     marimo = notebook.marimo(cell, expr.func)
-    if (
-        marimo is None
-        or not marimo.startswith("ui.")
-        or marimo in ("ui.array", "ui.tabs", "ui.dictionary", "ui.batch")
-    ):
+    if marimo is None or not marimo.startswith("ui.") or marimo in KEPT:
         return False
     return any(
         each.arg in HANDLERS and not (isinstance(each.value, ast.Constant) and each.value.value is None)
@@ -187,10 +199,16 @@ def _elements(notebook: Notebook, cell: Cell, expr: ast.expr) -> Iterator[tuple[
         elif isinstance(node, ast.Name):
             if container is not None:
                 yield node, container
+        elif isinstance(node, ast.Starred) or (
+            isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
+        ):
+            stack.append((node.value, container))
         elif isinstance(node, ast.List | ast.Tuple):
             stack.extend((each, container) for each in node.elts)
         elif isinstance(node, ast.Dict):
             stack.extend((each, container) for each in node.values)
+        elif isinstance(node, ast.ListComp | ast.GeneratorExp):
+            stack.append((node.elt, container))
         elif isinstance(node, ast.JoinedStr):
             stack.extend(
                 (each.value, container) for each in node.values if isinstance(each, ast.FormattedValue)

@@ -25,9 +25,11 @@ from .cells import (
 )
 from .display import (
     Display,
+    Function,
     Shown,
     bindings,
     blocks_of,
+    dotted,
     is_effect,
     is_name,
     returned_by,
@@ -179,12 +181,29 @@ class Notebook:
                     if not is_private(found.name):
                         shared[found.name] = found.qualified
             self._shared_imports = shared
+            for other in self.cells:
+                shared.update(
+                    (name, meaning) for name, meaning in self._parts(other).items() if not is_private(name)
+                )
         if cell is None:
             return self._shared_imports
         if cell.number not in self._imports:
-            own = {found.name: found.qualified for found in cell.imports}
+            own = {found.name: found.qualified for found in cell.imports} | self._parts(cell)
             self._imports[cell.number] = {**self._shared_imports, **own} if own else self._shared_imports
         return self._imports[cell.number]
+
+    def _parts(self, cell: Cell) -> dict[str, str]:
+        """The names that the cell gives to parts of marimo: `ui = mo.ui`, `note = mo.callout`."""
+        found: dict[str, str] = {}
+        for target, value in bindings(cell.body):
+            if isinstance(target, ast.Name) and isinstance(value, ast.Attribute):
+                qualified = dotted(value)
+                root, _, rest = qualified.partition(".")
+                meaning = (self._shared_imports or {}).get(root)
+                meaning = next((each.qualified for each in cell.imports if each.name == root), meaning)
+                if meaning == "marimo" and len(cell.stores(target.id)) == 1 and target.id != root:
+                    found[target.id] = f"marimo.{rest}"
+        return found
 
     @property
     def alias(self) -> set[str]:
@@ -246,17 +265,37 @@ class Notebook:
         values = [value for target, value in bindings(definers[0].body) if is_name(target, name)]
         return values[0] if len(values) == 1 and isinstance(values[0], ast.Lambda) else None
 
-    def function(self, name: str, cell: Cell) -> ast.FunctionDef | None:
+    def method(self, func: ast.Attribute, cell: Cell) -> tuple[Cell, Function] | None:
+        """The method that `panel.view` means, where the notebook makes `panel` from a class of its own."""
+        made, where = func.value, cell
+        if isinstance(made, ast.Name):
+            definers = [cell] if made.id in cell.bound else self.definers(made.id)
+            if len(definers) != 1 or len(definers[0].stores(made.id)) != 1:
+                return None
+            where = definers[0]
+            found = [value for target, value in bindings(where.body) if is_name(target, made.id)]
+            made = found[0] if len(found) == 1 else made
+        if not isinstance(made, ast.Call) or not isinstance(made.func, ast.Name):
+            return None
+        name = made.func.id
+        for definer in [where] if name in where.bound else self.definers(name):
+            for use in definer.stores(name):
+                for each in use.node.body if isinstance(use.node, ast.ClassDef) else ():
+                    if isinstance(each, Function) and each.name == func.attr and not each.decorator_list:
+                        return definer, each
+        return None
+
+    def function(self, name: str, cell: Cell) -> Function | None:
         """The plain function that `name` means in `cell`: bound once, and not decorated."""
         definers = [cell] if name in cell.bound else self.definers(name)
         if len(definers) != 1:
             return None
         stores = definers[0].stores(name)
-        if len(stores) != 1 or not isinstance(stores[0].node, ast.FunctionDef):
+        if len(stores) != 1 or not isinstance(stores[0].node, Function):
             return None
         if definers[0].kind == "function":
             first = definers[0].body[0]
-            return first if isinstance(first, ast.FunctionDef) and len(first.decorator_list) == 1 else None
+            return first if isinstance(first, Function) and len(first.decorator_list) == 1 else None
         return None if stores[0].node.decorator_list else stores[0].node
 
     # The graph.

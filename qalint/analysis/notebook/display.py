@@ -17,6 +17,8 @@ from .scope import is_private
 if TYPE_CHECKING:
     from . import Notebook
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -115,7 +117,7 @@ class Display:
                 return self.of(body) or self.of(orelse)
             case ast.BoolOp(values=values):
                 return next((shown for value in values if (shown := self.of(value))), None)
-            case ast.NamedExpr(value=value):
+            case ast.NamedExpr(value=value) | ast.Await(value=value):
                 return self.of(value)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 return self._group(elements)
@@ -214,7 +216,9 @@ class Display:
         if shown is None:
             if func.attr.startswith("mark_") and self._is_altair(func.value):
                 return Shown("figure", dotted(func))
-            return None
+            own = self.notebook.method(func, self.cell)
+            shown = None if own is None else returned_by(self.notebook, *own)
+            return None if shown is None else shown._replace(what=dotted(func))
         if shown.kind in ("layout", "input", "widget"):
             if func.attr == "batch":
                 return shown._replace(lost_ui=True)
@@ -274,10 +278,16 @@ class Display:
         shown = self.of(value)
         if shown is None or isinstance(value, ast.NamedExpr):
             return None
+        if isinstance(value, ast.Await):
+            value = value.value
         if isinstance(value, ast.Call):
             if isinstance(value.func, ast.Name):
                 function = self.notebook.function(value.func.id, self.cell)
                 if function is not None and not only_builds(function):
+                    return None
+            elif isinstance(value.func, ast.Attribute):
+                own = self.notebook.method(value.func, self.cell)
+                if own is not None and not only_builds(own[1]):
                     return None
             qualified = self.notebook.resolve(self.cell, value.func) or ""
             if (
@@ -297,6 +307,13 @@ class Display:
         last = self.cell.last
         if not isinstance(last, ast.Expr) or self.cell.silenced:
             return False
+        if isinstance(last.value, ast.Call) and isinstance(last.value.func, ast.Name):
+            function = self.notebook.function(last.value.func.id, self.cell)
+            if function is not None:  # `show(...)` of the notebook's own
+                return any(
+                    isinstance(each, ast.Return) and each.value is not None
+                    for each in walk_statements(function.body)
+                )
         return not (
             (isinstance(last.value, ast.Constant) and last.value.value is None) or is_effect(last.value)
         )
@@ -323,7 +340,7 @@ def is_effect(value: ast.expr) -> bool:
     return False
 
 
-def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef | ast.Lambda) -> Shown | None:
+def returned_by(notebook: Notebook, cell: Cell, function: Function | ast.Lambda) -> Shown | None:
     """What a function of the notebook gives to look at; None where it returns anything else as well."""
     if isinstance(function, ast.Lambda):
         shown = Display(notebook, cell).of(function.body)
@@ -344,7 +361,7 @@ def returned_by(notebook: Notebook, cell: Cell, function: ast.FunctionDef | ast.
     return found[0]._replace(lost_ui=any(each.lost_ui for each in found)) if found else None
 
 
-def only_builds(function: ast.FunctionDef) -> bool:
+def only_builds(function: Function) -> bool:
     """Whether calling the function cannot be meant for an effect: it only builds what it returns."""
     for statement in walk_statements(function.body):
         match statement:
@@ -354,6 +371,8 @@ def only_builds(function: ast.FunctionDef) -> bool:
                 if method not in ("append", "extend", "update", "insert", "update_layout", "add_trace"):
                     return False
             case ast.Expr() | ast.Global() | ast.Nonlocal() | ast.Delete():
+                return False
+            case ast.Assign(targets=[ast.Attribute(), *_]) | ast.AugAssign(target=ast.Attribute()):
                 return False
             case _:
                 pass
