@@ -151,6 +151,11 @@ def filtered(run: Core, function: Value, value: Value, site: Site) -> Value:
 def setter(run: Core, args: list[Value], site: Site) -> None:
     """`setattr(object, name, value)`."""
     base, name, value = args
+    if isinstance(base, Union):
+        for option in each(base):
+            if isinstance(option, Mod):
+                setter(run, [option, name, value], site)
+        return
     if isinstance(base, Unknown) and isinstance(value, Mod | Param | Union):
         base = library.as_module(run, base, site) or base
     if isinstance(base, Unknown) and any(isinstance(option, Mod | Param) for option in each(value)):
