@@ -191,6 +191,9 @@ def truth(names: Names, expr: ast.expr) -> bool:
         return names.resolve(expr.func) in ("torch.cuda.is_available", "torch.cuda.is_bf16_supported")
     if isinstance(expr, ast.Name):
         binding = names.binding(expr)
+        if binding is not None and binding.kind == "param":
+            annotation = getattr(binding.node, "annotation", None)
+            return isinstance(annotation, ast.Name) and annotation.id == "bool"
         if binding is not None and binding.value is not None and not isinstance(binding.value, ast.Name):
             return truth(names, binding.value)
     return isinstance(constant(names, expr), bool)

@@ -148,10 +148,15 @@ class ConflictingPrecisionFlags(Rule):
 
 
 def flag(names: Names, call: ast.Call, name: str) -> ast.keyword | None:
-    """The keyword `name=True` of a call."""
-    return next(
-        (item for item in call.keywords if item.arg == name and constant(names, item.value) is True), None
-    )
+    """The keyword `name=True` of a call, or of the `dict(...)` that it unpacks."""
+    for item in call.keywords:
+        if item.arg == name:
+            return item if constant(names, item.value) is True else None
+    for item in call.keywords:
+        inner = value_of(names, item.value) if item.arg is None else None
+        if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id == "dict":
+            return flag(names, inner, name)
+    return None
 
 
 def value_of(names: Names, expr: ast.expr) -> ast.expr | None:

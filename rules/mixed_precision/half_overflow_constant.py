@@ -13,6 +13,11 @@ from .amp import argument, constant, inside, regions
 LARGEST = 65504
 _FILLS = {"masked_fill": 1, "masked_fill_": 1, "fill_": 0, "new_full": 1, "index_fill": 2, "index_fill_": 2}
 _HALVES = ("torch.float16", "torch.half")
+_FACTORIES = tuple(
+    f"torch.{name}{suffix}"
+    for name in ("randn", "rand", "zeros", "ones", "empty", "full", "tensor", "arange", "linspace", "eye")
+    for suffix in ("", "_like")
+)
 _PRODUCTS = (
     "torch.matmul",
     "torch.bmm",
@@ -226,6 +231,9 @@ class Halves:
         qualified = self.names.resolve(expr.func)
         if qualified in _PRODUCTS:
             return self.product(expr, expr.args[:2], depth, same)
+        if qualified in _FACTORIES:
+            made = argument(expr, 99, "dtype")
+            return "cast" if made is not None and self.names.resolve(made) in _HALVES else None
         if qualified is not None or not isinstance(expr.func, ast.Attribute):
             return None
         method = expr.func.attr

@@ -154,7 +154,8 @@ class MissingScalerUpdate(FaultRule):
             for around in repair.edits.parents(update):
                 if isinstance(around, ast.If) and update.lineno > (step.lineno if step is not None else 0):
                     tested = {node.id for node in ast.walk(around.test) if isinstance(node, ast.Name)}
-                    if tested & given and not any(item is step for item in ast.walk(around)):
+                    # With the loop's counter in it, the test is about rounds, not about the caller.
+                    if tested and tested <= given and not any(item is step for item in ast.walk(around)):
                         return Confidence.MEDIUM
         return fault.confidence
 

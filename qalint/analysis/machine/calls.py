@@ -9,11 +9,12 @@ from . import models
 from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
 from .objects import DictObj, Frame, Instance, Model
 from .paths import World
-from .slicing import dotted
+from .slicing import dotted, is_abstract
 from .story import Event
 from .unseen import Unseen
 from .values import (
     NONE,
+    TRUE,
     Auto,
     Bound,
     Cells,
@@ -355,6 +356,10 @@ class Calls(Unseen):
         """Call a module; see `protocol`."""
         raise NotImplementedError
 
+    def acts_when_called(self, world: World, value: Value) -> bool:
+        """Whether a call of a value can matter; see `statements`."""
+        raise NotImplementedError
+
     # -- entering --
 
     def enter(
@@ -372,12 +377,21 @@ class Calls(Unseen):
         program = self.program
         facts = fn.module.facts.get(body_node)
         hot = (
-            force or isinstance(body_node, ast.Lambda) or program.hot(fn.module, body_node) or bool(fn.autos)
+            force
+            or isinstance(body_node, ast.Lambda)
+            or program.hot(fn.module, body_node)
+            or bool(fn.autos)
+            or any(
+                type(value) in (Fn, Bound, Partial) and self.acts_when_called(world, value)
+                for value in (*args, *keywords.values())
+            )
         )
         if "generator" in fn.flags and "context" not in fn.flags:
             if hot:
                 self.entered.discard(body_node)
             return self._stand_in(world, fn, args, keywords, node)
+        if is_abstract(body_node):
+            return self.overridden(world, fn, args, keywords, node)
         recursive = any(step[2] is body_node for step in world.stack)
         if recursive or len(world.stack) >= DEPTH:
             self.why(world, node, "this call is recursive or nested too deeply and was not entered")
@@ -416,6 +430,16 @@ class Calls(Unseen):
         if not worlds:
             raise Dead
         raise Multi(worlds)
+
+    def overridden(
+        self, world: World, fn: Fn, args: list[Value], keywords: dict[str, Value], node: ast.AST
+    ) -> Value:
+        """The result of a method that some class out of sight defines: perhaps a loss."""
+        name = getattr(fn.node, "name", "")
+        if any(part in name for part in ("step", "optimi", "backward", "train", "fit", "update")):
+            self.escape(world, [*args, *keywords.values()], node, name)
+        precision = frozenset({self.precision(world) if world.auto else ("maybe", TRUE)})
+        return self.fresh(world, node, Flow(wide=True, precision=precision, grad=world.grad))
 
     def _stand_in(
         self, world: World, fn: Fn, args: list[Value], keywords: dict[str, Value], node: ast.AST

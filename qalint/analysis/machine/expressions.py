@@ -404,6 +404,8 @@ class Expressions(Operators):
             model = models.ATTRIBUTES.get((obj.kind, "[]")) if obj is not None else None
             if model is not None:
                 return model(self, world, base, node)
+            if isinstance(obj, Model) and type(key) is Const and str(key.value) in obj.attrs:
+                return obj.attrs[str(key.value)]  # a child of `nn.Sequential`
             if isinstance(obj, Model | Instance):
                 return term("item", base, key)
             if isinstance(obj, ListObj) and obj.items:

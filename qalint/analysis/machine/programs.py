@@ -20,7 +20,7 @@ from .base import STEPS, Dead, Multi, Out, Split
 from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
-from .slicing import Module, Program, words
+from .slicing import Module, Program, dotted, is_abstract, words
 from .story import Backward, Clip, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
 from .values import Cls, Const, Fn, Lazy, Namespace, Ref, Value, forget_terms, term
 
@@ -381,26 +381,46 @@ def uncalled(machine: Machine, home: Module, base: World) -> int:
         owner = home.parents.get(node)
         if isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        world = base.fork()
-        world.pc = {}
-        forget_states(machine, world)
-        machine.limit = machine.steps + STEPS // 2
-        try:
-            fn: Any
-            if isinstance(owner, ast.ClassDef):
-                fn, world_ = method_entry(machine, home, owner, node, world)
-                world = world_
-            else:
-                fn = function_of(machine, world, node)
-            if type(fn) is not Fn:
+        for receiver in receivers(home, owner, node):
+            world = base.fork()
+            world.pc = {}
+            forget_states(machine, world)
+            machine.limit = machine.steps + STEPS // 2
+            try:
+                fn: Any
+                if isinstance(owner, ast.ClassDef):
+                    fn, world_ = method_entry(machine, home, owner, node, world, receiver)
+                    world = world_
+                else:
+                    fn = function_of(machine, world, node)
+                if type(fn) is not Fn:
+                    continue
+                machine.entered.add(node)
+                given = [world.ret] if isinstance(owner, ast.ClassDef) and "static" not in fn.flags else []
+                machine.activate(world, fn, given, {}, node, True, entry=True)
+                entries += 1
+            except (Dead, Split, Multi):
                 continue
-            machine.entered.add(node)
-            receiver = [world.ret] if isinstance(owner, ast.ClassDef) and "static" not in fn.flags else []
-            machine.activate(world, fn, receiver, {}, node, True, entry=True)
-            entries += 1
-        except (Dead, Split, Multi):
-            continue
     return entries
+
+
+def receivers(home: Module, owner: Any, node: Any) -> list[Any]:
+    """The classes of whose instances a method is run: where it calls what is to be overridden, who does."""
+    if not isinstance(owner, ast.ClassDef):
+        return [None]
+    methods = [item for item in owner.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if not any(map(is_abstract, methods)):
+        return [owner]
+    classes = [item for item in home.parents if isinstance(item, ast.ClassDef)]
+    found: list[ast.ClassDef] = []
+    below = {owner.name}
+    for item in classes:
+        if any(dotted(base) in below for base in item.bases):
+            below.add(item.name)
+            own = {inner.name for inner in item.body if isinstance(inner, ast.FunctionDef)}
+            if node.name not in own and own & {method.name for method in methods if is_abstract(method)}:
+                found.append(item)
+    return list(found[:3]) or [owner]
 
 
 def function_of(machine: Machine, world: World, node: Any) -> Value:
@@ -420,18 +440,24 @@ def function_of(machine: Machine, world: World, node: Any) -> Value:
     return found
 
 
-def method_entry(
-    machine: Machine, home: Module, owner: ast.ClassDef, node: Any, world: World
-) -> tuple[Value, World]:
-    """A method with a receiver: an instance constructed with unknowns."""
+def class_of(machine: Machine, owner: ast.ClassDef, world: World) -> Cls:
+    """The class that a definition at the top of the file made."""
     frame = world.heap[world.frame]
     assert isinstance(frame, Frame)
     cls = frame.vars.get(owner.name)
-    world.memo = {}
     if type(cls) is not Cls or cls.node is not owner:
         made = machine.class_(owner, world)
         assert type(made) is Cls
         cls = made
+    return cls
+
+
+def method_entry(
+    machine: Machine, home: Module, owner: ast.ClassDef, node: Any, world: World, receiver: ast.ClassDef
+) -> tuple[Value, World]:
+    """A method of a class with a receiver: an instance, of that class or one below, made with unknowns."""
+    world.memo = {}
+    cls = class_of(machine, owner, world)
     fn = machine.function(node, world, cls)
     if type(fn) is not Fn:
         return None, world
@@ -439,6 +465,8 @@ def method_entry(
         world.ret = machine_instance(machine, world, cls, owner)
         return fn, world
     worlds: list[World]
+    if receiver is not owner:
+        cls = class_of(machine, receiver, world)
     try:
         world.ret = machine.instantiate(world, cls, [], {}, owner, True, entry=True)
         worlds = [world]

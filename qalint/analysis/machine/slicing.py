@@ -62,6 +62,7 @@ class Facts:
     """What one statement or function holds (nested functions apart)."""
 
     __slots__ = (
+        "called",
         "calls",
         "casting",
         "consumes",
@@ -94,6 +95,8 @@ class Facts:
         self.globals: set[str] = set()
         self.paths: dict[str, set[str]] = {}
         """Dotted receivers, each with the methods called on it (`step/1`: called with an argument)."""
+        self.called: set[str] = set()
+        """Dotted paths that are called."""
         self.passed: set[str] = set()
         """Dotted paths given to calls as arguments."""
         self.jumps = False
@@ -142,6 +145,8 @@ class Facts:
         self.graph = self.graph or other.graph
         if other.passed:
             self.passed |= other.passed
+        if other.called:
+            self.called |= other.called
         self.jumps = self.jumps or other.jumps
         self.yields = self.yields or other.yields
         self.loops = self.loops or other.loops
@@ -151,6 +156,22 @@ class Facts:
 
 COMPREHENSIONS = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
 CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
+
+
+def is_abstract(node: ast.AST) -> bool:
+    """Whether a method is there to be overridden: its body only raises NotImplementedError."""
+    body = getattr(node, "body", None)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not body:
+        return False
+    if any(dotted(decorator).endswith("abstractmethod") for decorator in node.decorator_list):
+        return True
+    last = body[-1]
+    if not isinstance(last, ast.Raise) or last.exc is None or len(body) > 2:
+        return False
+    if len(body) == 2 and not (isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
+        return False
+    raised = last.exc.func if isinstance(last.exc, ast.Call) else last.exc
+    return dotted(raised) == "NotImplementedError"
 
 
 def clears(name: str) -> bool:
@@ -313,6 +334,7 @@ class Module:
                     facts.passed.add(given)
             if type(function) is ast.Name:
                 facts.calls.add(function.id)
+                facts.called.add(function.id)
                 if function.id in CONSUMERS:
                     facts.consumes = True
                 word = self.aliases.get(function.id, function.id)
@@ -328,6 +350,7 @@ class Module:
                 base = function.value
                 path = dotted(base)
                 if path:
+                    facts.called.add(f"{path}.{name}")
                     arguments = node.args or node.keywords  # type: ignore[attr-defined]
                     methods = facts.paths.setdefault(path, set())
                     methods.add(f"{name}/1" if arguments else name)
@@ -340,6 +363,8 @@ class Module:
                         inner = dotted(base.func.value)
                         if inner:
                             facts.paths.setdefault(inner, set()).add("scale.backward")
+            elif type(function) is ast.Subscript:
+                facts.strong = True  # a table of functions
         elif kind is ast.Attribute:
             name = node.attr  # type: ignore[attr-defined]
             if name in STRONG and (name not in CALLED or name == "grad"):
@@ -453,6 +478,12 @@ class Program:
                         facts.calls |= inner.calls
                 if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
                     facts.strong = True
+        # A function given to a call may be called there.
+        names = {name for name, _, _ in every}
+        for module in self.modules.values():
+            for facts in module.facts.values():
+                if facts.passed:
+                    facts.calls |= {path.rpartition(".")[2] for path in facts.passed} & names
         self.common = COMMON
         self.common = COMMON - self._closure(every, "trains")
         self.hot_names = self._closure(every, "strong")

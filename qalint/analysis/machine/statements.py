@@ -8,16 +8,19 @@ from typing import Any
 
 from .base import Dead, Multi, Split
 from .modules import Modules
-from .objects import DictObj, Frame, Instance, ListObj
+from .objects import DictObj, Frame, Instance, ListObj, Model
 from .paths import HARD, World
 from .slicing import Facts, dotted
 from .values import (
     UNBOUND,
+    Bound,
     Cells,
     Const,
+    Fn,
     Lazy,
     Lib,
     Namespace,
+    Partial,
     Ref,
     Term,
     Tup,
@@ -134,19 +137,46 @@ class Statements(Modules):
         return facts
 
     def gives_away(self, facts: Facts, world: World) -> bool:
-        """Whether a statement hands a scaler or an optimizer to a call."""
-        if not facts.passed or not world.actors:
-            return False
+        """Whether a statement hands a scaler or an optimizer to a call, or calls what holds one."""
         for path in facts.passed:
-            first, *rest = path.split(".")
-            value = self.peek(world, first)
-            for part in rest:
-                ref = self.as_ref(world, value) if value is not None else None
-                obj = world.heap.get(ref.oid) if type(ref) is Ref else None
-                value = obj.attrs.get(part) if isinstance(obj, Instance) else None
-            if value is not None and self.holds_actor(world, [value]):
+            value = self.peek_path(world, path)
+            if value is not None and (
+                self.acts_when_called(world, value)
+                if type(value) in (Fn, Bound, Partial)
+                else world.actors and self.holds_actor(world, [value])
+            ):
+                return True
+        for path in facts.called:
+            value = self.peek_path(world, path)
+            if value is not None and self.acts_when_called(world, value):
                 return True
         return False
+
+    def peek_path(self, world: World, path: str) -> Value | None:
+        """The value of a dotted path, without consequences."""
+        first, *rest = path.split(".")
+        value = self.peek(world, first)
+        for part in rest:
+            ref = self.as_ref(world, value) if value is not None else None
+            obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+            value = obj.attrs.get(part) if isinstance(obj, Instance) else None
+        return value
+
+    def acts_when_called(self, world: World, value: Value) -> bool:
+        """Whether a call of a value can matter, whatever its name: a stored function, a callable object."""
+        value = self.as_ref(world, value)
+        kind = type(value)
+        if kind is Fn:
+            return self.program.core(value.module, value.node)
+        if kind is Bound or kind is Partial:
+            return self.acts_when_called(world, value.fn)
+        if kind is Term and value.op == "ite":
+            return any(self.acts_when_called(world, arm) for arm in value.args[1:])
+        return (
+            kind is Ref
+            and not isinstance(world.heap.get(value.oid), Model)
+            and self.holds_actor(world, [value])
+        )
 
     def peek(self, world: World, name: str) -> Value | None:
         """The value of a name, without consequences."""
@@ -436,6 +466,8 @@ class Statements(Modules):
                     changed = world.edit(base)
                     changed.open = True
                     changed.items[("?", id(target))] = value
+            elif isinstance(obj, Model) and type(key) is Const:
+                self.set_attribute(world, base, str(key.value), value, target)
             elif isinstance(obj, ListObj):
                 changed = world.edit(base)
                 if (

@@ -65,3 +65,10 @@ def test_a_device_that_is_not_simple_has_no_fix() -> None:
 )
 def test_silent(call: str) -> None:
     assert findings(AmpArgumentPosition, f"import torch\nfrom functools import partial\nx = {call}\n") == []
+
+
+def test_an_annotated_flag_is_no_dtype() -> None:
+    text = "import torch\ndef f(fp16: bool = True, kind: str = ''):\n    return torch.autocast('cuda', {})\n"
+    (found,) = findings(AmpArgumentPosition, text.format("fp16"))
+    assert apply(found) == text.format("enabled=fp16")
+    assert findings(AmpArgumentPosition, text.format("kind")) == []

@@ -315,3 +315,26 @@ def test_an_accumulated_loss_is_divided_once_somewhere(before: str, count: int) 
 def test_an_update_for_which_no_step_came() -> None:
     (found,) = findings(RULES["QA1109"], program("scaler.scale(loss).backward()\nscaler.update()"))
     assert "was not stepped" in found.message and found.fix is None
+
+
+def test_an_update_in_some_rounds_only_is_missed_in_the_others() -> None:
+    text = """\
+import torch
+
+
+def fit(model, loader, every=16, last=True):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cuda")
+    for i, x in enumerate(loader):
+        optimizer.zero_grad()
+        with torch.autocast("cuda"):
+            loss = model(x).mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        if i % every == 0:
+            scaler.update()
+"""
+    (found,) = findings(RULES["QA1108"], text)
+    assert found.confidence.value == "high"
+    (unsure,) = findings(RULES["QA1108"], text.replace("if i % every == 0:", "if last:"))
+    assert unsure.confidence.value == "medium"

@@ -180,3 +180,22 @@ def test_trained_in_half() -> None:
 )
 def test_flags_silent(text: str) -> None:
     assert findings(ConflictingPrecisionFlags, text) == []
+
+
+@pytest.mark.parametrize(
+    "made", ["torch.randn(2, dtype=torch.float16)", "torch.zeros_like(x, dtype=torch.half)"]
+)
+def test_a_tensor_made_as_float16_cannot_hold_the_constant(made: str) -> None:
+    text = f"import torch\ns = {made}\ns = s.masked_fill(m, -1e9)\n"
+    assert len(findings(HalfOverflowConstant, text)) == 1
+    assert findings(HalfOverflowConstant, text.replace("float16", "float32").replace("half", "float")) == []
+
+
+def test_both_flags_where_one_is_unpacked() -> None:
+    text = (
+        "from transformers import TrainingArguments\n"
+        "common = dict(output_dir='out', fp16={})\nargs = TrainingArguments(**common, bf16=True)\n"
+    )
+    (found,) = findings(ConflictingPrecisionFlags, text.format(True))
+    assert apply(found) == text.format(False)
+    assert findings(ConflictingPrecisionFlags, text.format(False)) == []

@@ -150,6 +150,28 @@ def framework_clip(call: Call) -> Value:
     return call.fresh()
 
 
+@library("peft.get_peft_model", "peft.mapping.get_peft_model", "peft.mapping_func.get_peft_model")
+def get_peft_model(call: Call) -> Value:
+    """The base is frozen, and has adapters in FP32 now, unless it is told to give them its own dtype."""
+    machine, world = call.machine, call.world
+    given = call.arg(0, "model")
+    base = (
+        machine.as_module(world, given, call.node, call.arg_name(0, "model")) if given is not None else None
+    )
+    if base is None:
+        return call.fresh()
+    below: Model = world.get(base)  # type: ignore[assignment]
+    adapter = Model(call.node, world.module, Lib("peft.adapter"))
+    adapter.owner, adapter.trainable, adapter.dtype = base, True, "float32"
+    if call.const(None, "autocast_adapter_dtype", True) is not True:
+        adapter.dtype, adapter.cast, adapter.clock = below.dtype, below.cast, dict(below.clock)
+    ref = world.put(machine.oid(world, "adapter", call.node), adapter)
+    machine.freeze(world, frozenset({base}), False, call.node)
+    world.edit(base).attrs["#adapter"] = ref
+    machine.inject(world, base, ref, "", "peft", call.node)
+    return base
+
+
 @library("deepspeed.initialize", "colossalai.initialize", "torch_xla.distributed.fsdp.*")
 def initialize(call: Call) -> Value:
     """`deepspeed.initialize(...)`: an engine that does everything."""

@@ -20,6 +20,7 @@ from ..values import (
     Ref,
     Term,
     Value,
+    chain,
     flow_of,
     mix,
     term,
@@ -433,11 +434,10 @@ def cast_unknown(call: Call) -> Value:
 
 
 def _is_module(call: Call) -> bool:
-    node = call.node
-    parent = getattr(node, "func", None)
-    name = call.receiver_name
-    del parent
-    return bool(name) and call.machine.looks_like_module(name)
+    """Whether the program uses the receiver, under the name it has here or where it came from, as one."""
+    return any(
+        name and call.machine.looks_like_module(name) for name in (call.receiver_name, chain(call.receiver))
+    )
 
 
 @method("*", "to", "cuda", "cpu", "npu", "xpu", "type", "type_as")
