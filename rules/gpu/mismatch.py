@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
-from qalint.analysis.modules.needles import DEVICE, RUN
-from qalint.analysis.modules.torchlib import FACTORIES
-from qalint.analysis.modules.values import FLOATS, Batch, Cell, Mod, Seq, Site, Tensor, Value, each
+from qalint.analysis.modules.needles import DEVICE, USE, USED
+from qalint.analysis.modules.torchlib import FACTORIES, WEIGHTED
+from qalint.analysis.modules.values import FLOATS, Batch, Cell, Func, Mod, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .tensors import plain_attributes, visible
@@ -54,16 +54,16 @@ class DeviceMismatch(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (RUN, DEVICE)
+    needles = (USE, DEVICE)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Device clashes that no more specific rule explains, and models that were never moved."""
         seen: set[ast.AST] = set()
-        yield from self.never_moved(modules)
+        own = {cell for injection in adapters.injections for cell in injection.cells} | adapters.paired
+        yield from self.never_moved(modules, own)
         if not visible(modules):
             return
         attributes = plain_attributes(modules)
-        own = {cell for injection in adapters.injections for cell in injection.cells} | adapters.paired
         for event in modules.all("clash"):
             if event.how != "device":
                 continue
@@ -94,7 +94,7 @@ class DeviceMismatch(Rule):
                 help="make it on the device of what it meets: device=x.device",
             )
 
-    def never_moved(self, modules: Modules) -> Iterator[Finding]:
+    def never_moved(self, modules: Modules, own: set[Cell]) -> Iterator[Finding]:
         """Models made on the CPU that are fed what was made on, or moved to, a device."""
         seen: set[ast.AST] = set()
         if modules.run.default_device:
@@ -124,7 +124,7 @@ class DeviceMismatch(Rule):
             here = modules.run.device_of(model)
             if fed is None or here is None or here.kinds != {"cpu"} or _moved_or_gone(modules, model):
                 continue
-            if not any(has_weights(cell) for cell in own_cells(model)):
+            if not any(has_weights(cell) for cell in own_cells(model)) or own & own_cells(model):
                 continue
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
             if any(place is None or place.kinds != {"cpu"} for place in places):
@@ -146,18 +146,7 @@ class DeviceMismatch(Rule):
 def has_weights(cell: Cell) -> bool:
     """Whether a module or parameter is known to have parameters of its own."""
     if isinstance(cell, Mod):
-        named = (
-            "Linear",
-            "Bilinear",
-            "Conv",
-            "Embedding",
-            "LayerNorm",
-            "BatchNorm",
-            "GroupNorm",
-            "LSTM",
-            "GRU",
-        )
-        return cell.kind.startswith(named) or str(cell.qual).startswith("transformers.")
+        return cell.kind.startswith(WEIGHTED) or str(cell.qual).startswith("transformers.")
     return True
 
 
@@ -240,7 +229,7 @@ class BatchNotMoved(Rule):
             if event.site.node in seen or not isinstance(event.target, Mod) or not outermost(event):
                 continue
             batch = next((value for value in event.args if on_cpu(value)), None)
-            if batch is None or escaped(modules, event):
+            if batch is None or escaped(modules, event) or moves_inputs(modules, event):
                 continue
             moved = moved_to_gpu(modules, event)
             if moved is None:
@@ -270,6 +259,21 @@ class BatchNotMoved(Rule):
         del run
 
 
+def moves_inputs(modules: Modules, call: Event) -> bool:
+    """Whether the forward of the called model moves tensors by itself, and none is seen to be forgotten."""
+    forward = call.target.cls.find("forward") if call.target.cls is not None else None
+    return (
+        isinstance(forward, Func)
+        and any(
+            isinstance(node, ast.Attribute) and node.attr in {"to", "cuda"} for node in ast.walk(forward.node)
+        )
+        and not any(
+            event.how == "device" and any(site.node is call.site.node for site in event.stack)
+            for event in modules.all("clash")
+        )
+    )
+
+
 def outermost(event: Event) -> bool:
     """Whether a call of a module is not made inside another module's method."""
     return not event.inside
@@ -297,8 +301,7 @@ def collates(loader: Site) -> bool:
 def escaped(modules: Modules, event: Event) -> bool:
     """Whether the model was handed to a framework or another unseen function before."""
     return any(
-        other.time < event.time and other.target is event.target and other.program == event.program
-        for other in modules.all("escape")
+        other.target is event.target and modules.before(other, event) for other in modules.all("escape")
     )
 
 
@@ -307,7 +310,7 @@ def moved_to_gpu(modules: Modules, event: Event) -> Event | None:
     moves = [
         other
         for other in modules.all("move")
-        if other.target is event.target and other.time < event.time and other.program == event.program
+        if other.target is event.target and modules.before(other, event)
     ]
     if not moves or moves[-1].value is None or "cuda" not in moves[-1].value.kinds:
         return None
@@ -391,7 +394,7 @@ class InputDtypeNotMatched(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (RUN, (b"half", b"float16", b"float64", b"double", b"dtype"))
+    needles = (USE, USED, (b"half", b"float16", b"float64", b"double", b"dtype", b"from_numpy"))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of models with a floating tensor of another dtype."""
@@ -403,35 +406,60 @@ class InputDtypeNotMatched(Rule):
                 continue
             if event.autocast is not False or not model.loaded or event.inside or model.holders:
                 continue
-            cast = last_cast(modules, event)
-            if cast is None or cast.value not in FLOATS:
+            own = event.info["dtype"]
+            if own not in FLOATS:
                 continue
             wrong = next(
                 (
                     option
                     for value in event.args
                     for option in each(value)
-                    if isinstance(option, Tensor) and option.dtype in FLOATS and option.dtype != cast.value
+                    if isinstance(option, Tensor) and option.dtype in FLOATS and option.dtype != own
                 ),
                 None,
             )
-            if wrong is None or isinstance(wrong, Seq):
+            if wrong is None or wrong.dtype is None or not reaches_weights(modules, event, wrong.dtype):
                 continue
+            if any(run.dtype_of(cell) not in {own, None} for cell in own_cells(model)):
+                continue  # some of it is of another dtype: which layer gets what is not for this rule
             seen.add(event.site.node)
-            related = [
-                Related(modules.place(cast.site), f"`{model.name or 'the model'}` becomes {cast.value} here")
-            ]
+            cast = last_cast(modules, event)
+            related = (
+                [Related(modules.place(cast.site), f"`{model.name or 'the model'}` becomes {own} here")]
+                if cast is not None
+                else []
+            )
             if wrong.site is not None and wrong.site.node is not event.site.node:
                 related.append(Related(modules.place(wrong.site), f"the input is {wrong.dtype}"))
             yield self.finding(
                 modules.place(event.site),
-                f"`{model.name or 'the model'}` is {cast.value}, its input is "
+                f"`{model.name or 'the model'}` is {own}, its input is "
                 f"{wrong.dtype}, and no autocast is in force",
                 related=related,
-                fix=cast_argument(event, str(cast.value)),
-                help=f"cast the input: x.to(torch.{cast.value})",
+                fix=cast_argument(event, str(own)),
+                help=f"cast the input: x.to(torch.{own})",
             )
         del run
+
+
+def reaches_weights(modules: Modules, call: Event, dtype: str) -> bool:
+    """Whether an input of this dtype meets the model's parameters as it is.
+
+    Where the model's forward is in sight, a product in it has to show that; a forward may cast.
+    """
+    model = call.target
+    if model.cls is None and not str(model.qual).startswith("torch.nn."):
+        return True
+    return any(
+        event.how == "dtype"
+        and event.time > call.time
+        and (event.site.node is call.site.node or any(site.node is call.site.node for site in event.stack))
+        and any(
+            one.dtype == dtype and other.weights
+            for one, other in ((event.target, event.value), (event.value, event.target))
+        )
+        for event in modules.all("clash")
+    )
 
 
 def last_cast(modules: Modules, event: Event) -> Event | None:

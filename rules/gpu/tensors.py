@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
-from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN
+from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -165,7 +165,7 @@ class DiscardedToResult(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (RUN, (b".to(", b".cuda(", b".half(", b".float(", b".cpu(", b".double(", b".bfloat16("))
+    needles = (USE, USED, (b".to(", b".cuda(", b".half(", b".float(", b".cpu(", b".double(", b".bfloat16("))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversion statements on tensors."""
@@ -252,7 +252,7 @@ class UnregisteredTensorAttribute(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (RUN, DEVICE)
+    needles = (USE, DEVICE)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Plain tensor attributes that meet a tensor on the device."""
@@ -267,6 +267,7 @@ class UnregisteredTensorAttribute(Rule):
                 made = attributes.get(tensor.site.node) if tensor.site is not None else None
                 if (
                     made is None
+                    or carries(made.target)
                     or made.site.node in seen
                     or not tensor.device
                     or tensor.device.kinds != {"cpu"}
@@ -282,6 +283,11 @@ class UnregisteredTensorAttribute(Rule):
                     fix=buffer(made),
                     help="register it as a buffer",
                 )
+
+
+def carries(module: Mod) -> bool:
+    """Whether a module's class has a say in what moves with it."""
+    return module.cls is not None and any(module.cls.find(name) is not None for name in ("_apply", "to"))
 
 
 def plain_attributes(modules: Modules) -> dict[ast.AST, Event]:

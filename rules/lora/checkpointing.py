@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by
-from qalint.analysis.modules.values import Cell, Mod, Site, Tensor, Unknown
+from qalint.analysis.modules.values import Cell, Mod, Param, Site, Tensor, Unknown
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -73,7 +73,7 @@ class CheckpointingCutsGradients(Rule):
                 ),
                 None,
             )
-            if freeze is None:
+            if freeze is None or not trains(modules, freeze):
                 continue
             seen.add(event.site.node)
             yield self.finding(
@@ -84,6 +84,18 @@ class CheckpointingCutsGradients(Rule):
                 fix=not_reentrant(event.site),
                 help="pass use_reentrant=False",
             )
+
+
+def trains(modules: Modules, freeze: Event) -> bool:
+    """Whether something of a frozen model is trained: left out by name, made trainable again, or new."""
+    if freeze.flag is None or "named" in freeze.filters:
+        return True
+    return any(
+        isinstance(event.target, Mod | Param)
+        and (held_by(event.target, freeze.target) or held_by(freeze.target, event.target))
+        and (event.flag is not False if event.kind == "freeze" else event.time > freeze.time)
+        for event in modules.all("freeze", "attach")
+    )
 
 
 def freezes_start(event: Event) -> bool:

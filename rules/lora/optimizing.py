@@ -240,7 +240,7 @@ def frozen_before(modules: Modules, value: Value, event: Event) -> Event | None:
                     cause = other
             elif other.flag is not False:
                 cause = None
-        elif other.kind in {"attach", "escape"} and about and other.how != "init":
+        elif other.kind in {"attach", "escape"} and about:
             cause = None
     return cause
 

@@ -206,7 +206,7 @@ class AdapterOnWrongDevice(Rule):
                 site = made.site
                 if site is None or site.node in seen:
                     continue
-                device = run.device_of(root)
+                device = run.device_of(event.target) or run.device_of(root)
                 if device is None or "cuda" not in device.kinds:
                     continue
                 seen.add(site.node)
@@ -247,7 +247,7 @@ def last_move(adapters: Adapters, injection: Injection, attached: Event) -> Even
     moves = [
         event
         for event in adapters.modules.all("move")
-        if event.target is injection.model
+        if held_by(attached.target, event.target)
         and event.program == injection.program
         and event.time < attached.time
         and event.value is not None

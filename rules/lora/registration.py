@@ -147,11 +147,29 @@ def adapter(adapters: Adapters, value: Cell) -> bool:
         return True
     if not isinstance(value, Mod | Param):
         return False
+    if isinstance(value, Mod) and bottleneck(value):
+        return True
     cells = own_cells(value)
     return bool(cells & adapters.paired) and not any(
         isinstance(cell, Mod) and cell not in adapters.paired and cell.kind.startswith(BASES)
         for cell in cells
     )
+
+
+def bottleneck(module: Mod) -> bool:
+    """Whether a `Sequential` goes down to another width and back up to its own."""
+    layers = [
+        layer
+        for layer in module.elements
+        if isinstance(layer, Mod) and layer.kind == "Linear" and not layer.cls
+    ]
+    if module.kind != "Sequential" or len(layers) != 2:
+        return False
+    ends = layers[0].args.get("in_features"), layers[1].args.get("out_features")
+    inner = layers[0].args.get("out_features")
+    if ends[0] is None or ends[1] is None or inner is None:
+        return False
+    return ends[0].term == ends[1].term != inner.term
 
 
 def registered(value: Cell) -> bool:

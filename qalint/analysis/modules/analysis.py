@@ -53,6 +53,13 @@ class Modules:
             if event.kind in kinds:
                 yield event
 
+    def before(self, first: Event, second: Event) -> bool:
+        """Whether `first` happens before `second` in its program, or while the object was made whose
+        method the program of `second` is.
+        """
+        home = self.run.parents.get(second.program, second.program)
+        return first.time < second.time and first.program in {second.program, home}
+
     @staticmethod
     def place(site: Site) -> Place:
         """The place of a site."""
@@ -177,11 +184,14 @@ class Modules:
             return
         if isinstance(thing, Mod):
             thing.loaded = False
+            run.set(thing, "device", None)  # whoever makes one can move it
+        built = run.program
         module = module_base(cls.roots()) is not None
         methods = [value for value in cls.members.values() if isinstance(value, Func)]
         for method in sorted(methods, key=lambda m: m.name != "forward"):
             if method.node in run.called or method.name == "__init__":
                 continue
+            run.parents[run.program + 1] = built
             inputs: list[Value] = []
             if module and method.name == "forward":
                 inputs = [Tensor(None, None, site=Site(method.node, method.scope.file), source="input")]

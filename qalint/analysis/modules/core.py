@@ -192,6 +192,8 @@ class Core:
         self.classes: list[Class] = []
         self.applied: set[tuple[int, str | None]] = set()
         self.program = 0
+        self.parents: dict[int, int] = {}
+        """The program in which the object was made whose method a program is."""
         self.default_device = False
         self.default_dtype = "float32"
         self.counter = 0

@@ -94,6 +94,12 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if name.startswith(FRAMEWORKS):
         library.escape(run, [*args, *kwargs.values()], site)
         return Unknown(f"{name}@{getattr(site.node, 'lineno', 0)}")
+    if (
+        name.startswith("torchvision.models.")
+        and last[:1].islower()
+        and not last.startswith(("get_", "list_"))
+    ):
+        return torchlib.module_of(run, name, args, kwargs, site)
     if name.startswith("bitsandbytes.nn."):
         return torchlib.module_of(run, name, args, kwargs, site)
     return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import containers, tensors, torchlib
 from .values import (
+    Array,
     Batch,
     Bound,
     Const,
@@ -81,7 +82,8 @@ def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], 
 def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
-    run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs})
+    here_ = run.dtype_of(module)
+    run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs, "dtype": here_})
     run.emit("work", site, target=module)
     run_adapters(run, module, site)
     if (module.qual or "").rsplit(".", 1)[-1] not in torchlib.TRANSPARENT:
@@ -95,10 +97,14 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
             return run.enter(method_.bind(module), args, kwargs, site)
     operands = [t for t in (tensors.as_tensor(run, value) for value in everything) if t is not None]
     last = (module.qual or "").rsplit(".", 1)[-1]
-    if module.cls is None and operands:
-        here = run.device_of(module)
-        for operand in operands:
-            if tensors.differ(operand.device, here) and (module.qual or "").startswith("torch.nn."):
+    if module.cls is None and everything and (module.qual or "").startswith("torch.nn."):
+        here = (
+            run.device_of(module) if last.startswith(torchlib.WEIGHTED) or "weight" in module.args else None
+        )
+        inner = [part for value in everything if isinstance(value, Seq) for part in value.items]
+        states = [state for state in inner if isinstance(state, Tensor)]
+        for operand in [*operands, *states]:
+            if tensors.differ(operand.device, here):
                 weight = Tensor(None, here, site=module.site, source="parameter", weights=((module, False),))
                 given = module.args.get("weight") or module.args.get("pos_weight")
                 if isinstance(given, Tensor):
@@ -108,6 +114,9 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         return tensors.linear(run, module, operands[0], site)
     if last == "Conv1D" and operands and module.parent is None:
         return tensors.linear(run, module, operands[0], site)
+    if last.startswith("Conv") and operands and module.parent is None:
+        filters = Tensor(here_, None, site=module.site, source="parameter", weights=((module, False),))
+        tensors.meet(run, operands[0], filters, site, "conv", multiply=True)
     if last in torchlib.TRANSPARENT and operands:
         return operands[0].copy(site=site)
     if last == "Sequential" and everything:
@@ -177,6 +186,11 @@ def method(
         return module_method(run, base, name, args, kwargs, site)
     if isinstance(base, Param | Tensor):
         return torchlib.tensor_method(run, base, name, args, kwargs, site)
+    if isinstance(base, Array):
+        if name == "astype":
+            return Array(torchlib.array_dtype(args[0] if args else kwargs.get("dtype")), site)
+        same = name in {"reshape", "ravel", "flatten", "copy", "transpose"}
+        return Array(base.dtype, site) if same else run.fresh(name, site.node)
     if isinstance(base, Seq):
         return containers.sequence_method(run, base, name, args, site)
     if isinstance(base, Dict):

@@ -39,6 +39,10 @@ RUN = (
 )
 """What makes a file a program rather than a library."""
 
+USE = (*RUN, b".eval()", b"inference_mode")
+USED = (*RUN, *DEVICE)
+"""Two groups that together let a file pass which uses a model on a device and trains nothing."""
+
 ADAPT = (
     *RUN,
     b"lora_",

@@ -182,6 +182,8 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
             return Tensor(known.dtype, known.device, site=site, source=known.source)
     assert first is not None and second is not None
     meet(run, first, second, site, "@", multiply=True)
+    if any(one.device is not None and "cuda" in one.device.kinds for one in (first, second)):
+        run.emit("work", site, how="product")
     dtype = first.dtype if run.in_autocast() is False else None
     device = first.device if second.device is None or not first.rank0 else second.device
     result = Tensor(dtype, device or second.device, site=site, source=first.source)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import containers, hub, library, python, tensors
 from .values import (
+    Array,
     Batch,
     Bound,
     Cell,
@@ -87,10 +88,30 @@ LIKE = frozenset(
 )
 NEW = frozenset(["new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"])
 INTEGERS = frozenset(["randint", "arange", "randperm"])
+ARRAYS = frozenset(["rand", "randn", "random", "normal", "uniform", "standard_normal", "linspace"])
+"""Functions of numpy that give arrays of float64."""
 IN_PLACE = frozenset(
     ["normal_", "uniform_", "zero_", "fill_", "copy_", "kaiming_uniform_", "mul_", "add_", "trunc_normal_"]
 )
 PLAIN: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "bool": bool, "abs": abs}
+WEIGHTED = (
+    "Linear",
+    "Bilinear",
+    "Conv",
+    "LazyConv",
+    "Embedding",
+    "LayerNorm",
+    "RMSNorm",
+    "BatchNorm",
+    "GroupNorm",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "PReLU",
+    "MultiheadAttention",
+    "Transformer",
+)
+"""How the names of torch's layers begin that have parameters of their own."""
 TRANSPARENT = frozenset(["Dropout", "Identity", "Dropout1d", "Dropout2d", "AlphaDropout"])
 CLOCKS = frozenset(
     [
@@ -191,6 +212,12 @@ class Context(Value):
         self.kind = kind
         self.active = active
         self.dtype = dtype
+
+
+def array_dtype(value: Value | None) -> str | None:
+    """A dtype of numpy's as torch calls it."""
+    name = value.name.rsplit(".", 1)[-1] if isinstance(value, Lib) else getattr(value, "value", None)
+    return {"float": "float64", "double": "float64"}.get(str(name), DTYPES.get(str(name)))
 
 
 def to_dtype(value: Value | None) -> str | None:
@@ -301,7 +328,7 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
     if dtype is None and "dtype" not in kwargs:
         dtype = "int64" if name in INTEGERS else run.default_dtype
         if name == "tensor" and args:
-            dtype = literal_dtype(args[0], run.default_dtype)
+            dtype = args[0].dtype if isinstance(args[0], Array) else literal_dtype(args[0], run.default_dtype)
     device = device_in(run, kwargs)
     if device is None and "device" not in kwargs and not run.default_device:
         device = tensors.CPU
@@ -394,6 +421,9 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return device or Unknown(f"device({first.term if first else ''})")
     if name.startswith("torch."):
         return torch_function(run, name, last, args, kwargs, site)
+    if name.startswith("numpy.") and last in ARRAYS:
+        given = kwargs.get("dtype")
+        return Array("float64" if given is None else array_dtype(given), site)
     if name in CLOCKS:
         return Clock(site, run.tick())
     if name == "dataclasses.field":
@@ -572,7 +602,8 @@ def torch_function(
         )
     if last in {"from_numpy", "as_tensor"}:
         device = device_in(run, kwargs) if "device" in kwargs else tensors.CPU
-        return Tensor(dtype_in(run, kwargs), device, site=site, source="factory")
+        dtype = dtype_in(run, kwargs) or (first.dtype if isinstance(first, Array) else None)
+        return Tensor(dtype, device, site=site, source="factory")
     if last in {"matmul", "mm", "bmm"} and len(args) >= 2:
         return tensors.multiply(run, args[0], args[1], site)
     if last in {"add", "mul", "sub", "div"} and len(args) >= 2:

@@ -456,6 +456,16 @@ class Tensor(Value):
         return new
 
 
+class Array(Value):
+    """An array of numpy's, of a known dtype."""
+
+    __slots__ = ("dtype", "site")
+
+    def __init__(self, dtype: str | None, site: Site) -> None:
+        self.dtype = dtype
+        self.site = site
+
+
 class Shape(Value):
     """`layer.weight.shape`."""
 
