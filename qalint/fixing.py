@@ -209,6 +209,8 @@ class Fixer:
     def _apply(self, path: str, before: bytes, items: list[Diagnostic]) -> str | None:
         """Put the changed content in place; the reason why not, if it does not survive."""
         source = reader.decode(path, before)
+        if reader.rewrite(source, ()) != before:
+            return f"`{source.encoding}` would write the rest of the file otherwise than it is"
         edits = [edit for item in items if item.fix is not None for edit in item.fix.edits]
         try:
             after = reader.rewrite(source, edits)

@@ -48,10 +48,8 @@ def fences(text: str) -> tuple[Block, ...]:
 def _state(language: str, info: str, code: str) -> str:
     """`unparsable` for a cell that marimo saved so, and that still does not parse."""
     if language == "python" and _UNPARSABLE.search(info):
-        import ast
+        from .parsing import attempt
 
-        try:
-            ast.parse(code)
-        except (SyntaxError, ValueError):
+        if attempt(code) is None:
             return "unparsable"
     return language

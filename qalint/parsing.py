@@ -61,6 +61,14 @@ def broken_blocks(source: Source) -> Iterator[Broken]:
             yield error
 
 
+def attempt(text: str) -> ast.Module | None:
+    """The tree of a text that may be anything, or None if it is no Python; without warnings."""
+    try:
+        return parse(text)
+    except (SyntaxError, ValueError, MemoryError, BeyondLimit):
+        return None
+
+
 def parse(text: str) -> ast.Module:
     """`ast.parse` without its warnings. Raises SyntaxError or BeyondLimit."""
     if (offset := text.find("\0")) >= 0:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from ..file import File
+from ..parsing import attempt
 from ..reader import Unreadable, load
 from ..rule import Place
 from ..source import Source, Span
@@ -202,8 +203,10 @@ def _functions(path: str) -> Iterator[TestFunction]:
     """The test functions of one file; none if it cannot be parsed."""
     try:
         text = load(path).decode("utf-8")
-        tree = ast.parse(text)
-    except (Unreadable, UnicodeDecodeError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (Unreadable, UnicodeDecodeError):
+        return
+    tree = attempt(text)
+    if tree is None:
         return
     source = Source(path, text)
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)

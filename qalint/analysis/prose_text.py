@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..file import File
+from ..parsing import attempt
 from ..reader import Unreadable, load
 from ..source import Source
 
@@ -380,8 +381,6 @@ def _is_code(text: str) -> bool:
     """Whether a comment is code that was switched off: it parses, and no sentence does."""
     if not re.search(r"[=(.\[:]|^(?:import|from|return|pass|break|continue)\b", text):
         return False
-    try:
-        ast.parse(text.rstrip(":") if text.count("\n") == 0 else text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+    if attempt(text.rstrip(":") if text.count("\n") == 0 else text) is None:
         return bool(re.match(r"(?:for|if|with|while|def|elif)\b.*:\s*$|\w[\w.]*\s*=\s*\S+$", text))
     return True

@@ -45,6 +45,16 @@ def test_other_encodings_survive(project: Path, run: Run) -> None:
     assert (project / "a.py").read_bytes() == before.replace(b"old", b"new")
 
 
+def test_an_encoding_that_writes_otherwise_than_it_reads_is_left_alone(project: Path, run: Run) -> None:
+    """In UTF-7 a plus sign may be written in several ways: what is not edited would change too."""
+    written = b"# coding: utf-7\nold()  # 1 +- 2 +AGE-\n"
+    (project / "a.py").write_bytes(written)
+    ran = run("a.py", "--fix")
+    assert (project / "a.py").read_bytes() == written
+    assert ran.codes == ["QA9901"]
+    assert "utf-7` would write the rest of the file otherwise" in ran.err
+
+
 def test_fix_that_breaks_syntax_is_refused(project: Path, run: Run) -> None:
     (project / "a.py").write_text("old()\nbroken()\n")
     ran = run("a.py", "--fix")

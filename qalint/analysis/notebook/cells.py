@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from ...parsing import attempt
 from ...source import Block, Source, Span
 from .scope import Import, Scope, Use, is_private, scope_of
 
@@ -333,11 +334,10 @@ def _sql_cell(
     anchor = ast.Name(query, ast.Store(), lineno=1, col_offset=0, end_lineno=1, end_col_offset=0)
     scope.stores[query] = [Use(query, anchor, 0)]
     for hole in re.findall(r"(?<!\{)\{([^{}]+)\}", text):
-        try:
-            expression = ast.parse(hole.strip(), mode="eval").body
-        except (SyntaxError, ValueError):
+        tree = attempt(f"({hole.strip()})")
+        if tree is None:
             continue
-        for read, uses in scope_of([expression]).loads.items():
+        for read, uses in scope_of(tree.body).loads.items():
             scope.loads.setdefault(read, []).extend(Use(read, anchor, use.order) for use in uses)
     return Cell(source, "sql", number, name, Span(block.start, block.end), [],
                 block=block, disabled=disabled, sql=text, scope=scope)  # fmt: skip
