@@ -170,7 +170,7 @@ class SwappedConv1dDimensions(Rule):
 def is_square(event: Event, layer: Mod) -> bool:
     """Whether a layer is one that gives as much as it takes, by its name or those that are asked for."""
     names = names_tested(event)
-    return bool(names and names <= SQUARE) or layer.path.endswith(SQUARE_PATHS)
+    return bool(names and names <= SQUARE) or layer.full_path.endswith(SQUARE_PATHS)
 
 
 def swapped(takes: Value | None, gives: Value | None) -> list[Dim]:

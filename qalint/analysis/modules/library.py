@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import hub, methods, tensors, torchlib
+from . import containers, hub, methods, tensors, torchlib
 from .values import (
     Batch,
     Bound,
@@ -310,6 +310,11 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
             "forward",
             "split",
             "rsplit",
+            "partition",
+            "rpartition",
+            "strip",
+            "removeprefix",
+            "removesuffix",
             "endswith",
             "startswith",
         }:
@@ -502,6 +507,9 @@ def set_attribute(
         return
     if name == "requires_grad" and base.parent is not None and base.path != "*":
         freeze(run, base, value, site)  # an attribute of a layer that is not in sight: a parameter
+        return
+    if name.isdigit() and int(name) < len(base.elements) and isinstance(value, Mod):
+        containers.set_item(run, base, Const(int(name)), value, site)
         return
     inside = base in run.building
     if name == "requires_grad" and isinstance(value, Const):

@@ -332,6 +332,16 @@ class Mod(Cell):
         return here
 
     @property
+    def full_path(self) -> str:
+        """Its path in the model that it is a part of, as far as known."""
+        names: list[str] = []
+        here: Mod | None = self
+        while here is not None and here.parent is not None and len(names) < 24:
+            names.append(here.path)
+            here = here.parent
+        return ".".join(reversed(names))
+
+    @property
     def kind(self) -> str:
         """The last part of its class's name, as far as known."""
         if self.cls is not None:
