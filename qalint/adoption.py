@@ -67,7 +67,13 @@ def add_suppressions(runner: Runner, files: list[Found], reason: str, min_confid
 
 
 def _edits(source: Source, items: Iterable[Diagnostic], reason: str) -> list[Edit]:
-    tree = parsing.tree_of(source)
+    try:
+        tree = parsing.tree_of(source)
+    except parsing.Broken:
+        rest = parsing.readable_cells(source)
+        if rest is None:
+            raise
+        tree = rest[0]
     statements = Statements(source, tree)
     notebook = source.kind == "python" and bool(statements.cells)
     rows: dict[int, set[str]] = {}

@@ -109,6 +109,8 @@ class _Lint:
         self.describer = Describer(linter.catalog)
         self.trees: dict[str, ast.Module] = {}
         self.file: File | None = None
+        self.partial = False
+        """Whether cells are missing, so that what the program as a whole does is unknown."""
         self.project: Any = None
         self._suppressions: dict[str, Suppressions] = {}
 
@@ -122,8 +124,7 @@ class _Lint:
         except parsing.BeyondLimit as error:
             self._whole(source, "QA0001", f"This file cannot be checked: {error}.")
         except parsing.Broken:
-            for broken in parsing.broken_blocks(source):
-                self._syntax_error(source, broken)
+            self._broken(source)
         self.outcome.seconds["read and parse"] = perf_counter() - began
         if self.file is not None:
             self.trees[self.path] = self.file.tree
@@ -137,9 +138,18 @@ class _Lint:
             ]
         return self.outcome
 
-    def _parsed(self, source: Source) -> File:
+    def _broken(self, source: Source) -> None:
+        """Each syntax error, and what the other cells say where the file is a marimo notebook."""
+        rest = parsing.readable_cells(source)
+        for broken in parsing.broken_blocks(source) if rest is None else rest[1]:
+            self._syntax_error(source, broken)
+        if rest is not None:
+            self.partial = True
+            self.file = self._parsed(source, rest[0])
+
+    def _parsed(self, source: Source, tree: ast.Module | None = None) -> File:
         self.project = self.linter.project(self.path)
-        file = File(source, parsing.tree_of(source), self.project, self.policy.floors)
+        file = File(source, tree or parsing.tree_of(source), self.project, self.policy.floors)
         if self.project is not None:
             self.project.add(file)
         return file
@@ -149,7 +159,7 @@ class _Lint:
         found: list[Finding] = []
         failed: set[str] = set()
         for info in self.linter.catalog.sections:
-            if self.codes.isdisjoint(info.codes):
+            if self.codes.isdisjoint(info.codes) or (self.partial and info.program):
                 continue
             section = self.linter.catalog.load(info)
             began = perf_counter()
@@ -270,7 +280,7 @@ class _Lint:
                 self._engine_finding(
                     "QA0005", Place(source, *span), message.replace(", so", f"{near}, so"), own
                 )
-        if "QA0004" not in self.policy.enabled:
+        if "QA0004" not in self.policy.enabled or self.partial:
             return
         for number, directive in enumerate(own.directives):
             if directive.verb == "enable":

@@ -8,9 +8,11 @@ Each block is parsed on its own, so that an error names its cell; all positions 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .source import Block, Source
 
@@ -59,6 +61,76 @@ def broken_blocks(source: Source) -> Iterator[Broken]:
                 _block(source, block)
         except Broken as error:
             yield error
+
+
+_CELL = re.compile(
+    r"^(?:@(?P<app>\w+)\.(?:cell|function|class_definition)\b|with \w+\.setup\b|\w+\._unparsable_cell\b|"
+    r"if __name__\b)",
+    re.MULTILINE,
+)
+"""How each part of a marimo notebook begins."""
+
+
+def readable_cells(source: Source) -> tuple[ast.Module, list[Broken]] | None:
+    """The tree of a marimo notebook without the cells that are broken, and the errors of those.
+
+    marimo loads such a notebook as well. A broken cell leaves `app._unparsable_cell()` behind, without
+    its text, so that whoever reads the tree knows that names are missing. None for other files.
+    """
+    if source.kind == "jupyter" or (source.kind == "python" and "marimo" not in source.text):
+        return None
+    parts = [block for block in source.blocks if block.language == "python"]
+    body: list[ast.stmt] = []
+    if source.kind == "python":
+        starts = [found.start() for found in _CELL.finditer(source.text)]
+        parts = [Block(*ends) for ends in pairwise([*starts, len(source.text)])]
+        try:
+            body += _block(source, Block(0, starts[0] if starts else 0))
+        except Broken:
+            return None
+    errors: list[Broken] = []
+    while parts:
+        taken, found = _readable(source, parts)
+        if isinstance(found, Broken):
+            errors.append(found)
+            found = _unparsable(source, parts[0])
+        body += found
+        del parts[:taken]
+    return ast.Module(body=body, type_ignores=[]), errors
+
+
+def _readable(source: Source, parts: list[Block]) -> tuple[int, list[ast.stmt] | Broken]:
+    """The statements of the first part, or its error, and how many parts that takes.
+
+    More than one only where a string holds what looks like the beginning of another cell.
+    """
+    together = 3 if source.kind == "python" else 1
+    errors: list[Broken] = []
+    for number, last in enumerate(parts[:together], 1):
+        try:
+            return number, _block(source, Block(parts[0].start, last.end))
+        except Broken as error:
+            errors.append(error)
+    return 1, errors[0]
+
+
+def _unparsable(source: Source, part: Block) -> list[ast.stmt]:
+    """What stands for a broken cell."""
+    head = _CELL.match(source.text, part.start) if source.kind == "python" else None
+    app = "app" if source.kind == "markdown" else head.group("app") if head is not None else None
+    if app is None:
+        return []
+    end = part.start + len(source.text[part.start : part.end].rstrip())
+    row = source.row(end)
+    where: dict[str, int] = {
+        "lineno": source.row(part.start),
+        "col_offset": 0,
+        "end_lineno": row,
+        "end_col_offset": len(source.text[source.line_starts[row - 1] : end].encode()),
+    }
+    name = ast.Name(app, ast.Load(), **where)
+    call = ast.Call(ast.Attribute(name, "_unparsable_cell", ast.Load(), **where), [], [], **where)
+    return [ast.Expr(call, **where)]
 
 
 def attempt(text: str) -> ast.Module | None:

@@ -29,4 +29,5 @@ section = Section(
         UndeclaredDependency,
     ),
     needles=((b"marimo",), (b"install",)),
+    program=False,
 )

@@ -48,6 +48,7 @@ section = Section(
         ReusableBeforeDefinition,
     ),
     needles=((b"marimo",),),
+    program=False,
     precedence=(
         ("QA1301", "QA1302"),
         ("QA1301", "QA1304"),

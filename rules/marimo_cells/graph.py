@@ -480,7 +480,7 @@ class UnparsableCell(Rule):
     def check(self, notebook: Notebook) -> Iterator[Finding]:
         """One finding for each cell."""
         for cell in notebook.cells:
-            if cell.kind == "unparsable":
+            if cell.kind == "unparsable" and _is_saved(cell):
                 place = notebook.file.place(cell.span)
                 end = notebook.source.text.find("\n", place.start)
                 yield self.finding(
@@ -488,6 +488,13 @@ class UnparsableCell(Rule):
                     "this cell was saved with a syntax error, and nothing in it runs",
                     help="Open the notebook in `marimo edit` and repair the cell.",
                 )
+
+
+def _is_saved(cell: Cell) -> bool:
+    """Whether the file says that the cell is unparsable; a syntax error in the open is QA0002."""
+    return not (
+        isinstance(cell.node, ast.Expr) and isinstance(cell.node.value, ast.Call) and not cell.node.value.args
+    )
 
 
 class SelfImport(Rule):

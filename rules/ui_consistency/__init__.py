@@ -40,6 +40,7 @@ section = Section(
         CutOffFigure,
     ),
     needles=((b"marimo",),),
+    program=False,
     precedence=(
         ("QA1606", "QA1602"),
         ("QA1606", "QA1603"),

@@ -320,7 +320,12 @@ def markdown_cells(source: Source, tree: ast.Module) -> list[Cell]:
         while position < len(statements) and statements[position][0] < block.end:
             body.append(statements[position][1])
             position += 1
-        cells.append(Cell(source, "cell", number, name, span, body, block=block, disabled=disabled))
+        match body:
+            case [ast.Expr(value=ast.Call(func=ast.Attribute(attr="_unparsable_cell"), args=[])) as broken]:
+                cell = Cell(source, "unparsable", number, name, span, [], node=broken, block=block)
+            case _:
+                cell = Cell(source, "cell", number, name, span, body, block=block, disabled=disabled)
+        cells.append(cell)
     return cells
 
 
