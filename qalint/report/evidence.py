@@ -21,6 +21,7 @@ from ..analysis.coverage import Coverage, asked_of, is_test
 from ..analysis.decisions import Decisions
 from ..analysis.explanations import EXPLAINED, NOT_ASKED, UNKNOWN, Explanations
 from ..analysis.imported import Imported
+from ..analysis.modules import Modules
 from ..analysis.notebook import Notebook
 from ..analysis.prose import Prose
 from ..file import AnalysisError, File
@@ -28,6 +29,7 @@ from ..rule import Place
 from .paths import readable
 from .verdicts import NOT_APPLICABLE, PASS, PERSON, Evidence, Judgement
 from .verdicts import UNKNOWN as HIDDEN
+from .worlds import in_half
 
 
 class Facts:
@@ -41,6 +43,8 @@ class Facts:
         self.judged = judged
         """The paths of all files that are judged together."""
         self.failed: list[str] = []
+        self.setting: str | None = None
+        """For which value of a setting this is the file, in words."""
 
     def get(self, analysis: type) -> object | None:
         """An analysis of the file, or None where it does not apply or failed."""
@@ -49,6 +53,17 @@ class Facts:
         except (AnalysisError, RecursionError) as error:
             self.failed.append(str(error))
             return None
+        return found
+
+    @cached_property
+    def in_half(self) -> Facts:
+        """The file where its setting of the precision is FP16; itself where there is no such setting."""
+        world = in_half(self.file)
+        if world is None:
+            return self
+        found = Facts(world.file, self.judged)
+        found.failed = self.failed
+        found.setting = world.words
         return found
 
     @cached_property
@@ -73,6 +88,12 @@ class Facts:
                 seen = [self.at(module.node, f"{sorted(found)[0]} is in {path}")]
                 return unknown(f"the training is in {path}, which is not among the judged files", seen)
         return None
+
+    @cached_property
+    def modules(self) -> Modules | None:
+        """What the program does to its modules, or None."""
+        found = self.get(Modules)
+        return found if isinstance(found, Modules) else None
 
     @cached_property
     def notebook(self) -> Notebook | None:
@@ -125,6 +146,23 @@ def provides(*ids: str) -> Callable[[Provider], Provider]:
         for id in ids:
             assert id not in PROVIDERS, id
             PROVIDERS[id] = provider
+        return provider
+
+    return enter
+
+
+def provides_in_half(*ids: str) -> Callable[[Provider], Provider]:
+    """As `provides`, for items about FP16: judged where the program's setting of the precision says FP16."""
+
+    def enter(provider: Provider) -> Provider:
+        @provides(*ids)
+        def judged(facts: Facts) -> Judgement:
+            judgement = provider(facts.in_half)
+            if judgement.verdict == PASS and facts.in_half.setting:
+                reasons = (judgement.reason, facts.in_half.setting)
+                return judgement._replace(reason=", ".join(reason for reason in reasons if reason))
+            return judgement
+
         return provider
 
     return enter

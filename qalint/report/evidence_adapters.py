@@ -6,10 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 
-from ..analysis.modules import Adapters, Modules
-from ..analysis.modules.values import Cell, Optim, Param
+from ..analysis.modules import Adapters
+from ..analysis.modules.values import Cell, Clock, Mod, Optim, Param, Tensor, Value
+from ..source import Span
 from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import Evidence, Judgement
+from .worlds import device_at
 
 _NO_ADAPTERS = "no adapters found"
 _NAMES_ADAPTERS = re.compile(r"lora|adapter|peft|low_?rank|inject|bottleneck", re.IGNORECASE)
@@ -214,9 +216,11 @@ def names_fit(facts: Facts) -> Judgement:
         family: [(node, text) for node, text in strings if len(text) < 60 and names.search(text)]
         for family, (_, names) in _FAMILIES.items()
     }
+    seen: list[Evidence] = _own_layers(facts)
+    if seen:
+        return passed(seen)
     if not any(layers.values()):
         return not_applicable("no layers are looked for by name")
-    seen: list[Evidence] = []
     for family, (model, _) in _FAMILIES.items():
         models = [
             (node, text)
@@ -234,6 +238,40 @@ def names_fit(facts: Facts) -> Judgement:
         return passed(seen)
     first = next(found[0] for found in layers.values() if found)
     return absent("it is not known which model the names are for", [facts.at(*first)])
+
+
+def _own_layers(facts: Facts) -> list[Evidence]:
+    """The names by which layers are looked for that each of the program's own models really has."""
+    adapters, _ = _adapters(facts)
+    seen: list[Evidence] = []
+    for injection in adapters.injections if adapters is not None else ():
+        layers = _layer_names(injection.model)
+        file = injection.first.site.file
+        named = [
+            node
+            for node in ast.walk(file.tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in layers
+        ]
+        if injection.model.cls is None or not named:
+            return []
+        kind = injection.model.cls.name
+        seen += [at(file.place(node), f"{node.value!r} is a layer of {kind}") for node in named[:2]]
+    return seen
+
+
+def _layer_names(model: Mod) -> set[str]:
+    """The names of all layers in a model whose class is in sight."""
+    names: set[str] = set()
+    todo: list[Value] = [model]
+    met: set[int] = set()
+    while todo:
+        part = todo.pop()
+        if not isinstance(part, Mod) or id(part) in met:
+            continue
+        met.add(id(part))
+        names |= {name for name, value in part.attrs.items() if isinstance(value, Mod)}
+        todo += [*part.attrs.values(), *part.elements]
+    return names
 
 
 @provides("12.05")
@@ -282,6 +320,9 @@ def adapters_in_optimizer(facts: Facts) -> Judgement:
     )
 
 
+_ON_LAYER = re.compile(r"weight\.device|device\s*=\s*\w+(?:\.\w+)*\.device|\.new_\w+\(")
+
+
 def _own(adapters: Adapters) -> list[Cell]:
     return [cell for injection in adapters.injections for cell in injection.cells if isinstance(cell, Param)]
 
@@ -319,15 +360,12 @@ def adapters_on_device(facts: Facts) -> Judgement:
         after = [event for event in adapters.after(injection, "move") if adapters.about(event, injection)]
         if after:
             return passed([at(adapters.place(after[0].site), "the model moves with its adapters")])
-    given = re.search(
-        r"weight\.device|device\s*=\s*\w+(?:\.\w+)*\.device|\.new_\w+\(", facts.file.source.text
-    )
-    if given:
-        from ..source import Span
-
-        return passed(
-            [facts.at(facts.file.place(Span(given.start(), given.end())), "made on the device of the layer")]
-        )
+    sites = [cell.site for cell in _own(adapters) if cell.site is not None]
+    sources = {file.path: file for file in (facts.file, *(site.file for site in sites))}
+    for file in sources.values():
+        if given := _ON_LAYER.search(file.source.text):
+            place = file.place(Span(given.start(), given.end()))
+            return passed([at(place, "made on the device of the layer")])
     return unknown("the device of the adapters could not be followed")
 
 
@@ -388,8 +426,8 @@ def _conversion(facts: Facts, what: str) -> Judgement:
             seen.append(facts.at(chosen[0], f"converts its {what}: {facts.code(chosen[0])}"))
     if seen:
         return passed(seen)
-    modules = facts.get(Modules)
-    if isinstance(modules, Modules):
+    modules = facts.modules
+    if modules is not None:
         events = list(modules.all("forward"))
         if events and all(event.autocast is True for event in events):
             return passed(
@@ -454,7 +492,24 @@ def inputs_on_device(facts: Facts) -> Judgement:
     ]
     if tokenized:
         return passed([facts.at(call, f"moved: {facts.code(call)}") for call in tokenized])
+    modules = facts.modules
+    met: list[Evidence] = []
+    for event in modules.all("forward") if modules is not None else ():
+        if event.inside or modules is None:
+            continue
+        tensors = [argument for argument in event.args if isinstance(argument, Tensor)]
+        where = device_at(event.target, event) if isinstance(event.target, Mod) else None
+        if not tensors or where is None or any(_term(tensor.device) != where for tensor in tensors):
+            met.clear()
+            break
+        met.append(at(modules.place(event.site), "its input is on the device of the model"))
+    if met:
+        return passed(dict.fromkeys(met))
     return unknown("no input was seen to be moved to the device")
+
+
+def _term(device: Value | None) -> str | None:
+    return device.term if device is not None else None
 
 
 @provides("17.08")
@@ -471,4 +526,14 @@ def timing_waits(facts: Facts) -> Judgement:
     waits = [call for call in facts.calls if leaf(call.func) in ("synchronize", "elapsed_time")]
     if waits:
         return passed([facts.at(call, f"waits for the device: {facts.code(call)}") for call in waits])
+    modules = facts.modules
+    if modules is None:
+        return unknown("no wait for the device was seen", [facts.at(clocks[0], facts.code(clocks[0]))])
+    for event in modules.all("clock"):
+        began = event.target.time if isinstance(event.target, Clock) else event.time
+        began = min(began, event.value.time if isinstance(event.value, Clock) else began)
+        if between := [wait for wait in modules.all("wait") if began < wait.time < event.time]:
+            return passed(
+                [at(modules.place(between[-1].site), "waits for the device before the clock is read")]
+            )
     return unknown("no wait for the device was seen", [facts.at(clocks[0], facts.code(clocks[0]))])

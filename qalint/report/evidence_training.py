@@ -18,14 +18,17 @@ from ..analysis.machine.story import (
     Unscale,
     Update,
 )
+from ..analysis.modules import Adapters
 from ..analysis.modules import Event as ModuleEvent
-from ..analysis.modules import Modules
-from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Value
-from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
+from ..analysis.modules.values import Cell, Mod, Optim, Param, Params, Tensor, Value
+from ..rule import Place
+from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, provides_in_half, unknown
 from .verdicts import PASS, Evidence, Judgement
 from .verdicts import UNKNOWN as HIDDEN
+from .worlds import dtype_at
 
 HALVES = frozenset({"float16", "bfloat16"})
+WHOLE = frozenset({"int64", "int32", "int16", "int8", "uint8", "bool"})
 
 
 class Half:
@@ -113,7 +116,7 @@ def _half(facts: Facts) -> Half:
     return half
 
 
-@provides("11.01")
+@provides_in_half("11.01")
 def scaler_exists(facts: Facts) -> Judgement:
     """A scaler is made and scales the loss."""
     half = _half(facts)
@@ -128,7 +131,7 @@ def scaler_exists(facts: Facts) -> Judgement:
     return passed([*made, *(_at(event, "it scales the loss") for event in scales)])
 
 
-@provides("11.04")
+@provides_in_half("11.04")
 def forward_in_autocast(facts: Facts) -> Judgement:
     """The forward of each FP16 backward ran under FP16 autocast."""
     half = _half(facts)
@@ -144,7 +147,7 @@ def forward_in_autocast(facts: Facts) -> Judgement:
     return passed([_at(event, "its forward ran under FP16 autocast") for event in wrapped])
 
 
-@provides("11.05")
+@provides_in_half("11.05")
 def backward_from_scaled(facts: Facts) -> Judgement:
     """Each FP16 backward starts from a scaled loss."""
     half = _half(facts)
@@ -161,7 +164,7 @@ def backward_from_scaled(facts: Facts) -> Judgement:
     return passed([_at(event, "the loss is scaled") for event in scaled])
 
 
-@provides("11.06", "11.07")
+@provides_in_half("11.06", "11.07")
 def unscale_then_clip(facts: Facts) -> Judgement:
     """Gradients are unscaled, then clipped."""
     half = _half(facts)
@@ -181,7 +184,7 @@ def unscale_then_clip(facts: Facts) -> Judgement:
     return passed([*unscales, *(_at(event, "then they are clipped") for event in good)])
 
 
-@provides("11.08")
+@provides_in_half("11.08")
 def step_through_scaler(facts: Facts) -> Judgement:
     """The optimizer steps through the scaler, and nowhere past it."""
     half = _half(facts)
@@ -206,7 +209,7 @@ def step_through_scaler(facts: Facts) -> Judgement:
     return passed([_at(event, "the scaler steps the optimizer") for event in steps])
 
 
-@provides("11.09")
+@provides_in_half("11.09")
 def updated_after_step(facts: Facts) -> Judgement:
     """The scaler is updated, and a step came before."""
     half = _half(facts)
@@ -224,7 +227,7 @@ def updated_after_step(facts: Facts) -> Judgement:
     return passed([_at(event, "the scaler is updated after the step") for event in after])
 
 
-@provides("11.12")
+@provides_in_half("11.12")
 def loss_is_tested(facts: Facts) -> Judgement:
     """Something asks whether the loss is finite."""
     half = _half(facts)
@@ -237,7 +240,7 @@ def loss_is_tested(facts: Facts) -> Judgement:
     return half.otherwise or absent("no test for NaN was seen")
 
 
-@provides("11.13")
+@provides_in_half("11.13")
 def gradients_clipped(facts: Facts) -> Judgement:
     """FP16 training clips its gradients."""
     half = _half(facts)
@@ -253,7 +256,7 @@ def gradients_clipped(facts: Facts) -> Judgement:
     )
 
 
-@provides("11.02", "11.14")
+@provides_in_half("11.02", "11.14")
 def trained_in_fp32(facts: Facts) -> Judgement:
     """The scaler steps an optimizer whose parameters are known to be FP32."""
     half = _half(facts)
@@ -266,12 +269,14 @@ def trained_in_fp32(facts: Facts) -> Judgement:
 
 def trained_parameters(facts: Facts) -> Judgement:
     """Whether what each optimizer owns is known to be FP32."""
-    modules = facts.get(Modules)
-    if not isinstance(modules, Modules):
+    modules = facts.modules
+    if modules is None:
         return unknown("the parameters of the optimizer could not be followed")
 
     def cells(value: Value) -> list[Cell] | None:
         if isinstance(value, Params):
+            if "named" in value.filters:
+                return _named(facts, value)
             return [value.module] if isinstance(value.module, Mod) else None
         if isinstance(value, Mod | Param):
             return [value]
@@ -286,18 +291,53 @@ def trained_parameters(facts: Facts) -> Judgement:
             return found
         return None
 
+    scaled = _scaled_optimizers(facts)
     seen = []
     for event in modules.all("optimizer"):
-        if not isinstance(event.target, Optim):
+        place = modules.place(event.site)
+        if not isinstance(event.target, Optim) or (scaled and _key(place) not in scaled):
             continue
         for value in event.target.params:
             owned = cells(value)
-            dtypes = [modules.run.dtype_of(cell) for cell in owned] if owned else []
+            dtypes = [dtype_at(cell, event) for cell in owned] if owned else []
             if not dtypes or any(dtype != "float32" for dtype in dtypes):
-                where = at(modules.place(event.site), "the optimizer is built here")
+                where = at(place, "the optimizer is built here")
                 return unknown("the dtype of what the optimizer is given is not known", [where])
-        seen.append(at(modules.place(event.site), "what this optimizer is given is FP32"))
+        seen.append(at(place, "what this optimizer is given is FP32"))
     return passed(seen) if seen else unknown("no optimizer was seen to be built")
+
+
+def _named(facts: Facts, chosen: Params) -> list[Cell] | None:
+    """The adapters' parameters that a selection by name takes: `if "lora_" in name`."""
+    adapters = facts.get(Adapters)
+    if not isinstance(adapters, Adapters) or not chosen.strings:
+        return None
+    found: list[Cell] = [
+        cell
+        for injection in adapters.injections
+        if injection.model is chosen.module
+        for holder in injection.cells
+        if isinstance(holder, Mod)
+        for name, cell in holder.attrs.items()
+        if isinstance(cell, Param) and any(string in name for string in chosen.strings)
+    ]
+    return found or None
+
+
+def _scaled_optimizers(facts: Facts) -> set[tuple[str, int]]:
+    """Where the optimizers were built that a scaler steps."""
+    story = _half(facts).story
+    steps = [event for event in story.events if isinstance(event, ScalerStep)] if story else []
+    made = [event.optimizer for event in steps if event.optimizer is not None]
+    return {
+        _key(thing.file.place(thing.node))
+        for thing in made
+        if thing.file is not None and thing.node is not None and not thing.assumed
+    }
+
+
+def _key(place: Place) -> tuple[str, int]:
+    return place.source.path, place.start
 
 
 @provides("11.03")
@@ -305,8 +345,8 @@ def frozen_may_be_half(facts: Facts) -> Judgement:
     """Frozen weights are FP16 somewhere, and nothing objects."""
     if not facts.decisions.trains:
         return not_applicable("nothing is trained here")
-    modules = facts.get(Modules)
-    if not isinstance(modules, Modules):
+    modules = facts.modules
+    if modules is None:
         return not_applicable("no model is made here")
     frozen = [event for event in modules.all("freeze") if event.flag is False]
     casts = [event for event in modules.all("cast") if event.value == "float16"]
@@ -317,7 +357,7 @@ def frozen_may_be_half(facts: Facts) -> Judgement:
     return not_applicable("no frozen FP16 weights")
 
 
-@provides("11.10", "11.15", "17.07")
+@provides_in_half("11.10", "11.15", "17.07")
 def dtypes_match(facts: Facts) -> Judgement:
     """Every forward pass runs under autocast, or nothing in the code is anything but FP32."""
     if not facts.decisions.trains and not any(leaf(call.func) == "generate" for call in facts.calls):
@@ -325,32 +365,43 @@ def dtypes_match(facts: Facts) -> Judgement:
     topics = {decision.topic for decision in facts.decisions.kind("architecture")}
     if not topics & {"FP16", "BF16", "mixed precision"}:
         return not_applicable("no reduced precision, so there is one dtype only")
-    modules = facts.get(Modules)
-    if not isinstance(modules, Modules):
+    modules = facts.modules
+    if modules is None:
         return not_applicable("no model is run here")
-    forwards = list(modules.all("forward"))
+    # What a module calls inside its own forward gets what it was given: the call from outside decides.
+    forwards = [event for event in modules.all("forward") if not event.inside]
     if not forwards:
         return unknown("no forward pass was reached")
-    full = [event for event in forwards if event.autocast is not True and _is_full(modules, event)]
-    outside = [event for event in forwards if event.autocast is not True and event not in full]
-    if outside:
-        where = [at(modules.place(event.site), "not known to run under autocast") for event in outside]
-        return unknown("the dtypes of a forward pass outside autocast are not known", where)
-    inside = [event for event in forwards if event not in full]
-    seen = [at(modules.place(event.site), "under autocast, which casts both sides") for event in inside]
-    return passed(
-        [*seen, *(at(modules.place(event.site), "an FP32 model outside autocast") for event in full)]
-    )
+    seen, hidden = [], []
+    for event in forwards:
+        place = modules.place(event.site)
+        if event.autocast is True:
+            seen.append(at(place, "under autocast, which casts both sides"))
+        elif _is_full(event):
+            seen.append(at(place, "an FP32 model outside autocast"))
+        elif _is_whole(event):
+            seen.append(at(place, "is given whole numbers, which fit a model of any dtype"))
+        else:
+            hidden.append(at(place, "not known to run under autocast"))
+    if hidden:
+        return unknown("the dtypes of a forward pass outside autocast are not known", dict.fromkeys(hidden))
+    return passed(dict.fromkeys(seen))
 
 
-def _is_full(modules: Modules, event: ModuleEvent) -> bool:
+def _is_full(event: ModuleEvent) -> bool:
     """Whether a forward pass is one of an FP32 model that is given nothing of a half dtype."""
     given = {getattr(argument, "dtype", None) for argument in event.args}
     target = event.target
-    return isinstance(target, Mod) and modules.run.dtype_of(target) == "float32" and not given & HALVES
+    return isinstance(target, Mod) and dtype_at(target, event) == "float32" and not given & HALVES
 
 
-@provides("11.11")
+def _is_whole(event: ModuleEvent) -> bool:
+    """Whether a forward pass is given tensors of whole numbers only."""
+    tensors = [argument for argument in event.args if isinstance(argument, Tensor)]
+    return bool(tensors) and all(str(tensor.dtype) in WHOLE for tensor in tensors)
+
+
+@provides_in_half("11.11")
 def layers_convert(facts: Facts) -> Judgement:
     """Layers of the program's own that cast their input, or run under autocast."""
     half = _half(facts)
@@ -381,7 +432,7 @@ def _casts(call: ast.Call) -> bool:
     )
 
 
-@provides("11.16")
+@provides_in_half("11.16")
 def nan_is_prevented(facts: Facts) -> Judgement:
     """What keeps FP16 finite is all there: FP32 parameters, a scaler that steps, and its update."""
     half = _half(facts)
