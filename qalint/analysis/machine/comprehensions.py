@@ -58,8 +58,9 @@ class Comprehensions(Expressions):
         oid = self.oid(world, "comp", node)
         world.put(oid, frame)
         saved, world.frame = world.frame, oid
+        loops, world.loops = world.loops, (*world.loops, node)
         try:
-            items = self.known_items(world, first)
+            items = self.known_items(world, first) or self.several(world, first)
             if items is not None and len(items) <= UNROLL and len(generators) == 1:
                 values: list[Value] = []
                 keys: dict[Any, Value] = {}
@@ -84,6 +85,7 @@ class Comprehensions(Expressions):
                             values.append(self.evaluate(node.elt, world))
                     finally:
                         self.unroll = unroll
+                world.loops = loops
                 if is_dict:
                     return world.put(self.oid(world, "dict", node), DictObj(node, world.module, keys, open_))
                 return world.put(self.oid(world, "list", node), ListObj(node, world.module, values, open_))
@@ -95,15 +97,17 @@ class Comprehensions(Expressions):
                         break
             if is_dict:
                 value = self.evaluate(node.value, world)
+                world.loops = loops
                 return world.put(
                     self.oid(world, "dict", node), DictObj(node, world.module, {("?", 0): value}, True)
                 )
             value = self.evaluate(node.elt, world)
             if lazy and type(value) is not Ref:
                 return self.fresh(world, node, flow_of(value))
+            world.loops = loops
             return world.put(self.oid(world, "list", node), ListObj(node, world.module, [value], True))
         finally:
-            world.frame = saved
+            world.frame, world.loops = saved, loops
 
     def drained(self, world: World, source: Value, node: ast.AST) -> Value:
         """A source of iteration whose one-shot iterators are used up, once, by it."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from . import models
 from .base import Dead, Multi, Split
+from .families import Families
 from .objects import DictObj, Frame, Instance, ListObj, Model, Obj
-from .operators import Operators
 from .paths import World
 from .slicing import dotted
 from .values import (
@@ -44,7 +44,7 @@ UNROLL = 5
 STRINGS = frozenset(("lower", "upper", "strip", "startswith", "endswith", "split", "replace", "capitalize"))
 
 
-class Expressions(Operators):
+class Expressions(Families):
     """Evaluates expressions."""
 
     def optional(self, node: ast.expr | None, world: World) -> Value:

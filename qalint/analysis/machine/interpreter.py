@@ -116,6 +116,7 @@ class Machine(Statements):
         unknown: list[World] = []
         literal: list[tuple[World, list[Value]]] = []
         sources: dict[int, Value] = {}
+        families: set[int] = set()
 
         def action(machine: Machine, statement: Any, world: World) -> None:
             source = machine.evaluate(statement.iter, world)
@@ -123,7 +124,9 @@ class Machine(Statements):
             source = machine.drained(world, source, statement.iter)
             items = machine.known_items(world, source)
             if items is None:
-                items = machine.zipped(world, source)
+                items = machine.zipped(world, source, statement.target) or machine.several(world, source)
+                if items is not None:
+                    families.add(id(world))
             if items is not None and not items:
                 after.append(world)
             elif items is not None and len(items) <= UNROLL:
@@ -135,19 +138,40 @@ class Machine(Statements):
         self.each(node, worlds, action)
         done: list[World] = []
         for world, items in literal:
-            done += self.unrolled(node, world, items, out)
+            self.families += id(world) in families
+            try:
+                done += self.unrolled(node, world, items, out)
+            finally:
+                self.families -= id(world) in families
         if unknown:
             done += self.rounds(node, unknown, sources, out)
         if after:
             done += self.block(node.orelse, after, out) if node.orelse else after
         return done
 
-    def zipped(self, world: World, source: Value) -> list[Value] | None:
-        """The elements of a `zip` or `enumerate` of known sequences."""
+    def zipped(self, world: World, source: Value, node: ast.AST) -> list[Value] | None:
+        """The elements of a `zip` or `enumerate` of known sequences, or of some that hold optimizers."""
         source = world.resolve(source)
         if type(source) is Term and source.op in ("zip", "enumerate"):
             parts = [self.known_items(world, part) for part in source.args]
             known = [part for part in parts if part is not None]
+            if len(known) < len(parts):
+                for index, part in enumerate(source.args):
+                    if parts[index] is None:
+                        parts[index] = self.several(world, part)
+                known = [
+                    part for part in parts if part is not None and part and self.holds_actor(world, [part[0]])
+                ]
+                if known:
+                    # What goes with each of them is another thing each time.
+                    length = min(map(len, known))
+                    for index, part in enumerate(source.args):
+                        if parts[index] is None:
+                            parts[index] = [
+                                self.element_at(world, part, node, index * UNROLL + turn)
+                                for turn in range(length)
+                            ]
+                    known = [part for part in parts if part is not None]
             if len(known) == len(parts) and known:
                 if source.op == "enumerate":
                     return [Tup((Const(i), item)) for i, item in enumerate(known[0])]

@@ -116,7 +116,7 @@ class Protocol(Feeds):
         event = self.current
         context = self._lexical_autocast(world)
         every = self.optimizers(world)
-        alone = len(every) == 1
+        alone = self.only(every)
         for ref, obj in every:
             fed = self.feeds(world, flow, ref, obj, alone)
             if fed == "no":
@@ -472,7 +472,7 @@ class Protocol(Feeds):
     ) -> None:
         """`clip` for any node."""
         every = self.optimizers(world)
-        alone = len(every) == 1
+        alone = self.only(every)
         place = (node, world.module)
         touched: list[tuple[Ref, Optimizer]] = []
         for ref, obj in every:
@@ -594,7 +594,7 @@ class Protocol(Feeds):
         """`model.zero_grad()`, or a loop that clears parameters."""
         event = self.tell(world, ZeroGrad, node, things=tuple(sorted(cells.roots, key=repr)))
         every = self.optimizers(world)
-        alone = len(every) == 1
+        alone = self.only(every)
         for ref, obj in every:
             own = obj.cells
             whole = ref in cells.roots or (

@@ -415,6 +415,11 @@ def mix(one: Flow | None, two: Flow | None, place: Place | None = None) -> Flow 
     """Both together, as a call or a sum of them gives; a plain tensor without a graph counts for nothing."""
     if one is None or two is None or one == two:
         return one or two
+    if one.grad is not two.grad:
+        # What was made without a graph is data: no gradient depends on the precision it was made in.
+        bare = one if two.grad else two
+        data = bare._replace(feeds=NOTHING, wide=False, precision=NOTHING)
+        one, two = (data, two) if two.grad else (one, data)
     if not one.feeds and not one.wide and one.scaling == "plain":
         return two
     if not two.feeds and not two.wide and two.scaling == "plain":
