@@ -103,6 +103,8 @@ class DeviceMismatch(Rule):
             model = event.target
             if not isinstance(model, Mod) or model.parent is not None or not model.loaded or event.inside:
                 continue
+            if not event.info["sure"]:
+                continue
             if (
                 event.site.node in seen
                 or "device" in model.args
@@ -228,6 +230,9 @@ class BatchNotMoved(Rule):
         for event in modules.all("forward"):
             if event.site.node in seen or not isinstance(event.target, Mod) or not outermost(event):
                 continue
+            if str(event.target.qual).startswith("torch.nn.") and not has_weights(event.target):
+                if event.target.cls is None and not event.target.elements:
+                    continue
             batch = next((value for value in event.args if on_cpu(value)), None)
             if batch is None or escaped(modules, event) or moves_inputs(modules, event):
                 continue
@@ -301,7 +306,8 @@ def collates(loader: Site) -> bool:
 def escaped(modules: Modules, event: Event) -> bool:
     """Whether the model was handed to a framework or another unseen function before."""
     return any(
-        other.target is event.target and modules.before(other, event) for other in modules.all("escape")
+        other.target is event.target and modules.before(other, event)
+        for other in modules.all("escape", "scatter")
     )
 
 

@@ -26,7 +26,7 @@ class ModuleHasNoDevice(Rule):
     ## Why is this bad?
     `nn.Module` has neither: its parameters may be on several devices. `AttributeError: 'Linear' object
     has no attribute 'device'`; only transformers' models define it. A `torch.device` never equals a
-    string, so the comparison is always false.
+    string, so the comparison has always the same outcome.
 
     ## Example
     ```python
@@ -71,7 +71,7 @@ class ModuleHasNoDevice(Rule):
                 text = ast.unparse(node)
                 yield self.finding(
                     modules.place(event.site),
-                    f"`{text}` is always false: a torch.device never equals a string",
+                    f"`{text}` is always {outcome(node)}: a torch.device never equals a string",
                     fix=compare_type(event),
                     help="compare the device's type: x.device.type == 'cuda'",
                 )
@@ -125,6 +125,12 @@ def first_parameter(event: Event) -> Fix | None:
     return edits.unsafe(
         "ask the first parameter", edits.replace(node, f"next({text}.parameters()).{node.attr}")
     )
+
+
+def outcome(node: ast.AST) -> str:
+    """What comparing a device with a string always gives."""
+    unequal = isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.NotEq | ast.NotIn | ast.IsNot)
+    return "true" if unequal else "false"
 
 
 def compare_type(event: Event) -> Fix | None:

@@ -73,7 +73,7 @@ class CheckpointingCutsGradients(Rule):
                 ),
                 None,
             )
-            if freeze is None or not trains(modules, freeze):
+            if freeze is None or not trains(modules, event, freeze):
                 continue
             seen.add(event.site.node)
             yield self.finding(
@@ -86,15 +86,30 @@ class CheckpointingCutsGradients(Rule):
             )
 
 
-def trains(modules: Modules, freeze: Event) -> bool:
-    """Whether something of a frozen model is trained: left out by name, made trainable again, or new."""
+def trains(modules: Modules, run: Event, freeze: Event) -> bool:
+    """Whether something that the checkpoint runs is trained: left out of the freeze by name, made
+    trainable again, or put in after it.
+    """
     if freeze.flag is None or "named" in freeze.filters:
         return True
+    inside = [
+        event.target
+        for event in modules.all("forward")
+        if event.site.node is run.site.node or any(site.node is run.site.node for site in event.stack)
+    ]
+    for event in modules.all("freeze", "attach"):
+        new = event.value if event.kind == "attach" else event.target
+        if not isinstance(new, Mod | Param) or event.how == "peft":
+            continue
+        if event.flag is False if event.kind == "freeze" else event.time < freeze.time:
+            continue
+        if any(
+            held_by(new, module) or (event.kind == "freeze" and held_by(module, new)) for module in inside
+        ):
+            return True
     return any(
-        isinstance(event.target, Mod | Param)
-        and (held_by(event.target, freeze.target) or held_by(freeze.target, event.target))
-        and (event.flag is not False if event.kind == "freeze" else event.time > freeze.time)
-        for event in modules.all("freeze", "attach")
+        event.how == "peft" and held_by(freeze.target, event.target) and event.time > freeze.time
+        for event in modules.all("attach")
     )
 
 

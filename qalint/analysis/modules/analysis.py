@@ -122,7 +122,7 @@ class Modules:
         self.spent = True
         run = self.run
         run.guards, run.loops, run.stack, run.frames, run.autocast, run.building = [], [], [], [], [], []
-        run.no_grad = run.quiet = 0
+        run.no_grad = run.quiet = run.unsure = 0
         if hasattr(node, "lineno"):
             file.why(
                 node,

@@ -218,7 +218,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
             return [run.fresh("element", site.node)]
         return [library.part(run, value, "*", site)]
     if isinstance(value, Loader):
-        return [Batch(value.site)]
+        return [Batch(value.site, value.moved)]
     if isinstance(value, Batch):
         return [value]
     if isinstance(value, Tensor):

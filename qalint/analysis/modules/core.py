@@ -174,6 +174,8 @@ class Core:
         self.frames: list[Frame] = []
         self.autocast: list[tuple[bool | None, str | None]] = []
         self.no_grad = 0
+        self.unsure = 0
+        """Above zero while one of several values is called, of which a path takes one."""
         self.quiet = 0
         """Above zero while something runs out of its time (a hook when it is registered): what it
         does to tensors then is not what it will do."""

@@ -401,7 +401,9 @@ class Expressions(Core):
             for option in function.options[:3]:
                 if isinstance(option, Const):
                     continue
+                self.unsure += 1
                 made = self.call(option, args, kwargs, node, scope)
+                self.unsure -= 1
                 if isinstance(made, Mod) and len(function.options) > 1:
                     made.family = None  # which of the classes it is, the path decides
                 result = join(result, made)

@@ -51,6 +51,12 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     """The value of a call of one of these libraries, None where it is none of theirs."""
     head, _, last = name.rpartition(".")
     owner = head.rsplit(".", 1)[-1]
+    if last in LOADERS and head.startswith("torch.nn."):
+        table = tensors.as_tensor(run, args[0]) if args else None
+        module = torchlib.module_of(run, head, [], {}, site)
+        run.set(module, "device", table.device if table is not None else None)
+        run.set(module, "dtype", table.dtype if table is not None else None)
+        return module
     if last in LOADERS and owner[:1].isupper():
         if "Peft" in owner and last == "from_pretrained" and args and isinstance(args[0], Mod):
             run.emit(
@@ -202,8 +208,11 @@ def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site
 
 
 def trainer(run: Core, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
-    """A trainer takes a model and trains it out of sight."""
+    """A trainer takes a model, puts the adapters of a `peft_config` into it, and trains it out of sight."""
     model = kwargs.get("model") or (args[0] if args else None)
+    config = kwargs.get("peft_config")
+    if model is not None and isinstance(config, PeftConfig):
+        peft(run, "get_peft_model", [model, config], {}, site)
     for option in each(model) if model is not None else ():
         if isinstance(option, Mod):
             run.emit("train", site, target=option, info={"kwargs": kwargs})

@@ -279,6 +279,8 @@ class Interpreter(Expressions):
         if out is None:
             out = self.block(node.orelse, scope)
         after = scope.vars
+        returned = len(self.frames[-1].returns) if self.frames else 0
+        body = out
         for handler in node.handlers:
             scope.vars = dict(before)
             depth = len(self.guards)
@@ -291,6 +293,8 @@ class Interpreter(Expressions):
             if not ended:
                 after = self.merge(after, scope.vars) if out is None else dict(scope.vars)
                 out = None
+        if body == "return" and self.frames:
+            del self.frames[-1].returns[returned:]  # what a handler returns instead is the exception
         scope.vars = after
         last = self.block(node.finalbody, scope)
         return last or out

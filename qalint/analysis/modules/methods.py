@@ -34,6 +34,8 @@ from . import library
 
 CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wrap", "prepare")
 """Words in the names of methods out of sight that may change what is trained."""
+HARMLESS = frozenset({"items", "keys", "values", "unscale_"})
+"""Methods of what is not in sight that do nothing to what they are given that matters here."""
 TAKING_APART = frozenset({"split", "rsplit", "partition", "rpartition", "strip", "rstrip", "lstrip"})
 """Methods of a string whose arguments are separators, nothing that is looked for."""
 
@@ -83,7 +85,13 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
     here_ = run.dtype_of(module)
-    run.emit("forward", site, target=module, args=everything, info={"kwargs": kwargs, "dtype": here_})
+    run.emit(
+        "forward",
+        site,
+        target=module,
+        args=everything,
+        info={"kwargs": kwargs, "dtype": here_, "sure": not run.unsure},
+    )
     run.emit("work", site, target=module)
     run_adapters(run, module, site)
     if (module.qual or "").rsplit(".", 1)[-1] not in torchlib.TRANSPARENT:
@@ -191,6 +199,8 @@ def method(
             return Array(torchlib.array_dtype(args[0] if args else kwargs.get("dtype")), site)
         same = name in {"reshape", "ravel", "flatten", "copy", "transpose"}
         return Array(base.dtype, site) if same else run.fresh(name, site.node)
+    if isinstance(base, Params | Walk) and name in {"items", "values", "keys"}:
+        return base
     if isinstance(base, Seq):
         return containers.sequence_method(run, base, name, args, site)
     if isinstance(base, Dict):
@@ -223,7 +233,10 @@ def method(
                 if name == "values"
                 else library.part(run, base.base, "*", site)
             )
-    if isinstance(base, Unknown) and base.name_of is None and name not in {"items", "keys", "values"}:
+    if name == "step" and any(isinstance(argument, Optim) for argument in args):
+        stepped(run, args, site)  # a scaler steps the optimizer
+        return Const(None)
+    if isinstance(base, Unknown) and base.name_of is None and name not in HARMLESS:
         library.escape(run, [*args, *kwargs.values()], site)
     if isinstance(base, Unknown) and name in library.CONVERSIONS:
         return Unknown(base.term, name_of=base.name_of, strings=base.strings)
@@ -231,9 +244,7 @@ def method(
         run.emit("backward", site, target=base)
         run.emit("work", site)
     elif name == "step" and not isinstance(base, Batch):
-        for argument in args:
-            if isinstance(argument, Optim):
-                run.emit("step", site, target=argument)
+        stepped(run, args, site)
         run.emit("work", site)
     elif name in {"scale", "unscale_"} and args:
         return args[0]
@@ -244,6 +255,13 @@ def method(
             strings=base.strings,
         )
     return tensors.mixed(f"{name}", [base, *args, *kwargs.values()])
+
+
+def stepped(run: Core, args: list[Value], site: Site) -> None:
+    """Something steps the optimizers that it is given."""
+    for argument in args:
+        if isinstance(argument, Optim):
+            run.emit("step", site, target=argument)
 
 
 def module_method(

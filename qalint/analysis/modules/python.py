@@ -81,7 +81,10 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         found_ = containers.elements(run, first, site, 5)
         return found_[0] if found_ else run.fresh("next", site.node)
     if name == "dict":
+        if isinstance(first, Params | Walk):
+            return listed(run, "list", first, site)
         table = Dict(dict(kwargs), [], site)
+        table.open = first is not None and not isinstance(first, Dict)
         if isinstance(first, Dict):
             table.pairs = {**first.pairs, **kwargs}
             table.rest = list(first.rest)

@@ -396,6 +396,10 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return functional(run, name, last, args, kwargs, site)
     if last in {"Parameter", "UninitializedParameter"} and name.startswith("torch.nn."):
         return parameter(run, args, kwargs, site)
+    if last in {"DataParallel", "DistributedDataParallel"}:
+        for option in each(first) if first is not None else ():
+            if isinstance(option, Mod):
+                run.emit("scatter", site, target=option)
     if name in WRAPPERS or last in {"DistributedDataParallel", "FullyShardedDataParallel", "EMA"}:
         return wrap(run, first, site)
     if name.startswith("torch.nn.utils.parametrize.register_parametrization") and len(args) >= 3:
@@ -610,7 +614,8 @@ def torch_function(
         if any(tensors.as_tensor(run, a) is not None for a in args[:2]):
             return tensors.elementwise(run, args[0], args[1], site, {"add": "+", "mul": "*"}.get(last, "-"))
     if name.endswith("data.DataLoader") or last == "DataLoader":
-        return Loader(site)
+        dataset = args[0] if args else kwargs.get("dataset")
+        return Loader(site, moved=moves(kwargs.get("collate_fn")) or moves(item_of(dataset)))
     if last in {"checkpoint", "checkpoint_sequential"} and "checkpoint" in name:
         reentrant = kwargs.get("use_reentrant")
         if last == "checkpoint_sequential":
@@ -653,6 +658,23 @@ def torch_function(
     if last[:1].isupper() or "." in name[6:]:
         library.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
+
+
+def item_of(dataset: Value | None) -> Value | None:
+    """What gives an element of a dataset of the program."""
+    return dataset.cls.find("__getitem__") if isinstance(dataset, Obj) else None
+
+
+def moves(function: Value | None) -> bool:
+    """Whether what makes batches may put them on a device: it does so, or it is out of sight."""
+    if function is None or (isinstance(function, Const) and function.value is None):
+        return False
+    if not isinstance(function, Func):
+        return True
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"}
+        for node in ast.walk(function.node)
+    )
 
 
 def apart(run: Core, operands: list[Tensor], name: str, site: Site) -> None:

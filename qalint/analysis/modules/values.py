@@ -516,12 +516,13 @@ class Optim(Thing):
 
 
 class Loader(Value):
-    """A data loader: its elements are batches on the CPU."""
+    """A data loader: its elements are batches on the CPU, unless what makes them moves them."""
 
-    __slots__ = ("site",)
+    __slots__ = ("moved", "site")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, moved: bool = False) -> None:
         self.site = site
+        self.moved = moved
 
 
 class Batch(Value):
