@@ -144,8 +144,11 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         devices = reports["devices"]
         error = devices["exception"]
         alone = plain is not None and plain["exception"] is None
+        # `parameter.to(device)` is the parameter itself on one device, and a tensor like any other across two.
+        only_apart = ("non-leaf", "empty parameter list")
         if error is not None and (
-            "same device" in error["message"] or (alone and "non-leaf" in error["message"])
+            "same device" in error["message"]
+            or (alone and any(words in error["message"] for words in only_apart))
         ):
             yield Symptom("device", f"{error['message']} (line {error['line']})")
         if devices["host_copies"]:

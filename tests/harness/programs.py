@@ -220,6 +220,11 @@ FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
         "raises",
         "non-leaf",
     ),
+    "moved by a copy": (
+        {", device=where) * 0.3)": ') * 0.3).to("cuda")'},
+        "device",
+        "empty parameter list",
+    ),
     "adapter on the CPU": ({", device=where": ""}, "device", "cuda:0 and cpu"),
     "batch on the CPU": (
         {"y = torch.randn(32, 4, device=device)": "y = torch.randn(32, 4)"},
