@@ -16,7 +16,8 @@ from .decisions import Decision, Decisions
 from .project import Project
 
 _TRAINS = re.compile(
-    r"(?:pre|fine_?)?(?:train|tune|fit)\w*|run\w*|main|inject\w*|adapt\w*|prepare\w*", re.IGNORECASE
+    r"(?:pre|fine_?)?(?:train|tune|fit)\w*|run\w*|main|inject\w*|adapt\w*|prepare\w*|\w*lora\w*|\w+_adapters?",
+    re.IGNORECASE,
 )
 _MOST = 12
 

@@ -17,6 +17,7 @@ from ..registry import RuleInfo, catalog
 from ..report_data import Report
 from ..runner import Runner, merge, projects
 from ..source import Source
+from .paths import readable
 
 Problem = UsageError
 """Why a report cannot be made, in one sentence."""
@@ -44,7 +45,8 @@ class Gathered:
     """The findings of every rule on some files, and the files themselves.
 
     `findings` are the ones that no comment suppresses, of every confidence, sorted. `files` parses each
-    file anew, so that its analyses can be asked for evidence.
+    file anew, so that its analyses can be asked for evidence. `followed` are the modules that came in
+    because a named program trains with them: they are judged, and not scored.
     """
 
     def __init__(
@@ -52,17 +54,45 @@ class Gathered:
     ) -> None:
         self.target = target
         self.catalog = runner.catalog
-        self.paths = [each.path for each in found]
         self._runner = runner
+        self._configs = configs
         self._progress = progress
+        self._sources: dict[str, Source | None] = {}
+        self._files: dict[str, File | None] = {}
+        self._project = projects(configs)
+        self.paths = [each.path for each in found]
+        self.named = [each.path for each in found if each.named]
+        self.followed = self._follow(self.named)
+        self.paths += self.followed
+        found = [*found, *(Found(path, None, True) for path in self.followed)]
         outcomes = runner.lint(found)
         linted = frozenset(self.paths)
         self.all = merge(outcomes.values(), linted)
         self.findings = [item for item in self.all if item.status == "new"]
         self.unknowns = {path: outcome.unknowns for path, outcome in outcomes.items() if outcome.unknowns}
-        self._sources: dict[str, Source | None] = {}
-        self._files: dict[str, File | None] = {}
-        self._project = projects(configs)
+
+    def _follow(self, named: list[str]) -> list[str]:
+        """The modules with which the named files train."""
+        if not named:
+            return []
+        from .follow import followed
+
+        def excluded(path: str, importer: str) -> bool:
+            def out(each: str) -> bool:
+                return self._configs.of_file(each).excludes.match_with_parents(each)
+
+            return out(path) and not out(importer)
+
+        return followed(named, self.paths, self.file, excluded)
+
+    @property
+    def title(self) -> str:
+        """The target, and the modules that are judged with it."""
+        if not self.followed:
+            return self.target
+        names = [readable(path) for path in self.followed]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{self.target} (with {', '.join(names[:3])}{more})"
 
     def broken(self) -> dict[str, Diagnostic]:
         """The files that could not be read, parsed or judged, with the finding that says so."""

@@ -23,7 +23,8 @@ def judge(gathered: Gathered) -> list[Verdict]:
     judgements: dict[str, list[Judgement]] = {item.id: [] for item in items()}
     judged = frozenset(gathered.paths)
     every = [Facts(file, judged) for file in gathered.files()]
-    modules = supporting(every)
+    modules = {path: ", ".join(map(readable, gathered.named)) for path in gathered.followed}
+    modules |= supporting(every)
     for facts in every:
         file = facts.file
         enabled = gathered.enabled(file.path)

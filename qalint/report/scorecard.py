@@ -67,8 +67,9 @@ def scorecard(paths: list[str], progress: Watch | None = None) -> Scorecard:
     verdicts = judge(gathered)
     every = [Facts(file) for file in gathered.files()]
     modules = supporting(every)
-    found = scores(facts for facts in every if facts.file.path not in modules)
-    return Scorecard(gathered.target, verdicts, found, gathered.findings, gathered)
+    beside = {*modules, *gathered.followed}
+    found = scores(facts for facts in every if facts.file.path not in beside)
+    return Scorecard(gathered.title, verdicts, found, gathered.findings, gathered)
 
 
 def as_json(card: Scorecard) -> str:

@@ -11,6 +11,7 @@ from qalint.cli.report import main as report_main
 from qalint.report.evidence import PROVIDERS, passed
 from qalint.report.gather import gather
 from qalint.report.judge import judge
+from qalint.report.scorecard import scorecard
 from qalint.report.verdicts import FAIL, NOT_APPLICABLE, PASS, PERSON, UNKNOWN, Judgement, combine
 
 CORRECT = """\
@@ -236,6 +237,13 @@ def test_the_dashboard_fails_nothing_and_its_draft_fails_what_people_get_wrong(c
         for name, report in found.items()
     }
     assert failed["dashboard"] == set()
+    unknown = [
+        item["id"]
+        for section in found["dashboard"]["sections"]
+        for item in section["items"]
+        if item["verdict"] == "unknown"
+    ]
+    assert unknown == [], "the model of a good notebook passes on what is seen, its trainer included"
     assert {"13.01", "13.05", "14.01", "16.05"} <= failed["draft"]
     scores = {name: report["scores"]["educational_value"]["value"] for name, report in found.items()}
     assert scores["dashboard"] >= 8
@@ -264,14 +272,60 @@ def _(mo, trainer):
 """
 
 
-def test_training_in_a_module_is_unknown_until_the_module_is_judged_too(tmp_path):
-    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+@pytest.fixture
+def notebook_and_trainer(tmp_path):
+    """A notebook, and the module that trains for it in a folder of its own."""
+    (tmp_path / "qalint.toml").write_text("")
     body = "".join(f"    {line}\n" for line in CORRECT.splitlines()[2:])
     (tmp_path / "trainer.py").write_text(f"import torch\n\n\ndef train():\n{body}")
-    alone = {each.item.id: each for each in judge(gather([str(tmp_path / "notebook.py")]))}
-    assert alone["11.01"].verdict == UNKNOWN
-    assert "trainer.py, which is not among the judged files" in alone["11.01"].reason
-    assert alone["14.08"].verdict == FAIL, "what the module does needs explaining in the notebook"
-    both = {each.item.id: each for each in judge(gather([str(tmp_path)]))}
-    assert both["11.01"].verdict == PASS
-    assert {finding.filename for finding in both["14.08"].findings} == {str(tmp_path / "notebook.py")}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "notebook.py").write_text(NOTEBOOK)
+    return tmp_path
+
+
+def judged(*paths):
+    return {each.item.id: each for each in judge(gather([str(path) for path in paths]))}
+
+
+def test_a_notebook_that_is_named_is_judged_with_the_module_that_trains_for_it(notebook_and_trainer):
+    found = judged(notebook_and_trainer / "notebooks" / "notebook.py")
+    assert found["11.01"].verdict == PASS
+    assert {piece.filename for piece in found["11.01"].evidence} == {str(notebook_and_trainer / "trainer.py")}
+    assert found["14.08"].verdict == FAIL, "what the module does needs explaining in the notebook"
+    places = {finding.filename for finding in found["14.08"].findings}
+    assert places == {str(notebook_and_trainer / "notebooks" / "notebook.py")}
+
+
+def test_a_fault_in_the_module_fails_the_notebook_that_trains_with_it(notebook_and_trainer):
+    trainer = notebook_and_trainer / "trainer.py"
+    text = trainer.read_text()
+    swapped = swap(text, "scaler.unscale_(optimizer)", "clip_grad_norm_")
+    assert swapped != text
+    trainer.write_text(swapped)
+    found = judged(notebook_and_trainer / "notebooks" / "notebook.py")
+    assert found["11.06"].verdict == FAIL
+    assert [each.filename for each in found["11.06"].findings] == [str(trainer)]
+
+
+def test_what_is_followed_is_told_and_not_scored(notebook_and_trainer):
+    card = scorecard([str(notebook_and_trainer / "notebooks" / "notebook.py")])
+    assert card.target.endswith("trainer.py)") and "(with " in card.target
+    texts = [text for score in card.scores.values() for part in score.parts for text in part.evidence]
+    assert not any("trainer.py" in text for text in texts)
+
+
+def test_training_in_a_module_out_of_sight_is_unknown(notebook_and_trainer):
+    folder = judged(notebook_and_trainer / "notebooks")
+    assert folder["11.01"].verdict == UNKNOWN
+    assert "trainer.py, which is not among the judged files" in folder["11.01"].reason
+    assert judged(notebook_and_trainer)["11.01"].verdict == PASS
+    (notebook_and_trainer / "qalint.toml").write_text('extend-exclude = ["trainer.py"]\n')
+    assert judged(notebook_and_trainer / "notebooks" / "notebook.py")["11.01"].verdict == UNKNOWN
+
+
+def swap(text, first, second):
+    """The text with the lines that hold `first` and `second` exchanged."""
+    lines = text.splitlines(keepends=True)
+    one, two = (next(i for i, line in enumerate(lines) if word in line) for word in (first, second))
+    lines[one], lines[two] = lines[two], lines[one]
+    return "".join(lines)
