@@ -190,7 +190,9 @@ TRAINING: dict[str, Oracle] = {
     "QA1216": see("raises RecursionError", "raises changed size during iteration", "lost", "raises"),
     "QA1217": see("no-gradient", "unmoved"),
     "QA1218": see("zero-gradient", "unmoved"),
-    "QA1219": see("raises non-leaf", "device non-leaf|empty parameter", "raises cannot assign", EMPTY, extra=DEVICES),
+    "QA1219": see(
+        "raises non-leaf", "device non-leaf|empty parameter", "raises cannot assign", EMPTY, extra=DEVICES
+    ),
     "QA1220": see(DETACHED, "no-gradient", "unmoved", "zero-gradient"),
     "QA1221": see(compare=fewer_trained),
     # Section 17

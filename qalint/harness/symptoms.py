@@ -144,7 +144,7 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
         devices = reports["devices"]
         error = devices["exception"]
         alone = plain is not None and plain["exception"] is None
-        # `parameter.to(device)` is the parameter itself on one device, and a tensor like any other across two.
+        # `parameter.to(device)` is the parameter itself on one device, and a mere tensor across two.
         only_apart = ("non-leaf", "empty parameter list")
         if error is not None and (
             "same device" in error["message"]
