@@ -187,26 +187,29 @@ def _block(source: Source, block: Block) -> list[ast.stmt]:
         return _shifted(text, row)
     except SyntaxError as first:
         error = first
-        for attempt in _attempts(source, text):
+        for attempt, newer in _attempts(source, text):
             try:
                 return _shifted(attempt, row)
             except SyntaxError as another:
                 error = another
+                if newer:
+                    error.msg = _TOO_NEW
         raise _broken(source, error, block, row) from first
 
 
-def _attempts(source: Source, text: str) -> Iterator[str]:
+def _attempts(source: Source, text: str) -> Iterator[tuple[str, bool]]:
+    """The text without magics, and respelled in older syntax (then True: it is valid in a newer one)."""
     plain = text
     if source.kind == "jupyter":
         from .ipython import neutralise
 
         plain = neutralise(text)
-        yield plain
+        yield plain, False
     from .newer_syntax import downgrade
 
     older = downgrade(plain)
     if older is not None:
-        yield older
+        yield older, True
 
 
 def _shifted(text: str, rows: int) -> list[ast.stmt]:

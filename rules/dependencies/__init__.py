@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from qalint.rule import Section
 
-from .rules import (
-    IncompatibleUpgrade,
-    InstallWithoutTimeout,
-    SilentInstall,
-    UnconditionalInstall,
-    UndeclaredDependency,
-    UnhandledInstallFailure,
-    WrongInterpreterPip,
-)
+from .commands import IncompatibleUpgrade, UnconditionalInstall, UndeclaredDependency, WrongInterpreterPip
 from .stale import StaleImport
+from .told import InstallWithoutTimeout, SilentInstall, UnhandledInstallFailure
 
 section = Section(
     "15",

@@ -41,6 +41,16 @@ COUPLED = frozenset(
 """Packages whose builds fit one version of torch each."""
 
 
+MODULES = {
+    "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "opencv-python": "cv2",
+    "opencv-python-headless": "cv2", "pyyaml": "yaml", "beautifulsoup4": "bs4", "faiss-cpu": "faiss",
+    "faiss-gpu": "faiss", "umap-learn": "umap", "python-dotenv": "dotenv", "pytorch-lightning":
+    "pytorch_lightning", "rouge-score": "rouge_score", "huggingface-hub": "huggingface_hub",
+    "python-dateutil": "dateutil", "flash-attn": "flash_attn",
+}  # fmt: skip
+"""What is imported of packages that are called otherwise."""
+
+
 class Install(NamedTuple):
     """One install command.
 
@@ -60,6 +70,20 @@ class Install(NamedTuple):
     def names(self) -> list[str]:
         """The names of the packages, normalized, without versions."""
         return [name_of(each) for each in self.packages]
+
+    def what(self) -> str:
+        """The packages, for people."""
+        if not self.packages:
+            return "a package"
+        more = f" and {len(self.packages) - 1} more" if len(self.packages) > 1 else ""
+        return f"`{name_of(self.packages[0])}`{more}"
+
+    def word(self, word: str) -> ast.Constant | None:
+        """The literal of a word in the list of arguments."""
+        for node in ast.walk(self.argv):
+            if isinstance(node, ast.Constant) and node.value == word:
+                return node
+        return None
 
     def statement(self) -> ast.stmt | None:
         """The innermost statement around the call."""
@@ -248,6 +272,20 @@ def name_of(requirement: str) -> str:
     """The name in `torch==2.1` or `transformers[torch]>=4`."""
     match = PACKAGE.match(requirement)
     return match.group().lower().replace("_", "-") if match else ""
+
+
+def module_of(notebook: Notebook, package: str) -> str | None:
+    """The module that the package brings; None where its name does not say, and no cell imports it."""
+    name = name_of(package)
+    if name in MODULES:
+        return MODULES[name]
+    plain = name.replace("-", "_")
+    for cell in notebook.cells:
+        for found in cell.imports:
+            root = found.qualified.split(".")[0]
+            if root.lower() == plain or name.startswith(root.lower() + "-"):
+                return root
+    return plain if "-" not in name else None
 
 
 def is_pinned(requirement: str) -> bool:

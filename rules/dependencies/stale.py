@@ -9,7 +9,7 @@ from qalint.analysis.notebook import Cell, Notebook, Use, bindings, walk_stateme
 from qalint.rule import Applicability, Edit, Finding, Fix, Related, Rule, Severity
 
 from .guards import _is_import_error
-from .installs import Install, Installs
+from .installs import MODULES, Install, Installs
 
 
 class Missing:
@@ -169,9 +169,8 @@ def _set_to_none(handler: ast.ExceptHandler, name: str) -> ast.Assign | None:
 def _install_of(installs: Installs, missing: Missing) -> Install | None:
     """The install that brings the module: by its name, in its handler, or under a test of the name."""
     wanted = missing.module.lower().replace("_", "-")
-    other = {"sklearn": "scikit-learn", "pil": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}.get(wanted)
     for install in installs.found:
-        if wanted in install.names() or (other and other in install.names()):
+        if any(name == wanted or MODULES.get(name) == missing.module for name in install.names()):
             return install
     for install in installs.found:
         tests = [each.test for each in install.around if isinstance(each, ast.If)]

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from qalint.rule import Section
 
-from .graph import (
-    CyclicCells,
-    MultipleDefinitions,
-    ReusableBeforeDefinition,
-    SelfImport,
-    SetupDependsOnCell,
-    StarImport,
-    UndefinedAcrossCells,
-    UnparsableCell,
-)
+from .graph import CyclicCells, MultipleDefinitions, SetupDependsOnCell, UndefinedAcrossCells
+from .loading import ReusableBeforeDefinition, SelfImport, StarImport, UnparsableCell
 from .lost_output import DroppedOutput, OutputInBranch, ReturnInsideCell
 from .private_names import PrivateNameCrossesCells, PrivateNameReturned
 from .steps import CrowdedStepCell, DocstringShown, MissingProgress, ProcessingCellReturnsUi

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from qalint.analysis.notebook import Cell, Notebook, bindings
+from qalint.analysis.notebook import Cell, Notebook, bindings, is_name
 
 
 class Element(NamedTuple):
@@ -187,12 +187,10 @@ def gate(predicate: ast.expr) -> str | None:
 
 
 def gate_by_name(notebook: Notebook, cell: Cell, predicate: ast.expr) -> tuple[str, Cell] | None:
-    """The button in `not clicked`, where a cell binds `clicked = button.value`, and that cell."""
+    """The button in `not clicked`, where one cell binds `clicked = button.value`, and that cell."""
     tested = _tested(predicate)
-    if not isinstance(tested, ast.Name):
-        return None
-    found = copied_value(notebook, cell, tested.id)
-    return None if found is None else (found[0], found[1])
+    found = copied_value(notebook, cell, tested.id) if isinstance(tested, ast.Name) else None
+    return None if found is None else found[:2]
 
 
 def copied_value(notebook: Notebook, cell: Cell, name: str) -> tuple[str, Cell, ast.expr] | None:
@@ -201,10 +199,9 @@ def copied_value(notebook: Notebook, cell: Cell, name: str) -> tuple[str, Cell, 
     if len(definers) != 1 or len(definers[0].stores(name)) != 1:
         return None
     for target, value in bindings(definers[0].body):
-        match target, value:
-            case ast.Name(id=bound), ast.Attribute(value=ast.Name(id=held), attr="value") if bound == name:
-                if element(notebook, definers[0], held) is not None:
-                    return held, definers[0], value
+        match value:
+            case ast.Attribute(value=ast.Name(id=held), attr="value") if is_name(target, name):
+                return held, definers[0], value
             case _:
                 pass
     return None

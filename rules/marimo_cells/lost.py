@@ -202,10 +202,16 @@ def _suites(body: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
 
 
 def lift_tails(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost]) -> Fix | None:
-    """Give the tails one name, bound on every path, and show it last."""
+    """Give the tails one name, bound on every path, and show it last.
+
+    What else the cell drops goes with them into one list, so that all is shown in its order.
+    """
     compound = cell.last
-    if compound is None or any(not edits.alone(each.statement) for each in lost):
+    others = dropped(notebook, cell)
+    if compound is None or any(not edits.alone(each.statement) for each in (*lost, *others)):
         return None
+    if others:
+        return _collect(notebook, cell, edits, [*others, *lost], None)
     name = output_name(notebook, cell, any(each.needs_public_name for each in lost))
     statements = {each.statement for each in lost}
     if _in_loops(compound, statements):

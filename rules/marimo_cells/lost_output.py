@@ -180,7 +180,8 @@ class DroppedOutput(Rule):
             if not lost:
                 continue
             output = notebook.display(cell).uses_output_api
-            fix = None if lost_tails(notebook, cell) else show_dropped(notebook, cell, edits, lost)
+            ending = lost_tails(notebook, cell)
+            fix = (lift_tails if ending else show_dropped)(notebook, cell, edits, ending or lost)
             for each in lost:
                 yield self.finding(
                     notebook.file.place(each.statement),

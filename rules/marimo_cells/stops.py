@@ -124,8 +124,8 @@ class StopHidesOutput(Rule):
 def _other_values(notebook: Notebook, cell: Cell, name: str) -> Iterator[tuple[str, ast.expr]]:
     """The other elements whose value the cell reads."""
     for read in value_reads(cell):
-        if read.name == name or read.deferred or read.name in cell.bound:
-            continue
+        if read.name == name or read.name in cell.bound:
+            continue  # in a function or a handler as well: naming the element is enough to run again
         found = element(notebook, cell, read.name)
         if found is not None and found.kind not in KEEPS:
             yield read.name, read.node
@@ -137,9 +137,10 @@ def _copied_values(notebook: Notebook, cell: Cell, name: str) -> Iterator[tuple[
         copied = copied_value(notebook, cell, read)
         if copied is None or copied[0] == name:
             continue
-        found = element(notebook, copied[1], copied[0])
-        if found is not None and found.kind not in KEEPS and not list(stops(notebook, copied[1])):
-            yield copied[0], copied[2]
+        held, definer, place = copied
+        found = element(notebook, definer, held)
+        if found is not None and found.kind not in KEEPS and not list(stops(notebook, definer)):
+            yield held, place
 
 
 def _matters(notebook: Notebook, cell: Cell) -> bool:

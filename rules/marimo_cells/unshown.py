@@ -184,7 +184,7 @@ class ReturnDoesNotDisplay(Rule):
         for name in dict.fromkeys([*ending, *sorted(cell.bound)]):
             shown = display.named(name)
             kinds = ("figure", "layout", "widget") if name in ending else ("figure",)
-            if name not in cell.bound or shown is None or shown.kind not in kinds:
+            if name not in cell.bound or name == "_" or shown is None or shown.kind not in kinds:
                 continue
             if (
                 notebook.readers(name)
@@ -204,9 +204,12 @@ NO_PICTURE = frozenset(
         "grid", "tight_layout", "set_axis_off", "set_axis_on", "tick_params", "set_xscale", "set_yscale",
         "invert_yaxis", "invert_xaxis", "margins", "subplots_adjust", "autofmt_xdate", "set_size_inches",
         "hist", "set_xlim", "set_ylim", "xlim", "ylim", "axis", "xticks", "yticks", "set_visible",
+        "pie", "errorbar", "stem", "colorbar", "set_aspect", "set_box_aspect", "set_facecolor", "set_dpi",
+        "xscale", "yscale", "label_outer", "autoscale", "minorticks_on", "minorticks_off", "ticklabel_format",
+        "locator_params", "align_labels", "set_cmap", "clim", "draw", "pause", "set_prop_cycle",
     }
 )  # fmt: skip
-"""Methods of a figure, of axes or of pyplot whose value is no artist."""
+"""Methods of a figure, of axes or of pyplot whose value is neither an artist nor a list of artists."""
 
 
 def _ends_without_picture(notebook: Notebook, cell: Cell) -> bool:

@@ -204,7 +204,7 @@ def _divider(
     names = sorted(name for name in before.stores if not is_private(name))
     listed = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
     ordinary = {name for each in notebook.cells if each.kind == "cell" for name in each.defs}
-    wanted = sorted(name for name in after.loads if name in ordinary)
+    wanted = sorted(name for name in after.loads if name in ordinary and after.reads(name))
     keyword = "async def" if cell.is_async else "def"
     lines += [
         f"{indentation}return {listed}".rstrip(), "", "",
