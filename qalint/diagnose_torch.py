@@ -188,7 +188,11 @@ PROTOCOL: tuple[Symptom, ...] = (
     Symptom(
         "no-graph",
         "the loss does not depend on anything that is trained",
-        (r"element 0 of tensors does not require grad", r"does not require grad and does not have a grad_fn"),
+        (
+            r"element 0 of (?:tensors|variables) does not require grad",
+            r"does not require grad and does not have a grad_fn",
+            r"one of the differentiated tensors does not require grad",
+        ),
         (
             _cause(
                 "QA1205",
@@ -255,7 +259,8 @@ PROTOCOL: tuple[Symptom, ...] = (
         "the matrices of an adapter do not fit their layer",
         (
             r"mat1 and mat2 shapes cannot be multiplied",
-            r"size mismatch, m1: \[",
+            r"size mismatch, (?:m1: \[|got \d+, \d+x\d+)",
+            r"mat1 dim 1 must match mat2 dim 0",
             r"the size of tensor a \(\d+\) must match the size of tensor b",
         ),
         (
@@ -313,7 +318,7 @@ PROTOCOL: tuple[Symptom, ...] = (
     Symptom(
         "non-leaf-parameter",
         "a parameter is none any more",
-        (r"can't optimize a non-leaf tensor", r"cannot assign '[\w.]+' as parameter"),
+        (r"can't optimize a non-leaf (?:tensor|variable)", r"cannot assign '[\w.]+' as parameter"),
         (
             _cause(
                 "QA1219",
@@ -480,6 +485,68 @@ PROTOCOL: tuple[Symptom, ...] = (
                 "`torch.amp.GradScaler('cuda', ...)` and `torch.amp.autocast('cuda', ...)`",
                 "the imports",
                 1,
+            ),
+        ),
+        specific=3,
+    ),
+    Symptom(
+        "amp-too-new",
+        "the installed torch does not have this part of the mixed precision API",
+        (
+            r"cannot import name '(?:gradscaler|autocast)' from 'torch\.(?:amp|cuda\.amp)",
+            r"module 'torch(?:\.amp|\.cuda)?' has no attribute '(?:gradscaler|autocast|amp)'",
+            r"(?:autocast|gradscaler)\S*\(\) got an unexpected keyword argument '(?:dtype|device)",
+        ),
+        (
+            _cause(
+                None,
+                "`torch.amp.GradScaler` needs torch 2.3, `torch.autocast` and its `dtype` 1.10,"
+                " `torch.cuda.amp` 1.6",
+                "raise the version in your requirements, or write the spelling of the oldest torch you"
+                " support",
+                "`python -c 'import torch; print(torch.__version__)'`; tell qalint the oldest version with"
+                " `torch-version`, and no fix uses a newer API",
+                1,
+            ),
+        ),
+        specific=4,
+    ),
+    Symptom(
+        "scale-collapses",
+        "the loss scale falls to its minimum: step after step overflows and is skipped",
+        (
+            r"minimum loss scale reached",
+            r"loss scale already at minimum",
+            r"gradient overflow\. +skipping step.{0,60}to (?:0\.\d+|1(?:\.0+)?|[2-9])\b",
+        ),
+        (
+            _cause(
+                "QA1125",
+                "a constant beyond FP16's range makes every loss infinite",
+                "use `torch.finfo(x.dtype).min` for masks",
+                "`masked_fill` and `torch.where` in the attention",
+                1,
+            ),
+            _cause(
+                "QA1102",
+                "the trained parameters are FP16 and have become NaN: no scale can mend that",
+                "keep what is trained in FP32",
+                "`next(model.parameters()).dtype` before training",
+                2,
+            ),
+            _cause(
+                None,
+                "the forward pass itself overflows: activations or the learning rate are too large",
+                "lower the learning rate; BF16 where the GPU has it, which needs no scaler",
+                "the first step whose loss is infinite, with `torch.autograd.set_detect_anomaly(True)`",
+                3,
+            ),
+            _cause(
+                "QA1115",
+                "a new scaler in every step starts at 65,536 again, so the scale never gets low enough",
+                "make one scaler before the loop",
+                "where `GradScaler(...)` is called",
+                4,
             ),
         ),
         specific=3,

@@ -48,6 +48,7 @@ TRAINING: tuple[Symptom, ...] = (
             r"(?:found|contains?|detected|got) (?:invalid values: )?.{0,30}\bnans?\b",
             r"loss (?:is|was|became|turned|went) (?:to )?nan",
             r"non-?finite loss|loss is (?:not finite|infinite|inf)\b",
+            r"total norm .{0,60}is non-finite, so it cannot be clipped",
         ),
         (
             _SCALER,
@@ -184,6 +185,11 @@ TRAINING: tuple[Symptom, ...] = (
             r"argument #1 'indices' to have one of the following scalar types",
             r"expected object of (?:scalar|data) type \w+ but got",
             r"self and mat2 must have the same dtype",
+            r"expected object of type torch\.\S+ but found type torch\.",
+            r"found dtype \w+ but expected \w+",
+            r"expected dtype \w+ but got dtype \w+",
+            r"source and destination dtypes match",
+            r"result type \w+ can't be cast to the desired output type \w*(?:half|float)",
             r"\"\S+\" not implemented for 'Half'",
         ),
         (
@@ -247,6 +253,11 @@ TRAINING: tuple[Symptom, ...] = (
             r"input type \(torch\.\w+\) and weight type \(torch\.cuda\.\w+\) should be the same",
             r"expected object of (?:backend|device type) \w+ but got",
             r"tensor for argument #\d .{0,40}is on cpu",
+            r"expected device \S+ (?:and dtype \w+ )?but got device",
+            r"tensors are not at the same device",
+            r"input, output and indices must be on the current device",
+            r"parameters and buffers on device \S+ .{0,30}but found one of them on device",
+            r"indices should be either on cpu or on the same device",
             r"expected m(?:at)?1 and m(?:at)?2 to have same (?:dtype/)?device",
         ),
         (

@@ -133,7 +133,9 @@ def catalog(plugins: Iterable[str] = ()) -> Catalog:
     paths = _paths()
     kept = store.Shelf(f"registry-{store.digest_of(repr(paths).encode()).hex()}.bin")
     state = kept.read()
-    path_stamp = (__version__, sys.version, paths, store.stamp(paths))
+    # The fields, because files may change between their import and the moment when they are stamped.
+    shape = (SectionInfo._fields, RuleInfo._fields)
+    path_stamp = (__version__, sys.version, paths, store.stamp(paths), shape)
     if state is not None and state[0] == path_stamp and state[1] == store.tree_stamp(state[2]):
         sections = [SectionInfo(*fields) for fields in state[3]]
         rules = [_rule_info(fields) for fields in state[4]]

@@ -277,9 +277,75 @@ def test_a_message_leads_to_its_symptom_and_rule(message, name, rule):
         assert rule in [cause.rule for cause in causes([found[0].symptom])]
 
 
+# Texts that torch 1.x said, and libraries of its time, by their symptom.
+OLD = {
+    "dtype-mismatch": """
+        Expected object of scalar type Half but got scalar type Float for argument #2 'mat2' in call to _th_mm
+        Expected object of type torch.cuda.HalfTensor but found type torch.cuda.FloatTensor for argument #2
+        Input type (torch.cuda.HalfTensor) and weight type (torch.cuda.FloatTensor) should be the same
+        expected scalar type Float but found Half
+        "addmm_impl_cpu_" not implemented for 'Half'
+        "LayerNormKernelImpl" not implemented for 'Half'
+        Found dtype Half but expected Float
+        expected dtype Half but got dtype Float
+        Index put requires the source and destination dtypes match, got Half for the destination
+        result type Float can't be cast to the desired output type Half
+        self and mat2 must have the same dtype
+    """,
+    "device-mismatch": """
+        Expected object of backend CUDA but got backend CPU for argument #4 'mat1'
+        Expected object of device type cuda but got device type cpu for argument #2 'mat2'
+        expected device cuda:0 but got device cpu
+        expected device cpu and dtype Float but got device cuda:0 and dtype Half
+        Tensor for argument #2 'mat1' is on CPU, but expected it to be on GPU
+        Input, output and indices must be on the current device
+        Input and hidden tensors are not at the same device
+        Input and parameter tensors are not at the same device
+        parameters and buffers on device cuda:0 (device_ids[0]) but found one of them on device: cpu
+        indices should be either on cpu or on the same device as the indexed tensor (cuda)
+    """,
+    "no-graph": """
+        element 0 of variables does not require grad and does not have a grad_fn
+        One of the differentiated Tensors does not require grad
+    """,
+    "shape-mismatch": """
+        mat1 dim 1 must match mat2 dim 0
+        size mismatch, got 64, 64x64,192
+    """,
+    "non-leaf-parameter": "can't optimize a non-leaf Variable",
+    "nan-loss": """
+        The total norm of order 2.0 for gradients from `parameters` is non-finite, so it cannot be clipped.
+        Loss is nan, stopping training
+    """,
+    "scale-collapses": """
+        Minimum loss scale reached (0.0001). Your loss is probably exploding.
+        Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.
+        Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 0.0625
+    """,
+    "amp-too-new": """
+        cannot import name 'GradScaler' from 'torch.amp'
+        module 'torch' has no attribute 'autocast'
+        module 'torch.amp' has no attribute 'GradScaler'
+        module 'torch.cuda' has no attribute 'amp'
+        autocast.__init__() got an unexpected keyword argument 'dtype'
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [(name, line.strip()) for name, text in OLD.items() for line in text.strip().splitlines()],
+)
+def test_an_old_wording_leads_to_the_same_symptom(name, message):
+    assert [each.symptom.name for each in recognise(f"RuntimeError: {message}")] == [name]
+
+
 @pytest.mark.parametrize(
     "harmless",
     [
+        "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 32768.0",
+        "all tensors are on the same device, as they should be",
+        "ids are on the same device as the model",
         "epoch 3 step 200 loss 0.251 lr 2e-4",
         "financial losses of the banana trade",
         "torch.nan_to_num was applied to the loss",
