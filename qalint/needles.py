@@ -25,20 +25,67 @@ _JUPYTER_IMPORT = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
+_DEAD = rb"""(?sx)
+    \n[ \t]*[rRuUbB]?(?:
+        \"\"\"[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"\"\"
+        |'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
+    )
+    |\#[^\n]*
+    |(
+        \"\"\"[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"\"\"
+        |'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
+        |"[^"\\\n]*(?:\\.[^"\\\n]*)*"
+        |'[^'\\\n]*(?:\\.[^'\\\n]*)*'
+    )"""
+"""Docstrings and comments. Strings that stay are in the group, so that a `#` in one starts no comment."""
+
 Groups = tuple[bytes, ...]
 Outside = Callable[[str, tuple[str, ...]], list[str]]
 """From a file and the dotted names that it imports to files of its project on disk."""
 
 
+def unless(core: bytes, before: Iterable[bytes] = (), after: Iterable[bytes] = ()) -> bytes:
+    """A needle that does not count right after one of `before`, or right before one of `after`."""
+    return b"\0".join([core, *(b"<" + text for text in before), *(b">" + text for text in after)])
+
+
+def code_of(data: bytes) -> bytes:
+    """The bytes of a Python file without its docstrings and comments."""
+    return re.sub(_DEAD, rb"\1", data)
+
+
 class Mask:
     """What is known of one file's bytes: `hits` are the groups that it has, as bits."""
 
-    __slots__ = ("hits", "imports")
+    __slots__ = ("code", "hits", "imports")
 
-    def __init__(self, hits: int = 0, imports: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, hits: int = 0, imports: tuple[str, ...] | None = None, code: int | None = None
+    ) -> None:
         self.hits = hits
         self.imports = imports
         """Dotted names as written (`.utils`, `torch.amp`); None until they were asked for."""
+        self.code = code
+        """The groups that its code has, without docstrings and comments; None until that was asked for."""
+
+    @property
+    def program(self) -> int:
+        """The groups that count for what a program does, as far as known."""
+        return self.hits if self.code is None else self.code
+
+
+class _Test(NamedTuple):
+    """What a needle found says: the groups that it is of, and where it does not count."""
+
+    bits: int
+    before: tuple[bytes, ...]
+    after: tuple[bytes, ...]
+
+    def counts(self, data: bytes, start: int, end: int) -> bool:
+        """Whether the needle found at these offsets counts."""
+        return not (self.before and data.endswith(self.before, 0, start)) and not (
+            self.after and data.startswith(self.after, end)
+        )
 
 
 class _Unit(NamedTuple):
@@ -46,6 +93,7 @@ class _Unit(NamedTuple):
 
     wanted: tuple[int, ...]
     program: bool
+    starts: int
     codes: frozenset[str]
 
     @property
@@ -60,37 +108,49 @@ class Needles:
     def __init__(self, sections: Iterable[SectionInfo], enabled: frozenset[str]) -> None:
         self.groups: list[Groups] = []
         numbers: dict[Groups, int] = {}
-        units: dict[tuple[tuple[int, ...], bool], set[str]] = {}
+        units: dict[tuple[tuple[int, ...], bool, int], set[str]] = {}
+
+        def number_of(group: Groups) -> int:
+            if group not in numbers:
+                numbers[group] = len(self.groups)
+                self.groups.append(group)
+            return numbers[group]
+
         for section in sections:
             for code, own in zip(section.codes, section.rule_needles, strict=True):
                 if code not in enabled:
                     continue
-                wanted = []
-                for group in (*own, *section.needles):
-                    if group not in numbers:
-                        numbers[group] = len(self.groups)
-                        self.groups.append(group)
-                    wanted.append(numbers[group])
-                units.setdefault((tuple(wanted), section.program), set()).add(code)
+                wanted = tuple(number_of(group) for group in (*own, *section.needles))
+                starts = 1 << number_of(section.starts) if section.starts else 0
+                units.setdefault((wanted, section.program, starts), set()).add(code)
         self.units = [_Unit(*key, frozenset(codes)) for key, codes in units.items()]
         self.tested = frozenset(code for unit in self.units for code in unit.codes)
-        needles = sorted({needle for group in self.groups for needle in group})
-        self._bits = [
-            sum(1 << number for number, group in enumerate(self.groups) if needle in group)
-            for needle in needles
-        ]
-        self._matcher = _matcher(needles)
+        self._tests: dict[bytes, list[_Test]] = {}
+        for needle in sorted({needle for group in self.groups for needle in group}):
+            core, *around = needle.split(b"\0")
+            bits = sum(1 << number for number, group in enumerate(self.groups) if needle in group)
+            before = tuple(text[1:] for text in around if text.startswith(b"<"))
+            after = tuple(text[1:] for text in around if text.startswith(b">"))
+            self._tests.setdefault(core, []).append(_Test(bits, before, after))
+        self._ordered = list(self._tests.values())
+        self._matcher = _matcher(list(self._tests))
 
     def find(self, data: bytes) -> int:
         """The groups that a file's bytes have, as bits."""
         hits = 0
         if self._matcher is not None:
-            for needle, _, _ in self._matcher.find_matches_as_indexes(data, overlapping=True):
-                hits |= self._bits[needle]
+            for needle, start, end in self._matcher.find_matches_as_indexes(data, overlapping=True):
+                for test in self._ordered[needle]:
+                    if test.bits & ~hits and test.counts(data, start, end):
+                        hits |= test.bits
             return hits
-        for number, group in enumerate(self.groups):
-            if any(needle in data for needle in group):
-                hits |= 1 << number
+        for core, tests in self._tests.items():
+            start = data.find(core)
+            while start >= 0:
+                for test in tests:
+                    if test.counts(data, start, start + len(core)):
+                        hits |= test.bits
+                start = data.find(core, start + 1) if any(test.bits & ~hits for test in tests) else -1
         return hits
 
     def survivors(
@@ -102,10 +162,18 @@ class Needles:
         """
         found: dict[str, set[str]] = {}
         graph = _Graph(masks, load, outside if len(masks) <= FEW else None, self.find)
+        programs: set[str] = set()
         for unit in self.units:
             for path in masks:
                 if _covered(path, unit, graph):
+                    if unit.program and graph.masks[path].code is None and path.endswith(".py"):
+                        programs.add(path)
                     found.setdefault(path, set()).update(unit.codes)
+        if programs:
+            # What docstrings and comments say is no part of a program: such files are looked at once more.
+            for path in programs:
+                masks[path].code = self.find(code_of(load(path)))
+            return self.survivors(masks, load, outside)
         return {path: frozenset(codes) for path, codes in found.items()}
 
 
@@ -113,14 +181,17 @@ def _covered(path: str, unit: _Unit, graph: _Graph) -> bool:
     """Whether the file, or the program that starts in it, has all groups.
 
     With only a part of them in itself it counts as the start of a program if it has the first, the
-    rarest, or if it can be a script: one that imports relatively cannot.
+    rarest, and whatever the section says that starts have, or if it can be a script: one that imports
+    relatively cannot.
     """
     bits = unit.bits
-    hits = graph.masks[path].hits & bits
+    mask = graph.masks[path]
+    hits = (mask.program if unit.program else mask.hits) & bits
     if hits == bits or not unit.program or not hits:
         return hits == bits
     wanted = unit.wanted
-    if not hits & (1 << wanted[0]) and (hits == 1 << wanted[-1] or not graph.is_script(path)):
+    first = hits & (1 << wanted[0]) and (mask.program & unit.starts or not unit.starts)
+    if not first and (hits == 1 << wanted[-1] or not graph.is_script(path)):
         return False
     return graph.reach(path, HOPS) & bits == bits
 
@@ -161,7 +232,7 @@ class _Graph:
         key = (path, hops)
         found = self._reach.get(key)
         if found is None:
-            found = self.masks[path].hits
+            found = self.masks[path].program
             if hops:
                 for near in self.imports(path):
                     found |= self.reach(near, hops - 1)

@@ -73,6 +73,8 @@ class SectionInfo(NamedTuple):
     program: bool
     rule_needles: tuple[tuple[tuple[bytes, ...], ...], ...]
     """For each of `codes` the groups of its own."""
+    starts: tuple[bytes, ...] = ()
+    """Without one of these no program starts in a file."""
 
 
 class Catalog:
@@ -219,7 +221,7 @@ def _describe(entries: Iterable[tuple[str, str]]) -> tuple[list[SectionInfo], li
         codes = tuple(rule.code for rule in section.rules)
         own = tuple(tuple(map(tuple, rule.needles)) for rule in section.rules)
         described = (section.id, section.title, entry, plugin, codes, section.needles, section.precedence)
-        sections.append(SectionInfo(*described, section.program, own))
+        sections.append(SectionInfo(*described, section.program, own, section.starts))
     return sections, rules
 
 

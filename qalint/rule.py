@@ -212,12 +212,15 @@ class Section:
     the file is not parsed for it. Each needle must be provably necessary. The rarest group comes
     first, the commonest (`b"torch"`) last: a file that has only a part of the groups counts as the
     start of a program if it has the first, or if it could be a script (no relative imports) and has
-    one that is not the last. With `program=False` all groups must be in the file itself.
+    one that is not the last. With `program=False` all groups must be in the file itself; with `starts`
+    (bytes without which no program starts in a file) also in files that have none of those and could be
+    no script. Docstrings and comments are no part of a program. `qalint.needles.unless` makes needles that
+    do not count in some surroundings.
     `gate` looks at the parsed tree (standard library `ast`) and says whether there is a candidate.
     `precedence` lists pairs (specific, general): where both speak of one fault, general is silent.
     """
 
-    __slots__ = ("gate", "id", "needles", "precedence", "prefix", "program", "rules", "title")
+    __slots__ = ("gate", "id", "needles", "precedence", "prefix", "program", "rules", "starts", "title")
 
     def __init__(
         self,
@@ -229,9 +232,11 @@ class Section:
         gate: Callable[[ast.Module], bool] | None = None,
         precedence: Iterable[tuple[str, str]] = (),
         program: bool = True,
+        starts: Iterable[bytes] = (),
     ) -> None:
         self.id = id
         self.program = program
+        self.starts = tuple(starts)
         self.prefix = "QA" + id
         self.title = title
         self.rules = tuple(rules)

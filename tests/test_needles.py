@@ -7,14 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from qalint import needles
-from qalint.needles import Lookup, Mask, Needles, imported_names, may_suppress
+from qalint.needles import Lookup, Mask, Needles, code_of, imported_names, may_suppress, unless
 from qalint.registry import SectionInfo
 
 
-def section(*rules: tuple[tuple[bytes, ...], ...], program: bool = True) -> SectionInfo:
+def section(
+    *rules: tuple[tuple[bytes, ...], ...], program: bool = True, starts: tuple[bytes, ...] = ()
+) -> SectionInfo:
     """A section whose rules R0, R1, ... have these groups of their own, and `torch` as the section's."""
     codes = tuple(f"R{number}" for number in range(len(rules)))
-    return SectionInfo("99", "", "", "", codes, ((b"torch",),), (), program, rules)
+    return SectionInfo("99", "", "", "", codes, ((b"torch",),), (), program, rules, starts)
 
 
 @pytest.fixture(params=["one pass", "one by one"])
@@ -97,3 +99,53 @@ def test_lookup() -> None:
 )
 def test_may_suppress(data: bytes, expected: bool) -> None:
     assert may_suppress(data, frozenset({"QA"})) is expected
+
+
+@pytest.mark.usefixtures("without_package")
+def test_what_comments_and_docstrings_say_is_no_code() -> None:
+    info = section(((b".backward",),))
+    files = {
+        "/p/doc.py": b'import torch\n\n\ndef f():\n    """Call loss.backward()."""\n',
+        "/p/comment.py": b"import torch\nx = 1  # loss.backward()\n",
+        "/p/hash.py": b"import torch\nname = '#'; loss.backward()\n",
+        "/p/quoted.py": b"import torch\nrun('loss.backward()')\n",
+        "/p/given.py": b'import torch\nrun(source="""\nloss.backward()\n""")\n',
+    }
+    assert set(survivors(files, info)) == {"/p/hash.py", "/p/quoted.py", "/p/given.py"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"x = 'a#b'  # c\n", b"x = 'a#b'  \n"),
+        (b"x = 1\n'''doc # \"\"\" '''\ny = '''kept # it'''\n", b"x = 1\ny = '''kept # it'''\n"),
+        (b'def f():\n    r"""a \\""" b"""\n    return 1\n', b"def f():\n    return 1\n"),
+        (b"x = \"it's\" # isn't\ny = 2\n", b'x = "it\'s" \ny = 2\n'),
+    ],
+)
+def test_code(text: bytes, code: bytes) -> None:
+    assert code_of(text) == code
+
+
+@pytest.mark.usefixtures("without_package")
+def test_surroundings() -> None:
+    half = unless(b"float16", before=(b"b", b"== torch."), after=(b"_t",))
+    info = section(((half,),), ((b"float16",),))
+    files = {
+        "/p/made.py": b"torch bfloat16 torch.float16",
+        "/p/other.py": b"torch bfloat16, x.dtype == torch.float16, float16_t",
+    }
+    assert survivors(files, info) == {"/p/made.py": {"R0", "R1"}, "/p/other.py": {"R1"}}
+
+
+@pytest.mark.usefixtures("without_package")
+def test_a_library_needs_all_groups_itself() -> None:
+    info = section(((b"setattr",), (b"cuda",)), starts=(b"__main__",))
+    files = {
+        "/p/tools/__init__.py": b"",
+        "/p/tools/devices.py": b"import torch\ncuda",
+        "/p/tools/inject.py": b"from . import devices\nimport torch\nsetattr",
+        "/p/tools/run.py": b"from . import devices\nimport torch\nsetattr\n__main__",
+        "/p/script.py": b"from tools import devices\nimport torch\nsetattr",
+    }
+    assert set(survivors(files, info)) == {"/p/tools/run.py", "/p/script.py"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qalint.analysis.modules.needles import RUN
 from qalint.rule import Section
 
 from .layer_names import PeftConv1dFlag, SingleArchitectureInjection, WrongLayerNames
@@ -28,6 +29,7 @@ section = Section(
         HardCodedCuda,
     ),
     needles=[[b"torch", b"transformers", b"peft"]],
+    starts=RUN,
     precedence=[
         ("QA1704", "QA1705"),
         ("QA1704", "QA1707"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
-from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED
+from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED, mentions
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -17,7 +17,8 @@ class CreatedOnCpuThenMoved(Rule):
     """A tensor is made on the CPU and moved at once, again and again.
 
     ## What it does
-    Finds `torch.randn(...).to(device)` and its kin inside a training loop or a module's `forward`.
+    Finds `torch.randn(...).to(device)` and its kin inside a training loop, and in a module's `forward` in a
+    file that trains.
 
     ## Why is this bad?
     Each time the tensor is filled on the CPU, copied, and thrown away there; the copy also makes the CPU
@@ -53,6 +54,8 @@ class CreatedOnCpuThenMoved(Rule):
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Moves of a factory's result where they are repeated."""
+        if not mentions(modules.file, TRAIN):
+            return
         seen: set[ast.AST] = set()
         working = {
             event.loops[-1]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.needles import DEVICE
 from qalint.analysis.modules.values import Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -55,7 +56,8 @@ class UnsynchronizedTiming(Rule):
     fix_availability = "sometimes"
     oracle = "gpu"
     needles = (
-        (b"time.time", b"perf_counter", b"monotonic", b"default_timer", b"process_time", b"time import"),
+        (b"time.time", b"perf_counter", b"monotonic", b"default_timer", b"process_time", b" time import"),
+        DEVICE,
     )
 
     def check(self, modules: Modules) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qalint.analysis.modules.needles import RUN
 from qalint.rule import Section
 
 from .application import AdapterNeverApplied, InertAdapter, LateBoundForward
@@ -42,6 +43,7 @@ section = Section(
         AdapterLeavesExtraTrainable,
     ),
     needles=[[b"torch", b"transformers", b"peft", b"loralib"]],
+    starts=RUN,
     precedence=[
         ("QA1210", "QA1102"),
         ("QA1213", "QA1119"),

@@ -9,8 +9,9 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
-from qalint.analysis.modules.needles import ADAPT, FORWARD
+from qalint.analysis.modules.needles import ADAPT, FORWARD, ZEROS
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
+from qalint.analysis.names import Names
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -429,17 +430,13 @@ class LateBoundForward(Rule):
     oracle = "cpu"
     needles = (FORWARD,)
 
-    def check(self, modules: Modules, edits: Edits) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
         """Closures over loop variables that become a forward or a hook."""
-        tree = modules.file.tree
-        for loop in ast.walk(tree):
-            if not isinstance(loop, ast.For | ast.AsyncFor | ast.While):
-                continue
-            yield from self.loop(modules, edits, loop)
+        for loop in ast.walk(names.file.tree):
+            if isinstance(loop, ast.For | ast.AsyncFor | ast.While):
+                yield from self.loop(names.file, edits, loop)
 
-    def loop(
-        self, modules: Modules, edits: Edits, loop: ast.For | ast.AsyncFor | ast.While
-    ) -> Iterator[Finding]:
+    def loop(self, file: File, edits: Edits, loop: ast.For | ast.AsyncFor | ast.While) -> Iterator[Finding]:
         """The closures of one loop."""
         statements = list(own_nodes(loop.body))
         bound = bound_names(loop, statements)
@@ -456,12 +453,12 @@ class LateBoundForward(Rule):
                 names = [name for name in free_names(function) if name in bound and name not in local]
                 if not names:
                     continue
-                place = modules.file.place(value)
+                place = file.place(value)
                 listed = ", ".join(f"`{name}`" for name in names)
                 yield self.finding(
                     place,
                     f"the function reads {listed} when it is called: every layer gets the loop's last value",
-                    related=[Related(modules.file.place(loop.target), "the loop binds its names here")]
+                    related=[Related(file.place(loop.target), "the loop binds its names here")]
                     if not isinstance(loop, ast.While)
                     else [],
                     fix=bind_defaults(edits, function, names),
@@ -609,7 +606,7 @@ class InertAdapter(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (ADAPT,)
+    needles = (ADAPT, ZEROS)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of zeros, and floor-divided factors."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by
+from qalint.analysis.modules.needles import FREEZE
 from qalint.analysis.modules.values import Cell, Mod, Param, Site, Tensor, Unknown
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -50,7 +51,7 @@ class CheckpointingCutsGradients(Rule):
     fix = "safe"
     fix_availability = "always"
     oracle = "cpu"
-    needles = ((b"checkpoint(", b"import checkpoint"),)
+    needles = ((b"checkpoint(", b"import checkpoint"), FREEZE)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Reentrant checkpoints that run in a frozen model with adapters."""

@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
-from qalint.analysis.modules.needles import ADAPT, GPT2, RUN, WALK
+from qalint.analysis.modules.needles import ADAPT, GPT2, READ, RUN, WALK
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -47,6 +47,21 @@ GIVES = frozenset(
         "output_size",
     ]
 )
+NAMED = (
+    *(
+        b"%c%s" % (before, name.encode())
+        for before in b" (,.\t\n"
+        for name in sorted(TAKES | GIVES)
+        if len(name) > 3
+    ),
+    *(
+        b"%c%s%c" % (before, name, after)
+        for name in (b"nx", b"nf", b"nin")
+        for before in b" (,.\t\n"
+        for after in b" ,)="
+    ),
+)
+"""Without one of these nobody says what a dimension is taken for."""
 SQUARE = frozenset({"q_proj", "o_proj"})
 SQUARE_PATHS = ("q_proj", "o_proj", "attn.c_proj")
 """Layers of known models that give as much as they take, and so may be read either way."""
@@ -106,6 +121,7 @@ class SwappedConv1dDimensions(Rule):
     needles = (
         (*ADAPT, b"weight.shape", b"weight.size(", b"Conv1D"),
         (*ADAPT, b"Linear)", b"Linear,", b"Linear():", b"Conv1D"),
+        (*ADAPT, *NAMED),
     )
 
     def check(self, modules: Modules) -> Iterator[Finding]:
@@ -259,7 +275,7 @@ class LinearOnlyInjection(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((*RUN, *WALK), GPT2)
+    needles = ((*RUN, *WALK), GPT2, (b"Linear",), (b"isinstance(", b"type(", b"__class__"))
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections behind a test for `nn.Linear` alone, in a GPT-2."""
@@ -411,7 +427,7 @@ class UncheckedLayerType(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((*RUN, *WALK), GPT2)
+    needles = ((*RUN, *WALK), GPT2, READ)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of dimensions that no test covers, one for each layer."""

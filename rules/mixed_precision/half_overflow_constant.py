@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from qalint.analysis.edits import Edits
+from qalint.analysis.modules.needles import HALF
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Iterator, Rule, Severity
 
@@ -48,6 +49,14 @@ _WHY = {"cast": "it was cast to half", "product": "a product under float16 autoc
 _CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
 
 
+_EXPONENTS = tuple(b"%s%d" % (e, power) for e in (b"e", b"e+", b"E", b"E+") for power in range(1, 10))
+LARGE = (
+    *(digit + exponent for digit in map(b"%c".__mod__, b"0123456789.") for exponent in _EXPONENTS),
+    *(b"0000", b"9999", b"655", b"_000", b"0x"),
+)
+"""Without one of these no constant of the text is one that people write for "beyond 65504"."""
+
+
 class HalfOverflowConstant(Rule):
     """A constant beyond the range of float16 is written into a half precision tensor.
 
@@ -83,7 +92,7 @@ class HalfOverflowConstant(Rule):
 
     code = "QA1125"
     severity = Severity.HIGH
-    needles = ((b"float16", b".half", b"import half", b"autocast"), (b"fill", b"full", b"clamp"))
+    needles = ((*HALF, b"autocast"), LARGE, (b"fill", b"full", b"clamp"))
     checklist = ("11.16",)
     fix = "safe"
     fix_availability = "sometimes"

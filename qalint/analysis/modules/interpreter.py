@@ -436,7 +436,7 @@ class Interpreter(Expressions):
                 if alias.name != "*":
                     dotted = f"{module}.{alias.name}" if module else alias.name
                     scope.vars[name] = Imported(load, alias.name, scope.file, dotted, node.level)
-                elif (file := load()) is not None:
+                elif len(self.modules) < FILES and (file := load()) is not None:
                     scope.vars.update(self.module(file).vars)
             elif node.level:
                 inner = (

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ...needles import code_of, unless
+
+if TYPE_CHECKING:
+    from ...file import File
+
 DEVICE = (b'"cuda', b"'cuda", b".cuda(", b"device_map=", b'"device_map"', b".to(0")
 """Without one of these no module is seen to move to a GPU."""
 
@@ -45,7 +52,7 @@ USED = (*RUN, *DEVICE)
 
 ADAPT = (
     *RUN,
-    b"lora_",
+    unless(b"lora_", after=(b"rank",)),
     b"LoRA",
     b"Lora",
     b"LORA",
@@ -64,3 +71,36 @@ GPT2 = (b"gpt2", b"GPT2", b"Gpt2", b"ialo", b"Conv1D", b"c_attn")
 
 FORWARD = (b".forward =", b".forward=", b'"forward"', b"'forward'", b"_hook(")
 """Without one of these no function becomes the forward or a hook of a module."""
+
+HALF = (
+    unless(
+        b"float16",
+        before=(
+            b"b",
+            b"== torch.",
+            b"!= torch.",
+            b"in (torch.",
+            b"in [torch.",
+            b"in {torch.",
+            b"finfo(torch.",
+        ),
+    ),
+    b".half",
+    b"import half",
+)
+"""Without one of these nothing becomes float16; a comparison with it makes nothing so."""
+
+READ = (b"in_features", b"out_features", b".nx", b".nf", b"shape", b"size(")
+"""Without one of these nobody asks for a layer's dimensions."""
+
+FREEZE = (b"requires_grad", b"reeze", b"mark_only_lora", b"prepare_model_for")
+"""Without one of these nothing is frozen."""
+
+ZEROS = (b"zero", b"constant_(", b"fill_(", b"full", b"//")
+"""Without one of these nothing starts at zero, and nothing is rounded down."""
+
+
+def mentions(file: File, group: tuple[bytes, ...]) -> bool:
+    """Whether the code of a file, its docstrings and comments left out, has one of these bytes."""
+    code = code_of(file.source.raw) if file.source.kind == "python" else file.source.raw
+    return any(needle in code for needle in group)
