@@ -51,6 +51,10 @@ def imported(text: str) -> set[str]:
 def declared(text: str) -> list[str]:
     """The dependencies that a script runner reads from the notebook's `# /// script` block (PEP 723)."""
     block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
+PACKAGES = ("present", "missing", "broken")
+"""The modes that pretend something of packages."""
+
+
     if block is None:
         return []
     lines = [line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines()]
@@ -66,7 +70,7 @@ def run(path: str, root: str, mode: str) -> dict[str, Any]:
         log = Path(folder, "installs")
         log.touch()
         Path(folder, "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
-        names = imported(Path(path).read_text(encoding="utf-8")) if mode != "plain" else set()
+        names = imported(Path(path).read_text(encoding="utf-8")) if mode in PACKAGES else set()
         local = {entry.stem for entry in Path(root).iterdir()}
         wanted = {"mode": mode, "names": sorted(names - local), "log": str(log)}
         os.environ[VARIABLE] = json.dumps(wanted)

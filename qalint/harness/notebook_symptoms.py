@@ -192,10 +192,10 @@ def text_words(report: Report) -> Counter[str]:
 def shows_more(before: Reports, after: Reports) -> str | None:
     """The fix displays what was not displayed: text, or else at least markup."""
     for words in (text_words, _words):
-        fresh = list((words(after["plain"]) - words(before["plain"])).elements())
+        fresh = list((words(after) - words(before)).elements())
         if fresh:
-            return f"newly displayed: {' '.join(fresh[:6])}"
-    return None
+            return " ".join(fresh[:6])
+    return ""
 
 
 def fewer_kinds(before: Reports, after: Reports) -> str | None:
@@ -216,6 +216,32 @@ def less_work(before: Reports, after: Reports) -> str | None:
         return f"bound {', '.join(gone)} before it stopped"
     for cell, other in zip(before["plain"]["cells"], after["plain"]["cells"], strict=False):
         if cell["console"].strip() and not other["console"].strip():
+    fresh = _newly_shown(before["plain"], after["plain"])
+    return f"newly displayed: {fresh}" if fresh else None
+
+
+def shows_more_everywhere(before: Reports, after: Reports) -> str | None:
+    """The fix displays what was not displayed, whichever branch is taken; none brings an error.
+
+    A branch that ends with an error before the fix, because nothing led there, says nothing.
+    """
+    seen = []
+    for mode, old in before.items():
+        new = after.get(mode)
+        if mode != "plain" and any(error["type"] not in STOPPED for error in old["errors"]):
+            continue
+        if new is None or len(new["errors"]) > len(old["errors"]):
+            return None
+        fresh = _newly_shown(old, new)
+        if not fresh:
+            return None
+        seen.append((mode, fresh))
+    taken = f", on each of {len(seen) - 1} branches" if len(seen) > 2 else ""
+    return f"newly displayed: {seen[0][1]}{taken}" if seen else None
+
+
+def _newly_shown(before: Report, after: Report) -> str:
+    """A few of the words that only the second run shows."""
             return f"printed {cell['console'].strip().splitlines()[0][:60]!r} before it stopped"
     return None
 

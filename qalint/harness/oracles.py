@@ -18,6 +18,7 @@ from .notebook_symptoms import (
     less_work,
     more_rows,
     shows_more,
+    shows_more_everywhere,
     tells_more,
 )
 from .symptoms import Reports, Symptom, gradient_ratio, trained
@@ -63,13 +64,15 @@ class Oracle(NamedTuple):
     may_undefine: bool = False
     """The fix keeps work from being done, and with it the names that it bound."""
 
+    branches: bool = False
+    """A notebook's other branches are taken as well, one after the other."""
     only: tuple[str, ...] = ()
     """These runs and no others."""
 
     def quick(self) -> Oracle:
         """The same oracle with no more runs than its own symptoms need."""
         if self.notebook or self.gpu:
-            return self
+            return self._replace(branches=False)
         needed = ["plain", *self.extra]
         for look in self.looks:
             needed += NEEDS.get(look.symptom, ())
@@ -214,7 +217,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1301": notebook("undefined-name"),
     "QA1303": notebook(compare=shows_more),
     "QA1304": notebook("undefined-name"),
-    "QA1305": notebook(compare=shows_more),
+    "QA1305": notebook(compare=shows_more_everywhere)._replace(branches=True),
     "QA1306": notebook(compare=shows_more),
     "QA1307": notebook("unloadable", "cell-error"),
     "QA1309": notebook(compare=less_work)._replace(may_undefine=True),

@@ -8,11 +8,12 @@ only a GPU can tell. `no-oracle`: running cannot tell; the rule says why.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
 from . import notebook_symptoms, symptoms
+from .branches import forced
 from .cases import Case, script_of
 from .jobs import Workers, copied
 from .oracles import BASE, Oracle, oracle_of
@@ -55,8 +56,14 @@ class RuleFacts(NamedTuple):
     oracle: str
 
 
-def run(files: dict[str, str], main: str, oracle: Oracle, workers: Workers) -> Reports | None:
-    """The reports of a program under all modes of an oracle; None when the file is no program."""
+def run(
+    files: dict[str, str], main: str, oracle: Oracle, workers: Workers, branches: Container[str] | None = None
+) -> Reports | None:
+    """The reports of a program under all modes of an oracle; None when the file is no program.
+
+    `branches`: those to take, by name, where the oracle asks for every branch; by default all that show
+    something.
+    """
     if oracle.notebook:
         kind, script, text = "notebook", main, files[main]
     else:
@@ -70,10 +77,15 @@ def run(files: dict[str, str], main: str, oracle: Oracle, workers: Workers) -> R
         cuda = any("cuda" in part for part in files.values())
         # CUDA maps far more address space than it uses.
         limits = {"memory": 1 << 46} if oracle.gpu else {}
-        return {
+        reports = {
             mode: workers.run(kind, folder / script, folder, mode=mode, uses_cuda=cuda, **limits)
             for mode in oracle.modes
         }
+    if oracle.branches:
+        for name, changed in forced(main, text, branches).items():
+            with copied({**files, script: changed}) as folder:
+                reports[name] = workers.run("notebook", folder / script, folder, mode="branch")
+    return reports
 
 
 def see(reports: Reports, oracle: Oracle) -> list[Symptom]:
@@ -117,7 +129,7 @@ def verify_bad(case: Case, rule: RuleFacts, oracle: Oracle, fixer: Fixer, worker
                 "", "", "no-oracle", "only a fix could show the difference, and none is offered here"
             )
         return entry("", "", "refuted", f"the declared symptom does not show; seen: {others}")
-    again = run(fixed.files, case.main, oracle, workers)
+    again = run(fixed.files, case.main, oracle, workers, frozenset(reports))
     assert again is not None
     if not shown and not oracle.notebook and ends_alike(reports, again):
         return None
