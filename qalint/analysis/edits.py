@@ -152,7 +152,9 @@ class Edits:
     def alone(self, statement: ast.stmt) -> bool:
         """Whether the lines of the statement hold nothing else but a comment."""
         start, end = self._first(statement), self.source.span(statement).end
-        if self.text[self._line(start) : start].strip(" \t\f"):
+        line = self._line(start)
+        above = self.text[self._line(line - 1) : line] if line else ""
+        if self.text[line:start].strip(" \t\f") or re.fullmatch(r"(.*[;:])?[ \t\f]*\\\r?\n?", above):
             return False
         return re.match(r"[ \t\f]*(#|\r|\n|$)", self.text[end : end + 200]) is not None
 

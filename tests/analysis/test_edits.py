@@ -85,7 +85,10 @@ def test_insert_after_at_the_end_of_a_file_without_line_end() -> None:
     assert changed(edits, edits.insert_after(stmt(edits, "b"), "c = 3")) == "a = 1\nb = 2\nc = 3"
 
 
-@pytest.mark.parametrize("text", ["a(); b()", "if x: b()", "a(); b()\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["a(); b()", "if x: b()", "a(); b()\n", "if x:\n    \\\nb()\n", "a(); \\\nb()\n", "if x: \\\n  b()\n"],
+)
 def test_statements_that_share_a_line_are_left_alone(text: str) -> None:
     edits = edits_of(text)
     assert edits.insert_before(stmt(edits, "b()"), "c()") is None
