@@ -5,7 +5,9 @@ exported session shows what each cell displays, errors included, also what `mo.o
 are never carried out; see `notebook_inside`.
 
 Modes: `plain`; `present`: every import works, missing packages are stubs; `missing`: no package can be
-imported until an install "succeeds"; `broken`: no package can be imported and every install fails.
+imported until an install "succeeds"; `broken`: no package can be imported and every install fails;
+`branch`: what is shown alone, packages as they are;
+`used`: a kernel clicks and moves what is there (`notebook_kernel`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from .notebook_inside import SITECUSTOMIZE, VARIABLE, begin
+from .notebook_kernel import use
 
 
 def imported(text: str) -> set[str]:
@@ -48,13 +51,13 @@ def imported(text: str) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"marimo"}
 
 
-def declared(text: str) -> list[str]:
-    """The dependencies that a script runner reads from the notebook's `# /// script` block (PEP 723)."""
-    block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
 PACKAGES = ("present", "missing", "broken")
 """The modes that pretend something of packages."""
 
 
+def declared(text: str) -> list[str]:
+    """The dependencies that a script runner reads from the notebook's `# /// script` block (PEP 723)."""
+    block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
     if block is None:
         return []
     lines = [line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines()]
@@ -65,7 +68,10 @@ PACKAGES = ("present", "missing", "broken")
 
 
 def run(path: str, root: str, mode: str) -> dict[str, Any]:
-    """Run the notebook and report: cells with outputs and console, errors, definitions, installs."""
+    """Run the notebook and report: cells with outputs and console, errors, definitions, installs.
+
+    In mode `used` the report is that of `notebook_kernel.use`.
+    """
     with tempfile.TemporaryDirectory(prefix="qalint-inside-") as folder:
         log = Path(folder, "installs")
         log.touch()
@@ -76,6 +82,9 @@ def run(path: str, root: str, mode: str) -> dict[str, Any]:
         os.environ[VARIABLE] = json.dumps(wanted)
         above = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([folder, *([above] if above else [])])
+        if mode == "used":
+            begin()
+            return use(path)
         session, trouble = export(path)
         report: dict[str, Any] = {
             "cells": [],

@@ -22,6 +22,9 @@ MEANINGS = {
     "unhandled-install-failure": "an install fails, and nobody says so",
     "silent-install": "an install says nothing",
     "stale-import": "after the install the package is still what it was before",
+    "erased": "moving an element takes away what a click had brought",
+    "shut-gate": "a click on a plain button without a handler changes nothing",
+    "lost-event": "an element with a handler is shown, and no event reaches it",
     "no-timeout": "an install may wait for ever",
     "foreign-pip": "pip may belong to another interpreter",
 }
@@ -46,7 +49,9 @@ def _of_all(reports: Reports) -> Iterator[Symptom]:
     if "plain" in reports:
         yield from _of_plain(reports["plain"])
     for mode, report in reports.items():
-        if mode != "plain":
+        if mode == "used":
+            yield from _of_use(report)
+        elif mode != "plain":
             yield from _of_installs(mode, report)
 
 
@@ -85,6 +90,26 @@ def _errors(report: Report) -> Iterator[Symptom]:
             yield Symptom("undefined-name", f"cell {error['cell'] + 1}: {text}")
         else:
             yield Symptom("cell-error", f"cell {error['cell'] + 1}: {text}")
+
+
+def _of_use(report: Report) -> Iterator[Symptom]:
+    """What clicks and moves did to what the cells show."""
+    for element in report["elements"]:
+        if element["handled"] and not element["reached"]:
+            yield Symptom("lost-event", f"a {element['kind']} of the page")
+    opened, *steps = ([cell["text"] for cell in step["cells"]] for step in report["steps"])
+    before, clicked = opened, opened
+    button = ""
+    for step, shown in zip(report["steps"][1:], steps, strict=True):
+        if step["act"] == "click":
+            button, clicked = step["name"], shown
+            if step["dumb"] and shown == before:
+                yield Symptom("shut-gate", f"clicking {button}")
+        else:
+            for number, (first, brought, left) in enumerate(zip(opened, clicked, shown, strict=True), 1):
+                if brought not in (first, "") and left in (first, ""):
+                    yield Symptom("erased", f"moving {step['name']} after {button}: cell {number}")
+        before = shown
 
 
 def _of_installs(mode: str, report: Report) -> Iterator[Symptom]:
@@ -191,31 +216,6 @@ def text_words(report: Report) -> Counter[str]:
 
 def shows_more(before: Reports, after: Reports) -> str | None:
     """The fix displays what was not displayed: text, or else at least markup."""
-    for words in (text_words, _words):
-        fresh = list((words(after) - words(before)).elements())
-        if fresh:
-            return " ".join(fresh[:6])
-    return ""
-
-
-def fewer_kinds(before: Reports, after: Reports) -> str | None:
-    """Callouts of one cell come in fewer kinds than before."""
-    old, new = ([callout_kinds(cell) for cell in reports["plain"]["cells"]] for reports in (before, after))
-    if len(old) != len(new):
-        return None
-    for one, other in zip(old, new, strict=True):
-        if len(other) < len(one):
-            return f"{', '.join(sorted(one))} in one cell, {', '.join(sorted(other))} after the fix"
-    return None
-
-
-def less_work(before: Reports, after: Reports) -> str | None:
-    """A stopped cell no longer does what it did before it stopped: printing, or binding names."""
-    gone = lost_definitions(before["plain"], after["plain"])
-    if gone:
-        return f"bound {', '.join(gone)} before it stopped"
-    for cell, other in zip(before["plain"]["cells"], after["plain"]["cells"], strict=False):
-        if cell["console"].strip() and not other["console"].strip():
     fresh = _newly_shown(before["plain"], after["plain"])
     return f"newly displayed: {fresh}" if fresh else None
 
@@ -242,6 +242,31 @@ def shows_more_everywhere(before: Reports, after: Reports) -> str | None:
 
 def _newly_shown(before: Report, after: Report) -> str:
     """A few of the words that only the second run shows."""
+    for words in (text_words, _words):
+        fresh = list((words(after) - words(before)).elements())
+        if fresh:
+            return " ".join(fresh[:6])
+    return ""
+
+
+def fewer_kinds(before: Reports, after: Reports) -> str | None:
+    """Callouts of one cell come in fewer kinds than before."""
+    old, new = ([callout_kinds(cell) for cell in reports["plain"]["cells"]] for reports in (before, after))
+    if len(old) != len(new):
+        return None
+    for one, other in zip(old, new, strict=True):
+        if len(other) < len(one):
+            return f"{', '.join(sorted(one))} in one cell, {', '.join(sorted(other))} after the fix"
+    return None
+
+
+def less_work(before: Reports, after: Reports) -> str | None:
+    """A stopped cell no longer does what it did before it stopped: printing, or binding names."""
+    gone = lost_definitions(before["plain"], after["plain"])
+    if gone:
+        return f"bound {', '.join(gone)} before it stopped"
+    for cell, other in zip(before["plain"]["cells"], after["plain"]["cells"], strict=False):
+        if cell["console"].strip() and not other["console"].strip():
             return f"printed {cell['console'].strip().splitlines()[0][:60]!r} before it stopped"
     return None
 

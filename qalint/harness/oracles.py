@@ -220,6 +220,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1305": notebook(compare=shows_more_everywhere)._replace(branches=True),
     "QA1306": notebook(compare=shows_more),
     "QA1307": notebook("unloadable", "cell-error"),
+    "QA1308": notebook("erased", "shut-gate", extra=("used",)),
     "QA1309": notebook(compare=less_work)._replace(may_undefine=True),
     "QA1313": notebook("cell-error multiple"),
     "QA1314": notebook("cell-error cycle"),
@@ -242,6 +243,7 @@ NOTEBOOKS: dict[str, Oracle] = {
     "QA1607": notebook(compare=more_rows),
     "QA1608": notebook("page-size", "cell-error"),
     "QA1611": notebook(compare=less_selectable),
+    "QA1612": notebook("lost-event", extra=("used",)),
 }
 
 

@@ -59,8 +59,9 @@ class StopHidesOutput(Rule):
 
     ## Fix safety
 
-    Where all data of the cell come from cells behind the same gate, the gate is redundant, and the fix
-    removes it. It is unsafe because the cell then runs with the others. Otherwise there is none.
+    Where all data of the cell come from cells behind the same gate that do not read the other element,
+    the gate is redundant, and the fix removes it. It is unsafe because the cell then runs with the
+    others. Otherwise there is none.
 
     ## References
 
@@ -73,7 +74,7 @@ class StopHidesOutput(Rule):
     checklist = ("13.09", "09.13")
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: needs a kernel session with a click and a move"
+    oracle = "cpu"
 
     def check(self, notebook: Notebook, edits: Edits) -> Iterator[Finding]:
         """One finding for each gate."""
@@ -116,7 +117,7 @@ class StopHidesOutput(Rule):
             notebook.file.place(stop.call),
             f"changing `{moved}` erases what this cell gives: `{name}` is true for one run only",
             related=[Related(notebook.file.place(place), f"the cell runs again whenever `{moved}` changes")],
-            fix=_ungate(notebook, cell, stop, name, edits),
+            fix=_ungate(notebook, cell, stop, name, moved, edits),
             help="Gate with a form (`mo.ui.batch(...).form()`), or keep the result in `mo.state`.",
         )
 
@@ -148,13 +149,15 @@ def _matters(notebook: Notebook, cell: Cell) -> bool:
     return notebook.display(cell).shows_last or any(notebook.readers(name) for name in cell.defs)
 
 
-def _ungate(notebook: Notebook, cell: Cell, stop: Stop, name: str, edits: Edits) -> Fix | None:
-    """Remove the gate where every cell that feeds this one has the same."""
+def _ungate(notebook: Notebook, cell: Cell, stop: Stop, name: str, moved: str, edits: Edits) -> Fix | None:
+    """Remove the gate where every cell that feeds this one has the same, and none reads what is moved."""
     feeding = []
     for parent in notebook.parents(cell):
         shared = parent.defs & cell.refs
         if all(each == name or element(notebook, cell, each) or _is_static(parent, each) for each in shared):
             continue
+        if moved in parent.refs:
+            return None
         feeding.append(parent)
     if not feeding or not all(
         any(gate(s.predicate) == name for s in stops(notebook, each)) for each in feeding

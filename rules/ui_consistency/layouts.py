@@ -87,7 +87,7 @@ class PrivateUiInLayout(Rule):
     severity = Severity.HIGH
     fix = "unsafe"
     fix_availability = "sometimes"
-    oracle = "none: needs a browser or kernel session"
+    oracle = "cpu"
 
     def check(self, notebook: Notebook, edits: Edits) -> Iterator[Finding]:
         """One finding for each such element."""
