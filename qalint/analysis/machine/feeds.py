@@ -339,6 +339,9 @@ class Feeds(Classes):
                     cells = None if inner is None else self.cells_of(world, inner, node, consume)
             if cells is None:
                 item = self.as_ref(world, item)
+                if self.is_parameter(world, item):
+                    roots |= {item}
+                    continue
                 if type(item) is Term:
                     roots |= {item}
                 wide = True
@@ -351,6 +354,9 @@ class Feeds(Classes):
 
     def spend(self, world: World, ref: Ref, node: ast.AST) -> None:
         """A one-shot iterator is consumed: the second time it is empty."""
+        if world.memo.get((node, ref.oid)):
+            return  # The statement started again.
+        world.memo[(node, ref.oid)] = TRUE
         obj: Iter = world.edit(ref)
         place = (node, world.module)
         source = obj.source

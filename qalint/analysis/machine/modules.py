@@ -162,6 +162,9 @@ class Modules(Steps):
                     world.tags = world.tags | {"scaler"}
                     if self._derived(value):
                         self.clip_at(world, node, base, "edit", False)
+            elif name == "data" and base.what == "grad":
+                if self._derived(value):
+                    self.clip_at(world, node, base, "edit", False)
             elif name == "data" and base.what == "element":
                 dtype = getattr(flow_of(value), "dtype", None)
                 if type(value) is Cells:
@@ -185,7 +188,9 @@ class Modules(Steps):
         return False
 
     def _derived(self, value: Value) -> bool:
-        return type(value) is Term and value.op in ("clamped", "grad-derived")
+        if type(value) is Term and value.op == "bin":
+            return any(self._derived(arg) for arg in value.args)
+        return type(value) is Term and value.op in ("clamped", "grad-derived", "grad-norm")
 
     def _constructing(self, world: World, ref: Ref) -> bool:
         """Whether a module's own constructor is running."""

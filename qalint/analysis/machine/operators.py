@@ -8,7 +8,7 @@ from typing import Any
 
 from . import models
 from .base import Base, Dead, Multi, Split
-from .objects import DictObj
+from .objects import DictObj, Model
 from .paths import World
 from .values import (
     FALSE,
@@ -120,11 +120,22 @@ class Operators(Base):
             value = model(self, world, left, right, node)
             if value is not None:
                 return value
-        one, two = flow_of(left), flow_of(right)
+        one, two = self.factor(world, left), self.factor(world, right)
         if op is ast.MatMult:
             self.product(world, [left, right], node)
         flow = self.combine(world, op, left, right, one, two, node)
         return term("bin", op.__name__, left, right, flow=flow)
+
+    def factor(self, world: World, value: Value) -> Flow | None:
+        """The flow of an operand: a parameter is fed by itself."""
+        if self.is_parameter(world, value):
+            return Flow(frozenset({value}), grad=world.grad)
+        return flow_of(value)
+
+    def is_parameter(self, world: World, value: Value) -> bool:
+        """Whether a value is an `nn.Parameter` that was made in sight."""
+        obj = self.object(world, value) if type(value) is Ref else None
+        return isinstance(obj, Model) and type(obj.cls) is Lib and obj.cls.name == "torch.nn.Parameter"
 
     def combine(
         self,

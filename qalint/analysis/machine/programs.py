@@ -21,7 +21,7 @@ from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Module, Program, dotted, is_abstract, words
-from .story import Backward, Clip, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep
+from .story import Backward, Clip, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep, ZeroGrad
 from .values import Cls, Const, Fn, Lazy, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
@@ -623,6 +623,11 @@ def doubt(story: Story) -> None:
                     and event.state == "scaled"
                     for event in story.find(type(confirmed))
                 )
+            )
+        elif fault.kind == "missing-zero-grad":
+            # Two countings of rounds, one for the step and one for the clearing: they may well agree.
+            unsure = sum(" Mod " in guard.text for guard in fault.guards) > 1 and any(
+                event.file is fault.file and story.reaches(event, fault.at) for event in story.find(ZeroGrad)
             )
         else:
             continue

@@ -261,10 +261,10 @@ class Protocol(Feeds):
             return found.pop()
         return "unknown"
 
-    def surely(self, world: World, flow: Flow | None, dtype: str) -> bool:
-        """Whether some forward of a loss surely ran under autocast of this dtype."""
+    def possibly(self, world: World, flow: Flow | None, dtype: str) -> bool:
+        """Whether some forward of a loss ran under autocast of this dtype, if that was enabled."""
         return flow is not None and any(
-            name == dtype and world.truth(enabled) for name, enabled in flow.precision
+            name == dtype and world.truth(enabled) is not False for name, enabled in flow.precision
         )
 
     def unknown_backward(self, world: World, node: ast.AST) -> None:

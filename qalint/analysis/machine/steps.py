@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 from ...rule import Confidence
@@ -35,7 +36,8 @@ class Steps(Protocol):
         o = world.get(optimizer)
         assert isinstance(s, Scaler) and isinstance(o, Optimizer)
         closure = None
-        if len(call.args) > 1:
+        given = call.arg_node(1)
+        if len(call.args) > 1 and given is not None and not isinstance(call.node.args[1], ast.Starred):  # type: ignore[attr-defined]
             closure = "positional"
         elif "closure" in call.keywords:
             closure = "keyword"
@@ -376,7 +378,7 @@ class Steps(Protocol):
             self._zero_fault(world, None, optimizer, zero, event)
             return
         self._confirm(world, None, optimizer, event, place)
-        if o.grads == "plain" and o.sure and o.fresh and self.surely(world, o.flow, "float16"):
+        if o.grads == "plain" and o.sure and o.fresh and self.possibly(world, o.flow, "float16"):
             if not self.story_has_scaler(world) and "framework" not in world.tags:
                 at = o.places.get("backward") or place
                 context = next((p for p in (o.extra.get("autocast"),) if p is not None), None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 import machine_programs
+import pytest
 
 HEAD = """\
 import torch

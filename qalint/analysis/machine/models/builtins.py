@@ -175,7 +175,12 @@ def filter_(call: Call) -> Value:
 
 @library("builtins.map")
 def map_(call: Call) -> Value:
-    """`map`."""
+    """`map`: over an iterator of parameters, another one."""
+    inner = call.machine.as_ref(call.world, call.arg(1))
+    obj = call.world.heap.get(inner.oid) if type(inner) is Ref else None
+    if isinstance(obj, Iter) and len(call.args) == 2:
+        made = Iter(call.node, call.world.module, obj.cells._replace(names=False), inner)
+        return call.world.put(call.machine.oid(call.world, "iterator", call.node), made)
     return term("mapped", *call.args[1:]) if len(call.args) > 1 else call.fresh()
 
 
@@ -206,6 +211,9 @@ def sum_(call: Call) -> Value:
     value = call.arg(0)
     if value is None:
         return call.fresh()
+    inner = call.machine.as_ref(call.world, value)
+    if type(inner) is Ref and isinstance(call.world.heap.get(inner.oid), Iter):
+        call.machine.cells_of(call.world, inner, call.node)
     items = call.machine.known_items(call.world, value)
     flow = flow_of(value)
     for item in items or []:

@@ -7,7 +7,7 @@ from typing import Any
 from ..calls import Call
 from ..objects import DictObj, Instance, ListObj, Model, Optimizer, Scaler
 from ..story import FrameworkUse
-from ..values import NONE, PREPARED, Const, Lib, Mode, Ref, Term, Tup, Value, flow_of, term
+from ..values import NONE, PREPARED, Cells, Const, Lib, Mode, Ref, Term, Tup, Value, flow_of, term
 from . import attribute, library, method
 
 OWNERS = {
@@ -175,11 +175,19 @@ def get_peft_model(call: Call) -> Value:
 @library("deepspeed.initialize", "colossalai.initialize", "torch_xla.distributed.fsdp.*")
 def initialize(call: Call) -> Value:
     """`deepspeed.initialize(...)`: an engine that does everything."""
+    world = call.world
     for value in call.values:
         taint(call, value, "DeepSpeed", quiet=True)
     call.world.tags = call.world.tags | {"framework"}
     call.tell(FrameworkUse, framework="DeepSpeed", things=())
-    return call.fresh()
+    if call.callee.name != "deepspeed.initialize" or call.arg(None, "optimizer") is not None:
+        return call.fresh()
+    made = Optimizer(call.node, world.module, Cells(frozenset(), wide=True), "", "")
+    made.tainted, made.places["framework"] = "DeepSpeed", call.place
+    owned = world.put(call.machine.oid(world, "optimizer", call.node), made)
+    engine = call.fresh()
+    rest = [term("item", engine, Const(index)) for index in (2, 3)]
+    return Tup((_framework(call, "DeepSpeed"), owned, *rest))
 
 
 @library("apex.amp.initialize")

@@ -36,6 +36,8 @@ EMPTY = tuple(
     )
 )
 """Modules of torch that have no parameters."""
+BENDING = words("where clamp clip sign tanh minimum maximum norm vector_norm sigmoid")
+"""Functions of torch that are not linear: of a gradient, they make another one for each scale."""
 DTYPES = frozenset(["float16", "bfloat16", "float32", "float64", "half", "float", "double"])
 
 
@@ -103,6 +105,8 @@ def torch_nn(call: Call) -> Value | None:
 
 def tensors(call: Call) -> Value:
     """A function of tensors: its result is all of them."""
+    if call.callee.name.rpartition(".")[2] in BENDING and any(map(from_gradient, call.values)):
+        return term("grad-derived", call.fresh())
     flow: Flow | None = None
     for value in call.values:
         flow = mix(flow, flow_of(value), call.place)
@@ -410,6 +414,14 @@ def unwrapped(machine: Any, world: Any, value: Ref, node: Any) -> Value:
 def module_property(machine: Any, world: Any, value: Ref, node: Any) -> Value:
     """Plain attributes."""
     return term("attr", value, getattr(node, "attr", "training"))
+
+
+def from_gradient(value: Value) -> bool:
+    """Whether a value is a gradient, or computed from one."""
+    return (type(value) is Cells and value.what == "grad") or (
+        type(value) is Term
+        and (value.op in ("clamped", "grad-derived", "grad-norm") or any(map(from_gradient, value.args)))
+    )
 
 
 # -- unknowns --

@@ -222,6 +222,14 @@ def scale_grad(call: Call) -> Value:
     return call.receiver
 
 
+@method("grad", "copy_")
+def store_grad(call: Call) -> Value:
+    """`p.grad.copy_(other)`, which may be the gradient itself, clipped."""
+    if call.args and call.machine._derived(call.args[0]):
+        call.machine.clip_at(call.world, call.node, call.receiver, "edit", False)
+    return call.receiver
+
+
 @method("grad", "zero_")
 def zero_grad_tensor(call: Call) -> Value:
     """`p.grad.zero_()`."""
