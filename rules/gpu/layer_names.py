@@ -134,7 +134,7 @@ class WrongLayerNames(Rule):
             modules.place(site),
             self.message(names, injection),
             related=self.related(modules, injection, event.site),
-            fix=rename(site, value, injection.model.family or ""),
+            fix=rename(site, injection.model.family or "", flagged(config)),
             help=f"layers of this family are {', '.join(sorted(layers)[:6])}",
         )
 
@@ -157,7 +157,7 @@ class WrongLayerNames(Rule):
                     modules.place(written),
                     self.message(known(names), injection),
                     related=self.related(modules, injection, event.site),
-                    fix=rename(written, None, injection.model.family or ""),
+                    fix=rename(written, injection.model.family or ""),
                     help=f"layers of this family are {', '.join(sorted(layers)[:6])}",
                 )
         return None
@@ -213,9 +213,16 @@ def strings_site(modules: Modules, names: frozenset[str], near: Site) -> Site | 
     return None
 
 
-def rename(site: Site, value: Value | None, family: str) -> Fix | None:
-    """Write the attention layers of the family into a list of names."""
-    del value
+def flagged(config: PeftConfig) -> Site | None:
+    """Where a LoRA configuration that does not say `fan_in_fan_out` would say it."""
+    silent = config.kind == "LoraConfig" and not config.kwargs.keys() & {"fan_in_fan_out", "**"}
+    return config.site if silent else None
+
+
+def rename(site: Site, family: str, config: Site | None = None) -> Fix | None:
+    """Write the attention layers of the family into a list of names; GPT-2's are stored as (in, out),
+    which its configuration then says (or `QA1711` would).
+    """
     edits = site.file.get(Edits)
     names = {"gpt2": ["c_attn", "c_proj"]}.get(family)
     entry = BY_NAME.get(family)
@@ -230,7 +237,11 @@ def rename(site: Site, value: Value | None, family: str) -> Fix | None:
         return None
     text = ", ".join(f'"{name}"' for name in names)
     opening, closing = {"List": ("[", "]"), "Tuple": ("(", ")"), "Set": ("{", "}")}[type(site.node).__name__]
-    return edits.unsafe(f"name the layers of {family}", edits.replace(site.node, f"{opening}{text}{closing}"))
+    changes = [edits.replace(site.node, f"{opening}{text}{closing}")]
+    if entry is not None and entry.conv1d and config is not None and isinstance(config.node, ast.Call):
+        if config.file is site.file:
+            changes.append(edits.add_argument(config.node, "fan_in_fan_out=True") or ())
+    return edits.unsafe(f"name the layers of {family}", *changes)
 
 
 class SingleArchitectureInjection(Rule):

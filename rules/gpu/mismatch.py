@@ -15,6 +15,9 @@ from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .tensors import plain_attributes, visible
 
+MADE = frozenset({"factory", "leaf"})
+"""Tensors that the program itself made, of which it is known that they are on the CPU."""
+
 
 class DeviceMismatch(Rule):
     """Tensors on different devices are combined.
@@ -70,9 +73,7 @@ class DeviceMismatch(Rule):
             cpu, other = event.target, event.value
             if not cpu.device or cpu.device.kinds != {"cpu"}:
                 cpu, other = other, cpu
-            if cpu.source in {"batch", "parameter", "input", "model"} or (
-                cpu.site is not None and cpu.site.node in attributes
-            ):
+            if cpu.source not in MADE or (cpu.site is not None and cpu.site.node in attributes):
                 continue
             if any(cell in own for tensor in (cpu, other) for cell, _ in tensor.weights):
                 continue
@@ -103,8 +104,8 @@ class DeviceMismatch(Rule):
             model = event.target
             if not isinstance(model, Mod) or model.parent is not None or not model.loaded or event.inside:
                 continue
-            if not event.info["sure"]:
-                continue
+            if not event.info["sure"] or tuple(model.stack) != event.stack:
+                continue  # what happens to it between two functions is not seen whole
             if (
                 event.site.node in seen
                 or "device" in model.args
@@ -285,8 +286,8 @@ def outermost(event: Event) -> bool:
 
 
 def on_cpu(value: Value) -> bool:
-    """Whether a value is what a loader yields, not moved."""
-    return any(
+    """Whether a value is what a loader yields, moved on no path."""
+    return all(
         (isinstance(option, Batch) and not option.moved)
         or (
             isinstance(option, Tensor)
@@ -400,7 +401,7 @@ class InputDtypeNotMatched(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (USE, USED, (b"half", b"float16", b"float64", b"double", b"dtype", b"from_numpy"))
+    needles = (USE, USED, (b"half", b"float16", b"float64", b"double", b"dtype", b"import numpy"))
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of models with a floating tensor of another dtype."""

@@ -65,7 +65,7 @@ class UnsynchronizedTiming(Rule):
         if not visible(modules) and not any(work.how == "product" for work in modules.all("work")):
             return
         seen: set[ast.AST] = set()
-        works = list(modules.all("work"))
+        works = [work for work in modules.all("work") if work.how != "cpu"]
         waits = list(modules.all("wait"))
         for event in modules.all("clock"):
             start, end = event.target, event.value

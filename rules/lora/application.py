@@ -134,13 +134,20 @@ class AdapterNeverApplied(Rule):
     def kept(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
         """An adapter that a class of the program makes for itself and never calls."""
         value, target, name = event.value, event.target, event.name
-        if not isinstance(value, Mod) or value.cls is None or target.cls is None or not name:
+        if not isinstance(value, Mod) or target.cls is None or not name:
             return None
-        if target.cls.find("forward") is None or value.cls.find("forward") is None:
+        made = [value, *(one for one in value.elements if isinstance(one, Mod))]
+        classes = [one for one in made if one.cls is not None and one.cls.find("forward") is not None]
+        if target.cls.find("forward") is None or not classes:
             return None
         if not own_cells(value) & adapters.paired or applied(modules, name, event):
             return None
-        for node in ast.walk(target.cls.node):
+        if value.cls is None and (
+            value.kind == "Sequential" or any(one in modules.run.reached for one in made)
+        ):
+            return None
+        methods = [m for m in target.cls.node.body if getattr(m, "name", "") != "__init__"]
+        for node in (node for method in methods for node in ast.walk(method)):
             match node:
                 case ast.Attribute(
                     attr="children" | "named_children" | "modules" | "named_modules" | "_modules"
@@ -611,8 +618,12 @@ class InertAdapter(Rule):
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of zeros, and floor-divided factors."""
         seen: set[ast.AST] = set()
+        trained = any(True for _ in modules.all("optimizer", "backward", "step", "train"))
+        restored = [] if trained else [event.target for event in modules.all("restore")]
         for event in modules.all("pair"):
             first, second = event.target, event.value
+            if any(held_by(first, model) for model in restored):
+                continue  # loaded and used: what they began with does not matter
             rank, rank2 = event.info["rank"], event.info["rank2"]
             if rank is not None and rank2 is not None and rank.term != rank2.term:
                 continue

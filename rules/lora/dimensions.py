@@ -307,6 +307,9 @@ class LinearOnlyInjection(Rule):
                     continue
                 if root.cls is not None and names and not names & written:
                     continue
+                last = {name.rsplit(".", 1)[-1] for name in names}
+                if root.family is not None and last and not last & BY_NAME[root.family].layers:
+                    continue  # none of them is a layer of this model: `QA1701` says so
                 if root.family is None and root.cls is None and (not names & GPT2_ONLY or names & own):
                     continue
                 test = linear[0]

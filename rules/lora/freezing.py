@@ -9,7 +9,8 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
 from qalint.analysis.modules.adapters import outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
-from qalint.analysis.modules.values import Cell, Mod, Param, Site
+from qalint.analysis.modules.torchlib import WEIGHTED
+from qalint.analysis.modules.values import Cell, Mod, Param, Seq, Site, Value
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
 
 
@@ -111,7 +112,7 @@ class BaseModelNotFrozen(Rule):
         for injection in adapters.injections:
             if injection.peft or not injection.seen or frozen(adapters, injection):
                 continue
-            if escaped(adapters, injection):
+            if escaped(adapters, injection) or replaced(injection):
                 continue
             for event in adapters.modules.all("optimizer"):
                 if event.program != injection.program or not compatible(event.guards, injection.first.guards):
@@ -135,6 +136,39 @@ class BaseModelNotFrozen(Rule):
                     help=f"call {injection.name}.requires_grad_(False) before the adapters are injected",
                 )
                 break
+
+
+def replaced(injection: Injection) -> bool:
+    """Whether nothing is left of a model in sight but its adapters and what has no parameters."""
+    model = injection.model
+    if not model.elements and not (model.known and model.cls is not None):
+        return False
+    seen: set[Cell] = set()
+    queue: list[Value] = [model]
+    while queue:
+        cell = queue.pop()
+        if isinstance(cell, Seq):
+            queue.extend(cell.items)
+        if not isinstance(cell, Cell) or cell in seen:
+            continue
+        seen.add(cell)
+        queue.extend(cell.attrs.values())
+        if isinstance(cell, Mod):
+            queue.extend(cell.elements)
+    return not any(
+        isinstance(cell, Param) or (isinstance(cell, Mod) and has_parameters(cell))
+        for cell in seen - injection.cells
+    )
+
+
+def has_parameters(module: Mod) -> bool:
+    """Whether a module has parameters of its own, or parts that are not in sight."""
+    return (
+        module.parent is not None
+        or bool(module.parts)
+        or module.kind.startswith(WEIGHTED)
+        or (module.cls is None and not str(module.qual).startswith("torch.nn."))
+    )
 
 
 def mistakes(adapters: Adapters, injection: Injection) -> list[Related]:

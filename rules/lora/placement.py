@@ -72,6 +72,7 @@ class AdapterNotFp32(Rule):
             event = trained(adapters, injection)
             if event is None:
                 continue
+            sites: list[tuple[Site, int]] = []
             for cell in parameters(injection, adapters):
                 found = run.latest(cell, "dtype")
                 if found is None or found[1] != "float16" or found[2] not in injection.cells:
@@ -80,14 +81,14 @@ class AdapterNotFp32(Rule):
                 if site is None or site.node in seen:
                     continue
                 seen.add(site.node)
+                sites.append((site, found[0]))
+            for site, time in sites:
                 related = [Related(adapters.place(event.site), "the adapter is trained from here")]
                 base = next(
                     (
                         other
                         for other in adapters.modules.all("cast")
-                        if other.target is injection.model
-                        and other.value == "float16"
-                        and other.time < found[0]
+                        if other.target is injection.model and other.value == "float16" and other.time < time
                     ),
                     None,
                 )
@@ -99,7 +100,7 @@ class AdapterNotFp32(Rule):
                     adapters.place(site),
                     "the adapter's parameters are FP16" + (", like the base" if base is not None else ""),
                     related=related,
-                    fix=in_fp32(site),
+                    fix=together([in_fp32(one) for one, _ in sites if one.file is site.file]),
                     help="keep what is trained in FP32: dtype=torch.float32",
                 )
 
@@ -110,6 +111,15 @@ def cast_site(adapters: Adapters, cell: Cell, time: int) -> Site | None:
         if event.target is cell and 0 <= event.time - time <= 2:
             return event.site
     return None
+
+
+def together(fixes: list[Fix | None]) -> Fix | None:
+    """All of the adapter in FP32: one matrix alone would only move the error."""
+    made = [fix for fix in fixes if fix is not None]
+    if not made or len(made) != len(fixes):
+        return None
+    edits = tuple(dict.fromkeys(edit for fix in made for edit in fix.edits))
+    return made[0]._replace(edits=edits)
 
 
 def in_fp32(site: Site) -> Fix | None:

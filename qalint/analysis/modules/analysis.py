@@ -84,6 +84,7 @@ class Modules:
         """Run the forward of modules that were made and that nobody was seen to call."""
         run = self.run
         run.quiet += 1
+        run.forcing = True
         paired = {
             event.info["owner"].cls
             for event in run.events
@@ -108,6 +109,7 @@ class Modules:
                     run.quiet = 1
                 run.guards = []
         run.quiet -= 1
+        run.forcing = False
 
     def _begin(self, bound: int = STEPS) -> None:
         """A new entry begins, with its own bound of steps and what is left of the file's."""

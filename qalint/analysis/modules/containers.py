@@ -104,8 +104,14 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         assert tensor is not None
         if isinstance(base, Tensor) and base.source == "output":
             return base
+        flat = tensor.dims is not None and len(tensor.dims) == 1
+        one = flat and isinstance(index, Const) and isinstance(index.value, int)
         return tensor.copy(
-            dims=None, fill=None, weights=(), source=tensor.source if isinstance(base, Tensor) else "weight"
+            rank0=one or (tensor.rank0 and isinstance(base, Tensor)),
+            dims=None,
+            fill=None,
+            weights=(),
+            source=tensor.source if isinstance(base, Tensor) else "weight",
         )
     if isinstance(base, Batch):
         return Tensor(None, None if base.moved else tensors.CPU, site=base.site, source="batch")
@@ -222,7 +228,8 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
     if isinstance(value, Batch):
         return [value]
     if isinstance(value, Tensor):
-        return [value.copy(dims=None)]
+        flat = value.dims is not None and len(value.dims) == 1
+        return [value.copy(dims=None, rank0=flat)]
     if isinstance(value, Bound) and value.name in {"_modules"} and isinstance(value.base, Mod):
         return [library.part(run, value.base, "*", site)]
     if isinstance(value, Unknown):

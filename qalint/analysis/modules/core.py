@@ -174,6 +174,8 @@ class Core:
         self.frames: list[Frame] = []
         self.autocast: list[tuple[bool | None, str | None]] = []
         self.no_grad = 0
+        self.shared: set[Mod] = set()
+        """Globals that some function of their file moves."""
         self.unsure = 0
         """Above zero while one of several values is called, of which a path takes one."""
         self.quiet = 0
@@ -184,6 +186,8 @@ class Core:
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
         self.refined: dict[str, Mod] = {}
+        self.converted: dict[str, tuple[str, list[Value], dict[str, Value], Site]] = {}
+        """What `to` and its kin were called with on unknowns, should they turn out to be modules."""
         self.parts: dict[tuple[int, str], Value] = {}
         self.called: set[ast.AST] = set()
         self.built: set[ast.AST] = set()
@@ -191,6 +195,10 @@ class Core:
         """Containers that are attributes of modules, by identity."""
         self.forwarded: set[Mod] = set()
         """Modules whose own forward has run."""
+        self.forcing = False
+        """Whether forwards run that nobody was seen to call."""
+        self.reached: set[Mod] = set()
+        """Modules whose forward the program itself calls, or one that it may call."""
         self.classes: list[Class] = []
         self.applied: set[tuple[int, str | None]] = set()
         self.program = 0

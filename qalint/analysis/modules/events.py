@@ -24,6 +24,7 @@ train       something trains that cannot be followed (a Trainer): target Mod
 count       parameters are counted or printed: target Mod
 inputs      inputs are made to require gradients: target Mod or Tensor
 checkpoint  raw activation checkpointing: flag is use_reentrant (None: not given), target the running Mod
+restore     a module loads its parameters: target Mod
 scatter     a module is wrapped by what moves its inputs for it: target Mod
 escape      a module goes where it cannot be followed: target Mod
 clash       tensors that do not fit meet: how `dtype` or `device`, target and value, name the operation

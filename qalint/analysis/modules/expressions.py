@@ -428,6 +428,8 @@ class Expressions(Core):
         self.called.add(node)
         if function.name == "forward" and isinstance(function.receiver, Mod):
             self.forwarded.add(function.receiver)
+            if self.frames or not self.forcing:
+                self.reached.add(function.receiver)
         if not self.slices.hot(node, function.scope.file) and not any(
             matters(value) for value in (function.receiver, *args, *kwargs.values())
         ):

@@ -21,6 +21,7 @@ from .values import (
     Func,
     Lib,
     Mod,
+    Param,
     Scope,
     Seq,
     Shape,
@@ -101,6 +102,8 @@ class Interpreter(Expressions):
         """Run a `Expr`."""
         value = self.ev(node.value, scope)
         call = node.value
+        if isinstance(call, ast.Compare) and isinstance(call.left, ast.Attribute):
+            self.compared(call, call.left, scope)
         if (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
@@ -110,6 +113,16 @@ class Interpreter(Expressions):
             receiver = self.memo.get(call.func.value)
             if isinstance(receiver, Tensor) and receiver.source in PROVEN:
                 self.emit("discard", self.site(call, scope), target=receiver, name=call.func.attr)
+
+    def compared(self, node: ast.Compare, left: ast.Attribute, scope: Scope) -> None:
+        """`p.requires_grad == False` as a statement, which was to be an assignment."""
+        held = self.memo.get(left.value)
+        if left.attr != "requires_grad":
+            return
+        if isinstance(held, Param) and held.select is not None:
+            held = held.select.module
+        if isinstance(held, Mod):
+            self.emit("mistaken", self.site(node, scope), target=held, name="==")
 
     def do_Assign(self, node: ast.Assign, scope: Scope) -> None:
         """Run a `Assign`."""
@@ -480,6 +493,8 @@ class Interpreter(Expressions):
             if isinstance(value, Thing) and not value.name and not (isinstance(value, Mod) and value.parent):
                 value.name = target.id
             home.vars[target.id] = value
+            if home.kind == "module" and isinstance(value, Mod) and value.parent is None and not self.frames:
+                library.shared(self, value, target.id, scope.file)
             for option in each(value):
                 if isinstance(option, Dim) and option.index is not None:
                     self.emit("bound", option.site, target=option, name=target.id, value=target)

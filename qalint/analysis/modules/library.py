@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
+    from ...file import File
     from .core import Core
 
 PLAIN_BASES = frozenset(
@@ -194,7 +196,10 @@ def as_module(run: Core, value: Value, site: Site) -> Mod | None:
         return value
     if isinstance(value, Unknown):
         if value.term not in run.refined:
-            run.refined[value.term] = Mod(site, 0)
+            module = run.refined[value.term] = Mod(site, 0)
+            if value.term in run.converted:
+                name, args, kwargs, where = run.converted[value.term]
+                methods.convert(run, module, name, args, kwargs, where)
         return run.refined[value.term]
     if isinstance(value, Union):
         for option in value.options:
@@ -232,6 +237,9 @@ def constructed(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Val
         "Linear": ("in_features", "out_features", "bias"),
         "Conv1D": ("out_features", "in_features"),
         "Embedding": ("num_embeddings", "embedding_dim"),
+        "Conv1d": ("in_channels", "out_channels"),
+        "Conv2d": ("in_channels", "out_channels"),
+        "Conv3d": ("in_channels", "out_channels"),
     }.get((module.qual or "").rsplit(".", 1)[-1], ())
     for name, value in zip(names, args, strict=False):
         module.args[name] = value
@@ -703,6 +711,14 @@ def unknown_call(
         source = operands[0].source
         return Tensor(None, None, site=site, source=source if source in {"input", "model"} else "unknown")
     return tensors.mixed(f"call@{getattr(site.node, 'lineno', 0)}:{function.term}", [*args, *kwargs.values()])
+
+
+def shared(run: Core, module: Mod, name: str, file: File) -> None:
+    """A module is a global of its file: where it is depends on whichever function moves it."""
+    if module not in run.shared and re.search(rf"\b{re.escape(name)}\.(?:to|cuda)\(", file.source.text):
+        run.shared.add(module)
+        if file is not run.main:
+            run.set(module, "device", None)
 
 
 def unseen_adapter(

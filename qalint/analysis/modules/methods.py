@@ -92,7 +92,9 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         args=everything,
         info={"kwargs": kwargs, "dtype": here_, "sure": not run.unsure},
     )
-    run.emit("work", site, target=module)
+    place = run.device_of(module)
+    only_cpu = place is not None and place.kinds == {"cpu"}
+    run.emit("work", site, target=module, how="cpu" if only_cpu else "")
     run_adapters(run, module, site)
     if (module.qual or "").rsplit(".", 1)[-1] not in torchlib.TRANSPARENT:
         tensors.leave(*everything)
@@ -106,9 +108,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     operands = [t for t in (tensors.as_tensor(run, value) for value in everything) if t is not None]
     last = (module.qual or "").rsplit(".", 1)[-1]
     if module.cls is None and everything and (module.qual or "").startswith("torch.nn."):
-        here = (
-            run.device_of(module) if last.startswith(torchlib.WEIGHTED) or "weight" in module.args else None
-        )
+        here = place if last.startswith(torchlib.WEIGHTED) or "weight" in module.args else None
         inner = [part for value in everything if isinstance(value, Seq) for part in value.items]
         states = [state for state in inner if isinstance(state, Tensor)]
         for operand in [*operands, *states]:
@@ -125,6 +125,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     if last.startswith("Conv") and operands and module.parent is None:
         filters = Tensor(here_, None, site=module.site, source="parameter", weights=((module, False),))
         tensors.meet(run, operands[0], filters, site, "conv", multiply=True)
+        return tensors.convolve(run, module, operands[0], site)
     if last in torchlib.TRANSPARENT and operands:
         return operands[0].copy(site=site)
     if last == "Sequential" and everything:
@@ -133,7 +134,10 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
             value = run.call(element, [value], {}, site.node, Scope(site.file, None, "module"))
         return value
     if last == "Embedding" and module.parent is None:
-        return Tensor(run.dtype_of(module), run.device_of(module), site=site, source="model")
+        found = run.latest(module, "grad")
+        looked_up = Tensor(here_, place, site=site, source="model")
+        looked_up.grad = found is None or found[1] is True
+        return looked_up
     if operands and (module.qual or "").startswith("torch.nn."):
         return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
     if operands and all(operand.dtype in {"int64", "bool", None} for operand in operands):
@@ -233,12 +237,15 @@ def method(
                 if name == "values"
                 else library.part(run, base.base, "*", site)
             )
+    if name == "synchronize":
+        run.emit("wait", site)
     if name == "step" and any(isinstance(argument, Optim) for argument in args):
         stepped(run, args, site)  # a scaler steps the optimizer
         return Const(None)
     if isinstance(base, Unknown) and base.name_of is None and name not in HARMLESS:
         library.escape(run, [*args, *kwargs.values()], site)
     if isinstance(base, Unknown) and name in library.CONVERSIONS:
+        run.converted[base.term] = (name, args, kwargs, site)
         return Unknown(base.term, name_of=base.name_of, strings=base.strings)
     if name == "backward":
         run.emit("backward", site, target=base)
@@ -332,6 +339,8 @@ def module_method(
             inputs.append(Tensor(None, None, site=site, source="model"))
         library.deferred(run, first, inputs, site)
         return run.fresh("handle", site.node)
+    if name == "load_state_dict":
+        run.emit("restore", site, target=module)
     if name == "enable_input_require_grads":
         run.emit("inputs", site, target=module)
         return Const(None)

@@ -84,6 +84,15 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         if isinstance(first, Params | Walk):
             return listed(run, "list", first, site)
         table = Dict(dict(kwargs), [], site)
+        rows = first.items if isinstance(first, Seq) else []
+        if isinstance(first, Seq) and all(isinstance(row, Seq) and len(row.items) == 2 for row in rows):
+            for key, value in (row.items for row in rows if isinstance(row, Seq)):
+                if isinstance(key, Const) and not first.open:
+                    table.pairs[key.value] = value
+                else:
+                    table.rest.append(value)
+            table.open = first.open
+            return table
         table.open = first is not None and not isinstance(first, Dict)
         if isinstance(first, Dict):
             table.pairs = {**first.pairs, **kwargs}

@@ -255,6 +255,19 @@ def linear(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
     return result
 
 
+def convolve(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
+    """A call of a convolution: two of them make an adapter only where the channels between are others."""
+    step = Factor(module, module.args.get("in_channels"), module.args.get("out_channels"))
+    dtype = x.dtype if run.in_autocast() is False else None
+    result = Tensor(dtype, x.device, site=site, source=x.source, chain=(*x.chain, step))
+    if len(result.chain) >= 2:
+        first = result.chain[-2]
+        ends = {value.term for value in (first.takes, step.gives) if value is not None}
+        if first.gives is not None and first.gives.term not in ends:
+            pair(run, site, first, step)
+    return result
+
+
 def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> Value:
     """`+`, `-`, `*`, `/` where at least one side is a tensor."""
     first, second = as_tensor(run, left), as_tensor(run, right)
@@ -447,6 +460,9 @@ def compared(run: Core, left: Value, op: ast.cmpop, right: Value, site: Site) ->
         return Const(False)
     if none and isinstance(left, Bound):
         return Const(False)
+    tensor = as_tensor(run, left)
+    if tensor is not None and not tensor.rank0 and isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+        return Tensor("bool", tensor.device, site=tensor.site, source=tensor.source)
     kind = {ast.NotEq: "Eq", ast.NotIn: "In", ast.IsNot: "Is"}.get(type(op), type(op).__name__)
     if kind == "Is":
         kind = "Eq"

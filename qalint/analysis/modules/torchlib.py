@@ -334,6 +334,8 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         device = tensors.CPU
     size = kwargs.get("size")
     dims = own_shape([size] if size is not None else args) if name != "tensor" else None
+    if name in {"arange", "linspace", "logspace", "randperm"}:
+        dims = (Unknown("length"),)
     result = Tensor(dtype, device, site=site, source="factory", dims=dims)
     result.fill = {"zeros": "zeros", "ones": "ones", "empty": "empty"}.get(name, "random")
     if name == "full" and len(args) > 1:
@@ -430,6 +432,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return Array("float64" if given is None else array_dtype(given), site)
     if name in CLOCKS:
         return Clock(site, run.tick())
+    if name in {"collections.OrderedDict", "collections.defaultdict"}:
+        return python.builtin(run, "dict", args if last == "OrderedDict" else [], kwargs, site)
     if name == "dataclasses.field":
         factory_ = kwargs.get("default_factory")
         if isinstance(factory_, Func) and isinstance(factory_.node, ast.Lambda):
@@ -622,7 +626,8 @@ def torch_function(
             args = [args[0], *args[2:]] if args else args
         flag = reentrant.value if isinstance(reentrant, Const) else (None if reentrant is None else "unknown")
         module = next(
-            (f.function.receiver for f in reversed(run.frames) if isinstance(f.function.receiver, Mod)), None
+            (f.function.receiver for f in reversed(run.frames) if isinstance(f.function.receiver, Mod)),
+            first if isinstance(first, Mod) else None,
         )
         run.emit("checkpoint", site, target=module, flag=flag, args=args[1:])
         return (
@@ -701,6 +706,13 @@ def enter(run: Core, value: Value) -> Callable[[], Any]:
     if isinstance(value, Union) and any(isinstance(option, Context) for option in value.options):
         run.autocast.append((None, None))
         return run.autocast.pop
+    if isinstance(value, Device):
+        before, run.default_device = run.default_device, True
+
+        def restore() -> None:
+            run.default_device = before
+
+        return restore
     if isinstance(value, Context) and value.kind == "autocast":
         run.autocast.append((value.active, value.dtype))
         return run.autocast.pop
