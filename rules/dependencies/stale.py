@@ -187,7 +187,7 @@ def _install_of(installs: Installs, missing: Missing) -> Install | None:
 def _imported_after(missing: Missing, install: Install) -> bool:
     """Whether the handler, or the cell after the `try`, imports the module again, or leaves."""
     line = install.call.lineno
-    for statement in missing.cell.body:
+    for statement in missing.cell.body if install.cell is missing.cell else ():
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom) and node.lineno > line:
                 modules = (

@@ -10,7 +10,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.notebook import Notebook
 from qalint.rule import Edit, Finding, Fix, Related, Rule, Severity
 
-from .callouts import KINDS, Callout, callouts, literals, text_of
+from .callouts import KINDS, Callout, Literal, callouts, literals, text_of
 
 NEAREST = {
     "error": "danger", "alert": "danger", "failure": "danger", "fail": "danger", "critical": "danger",
@@ -84,9 +84,64 @@ class InvalidCalloutKind(Rule):
                     notebook.file.place(literal.node),
                     f"`{literal.value!r}` is no kind of callout: marimo raises ValueError",
                     related=related,
-                    fix=edits.unsafe(f'Use "{best}"', edits.replace(literal.node, f'"{best}"')),
+                    fix=_respelled(notebook, callout, literal, best, edits),
                     help="The kinds are neutral, info, success, warn and danger.",
                 )
+
+
+def _respelled(notebook: Notebook, callout: Callout, literal: Literal, best: str, edits: Edits) -> Fix | None:
+    """Write the valid kind, where nothing but callouts reads the literal; else at the callout itself."""
+    message = f'Use "{best}"'
+    if any(node is literal.node for node in ast.walk(callout.call)) or not _is_shared(notebook, callout):
+        return edits.unsafe(message, edits.replace(literal.node, f'"{best}"'))
+    if isinstance(callout.kind, ast.Name) and len(literals(notebook, callout)) == 1:
+        return edits.unsafe(message, edits.replace(callout.kind, f'"{best}"'))
+    return None
+
+
+def _is_shared(notebook: Notebook, callout: Callout) -> bool:
+    """Whether the name that brings the kind is read by more than callouts."""
+    kind, key = callout.kind, None
+    if isinstance(kind, ast.Subscript) and isinstance(kind.slice, ast.Constant):
+        key = kind.slice.value
+    while isinstance(kind, ast.Subscript | ast.Attribute | ast.Call):
+        kind = kind.func if isinstance(kind, ast.Call) else kind.value
+    if not isinstance(kind, ast.Name):
+        return False
+    known = {id(node) for each in callouts(notebook) if each.kind is not None for node in ast.walk(each.kind)}
+    name = kind.id
+    if key is not None:  # of a record, its other fields are read as they are
+        known |= {
+            id(node.value)
+            for cell in notebook.cells
+            for statement in cell.body
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.slice, ast.Constant)
+            and node.slice.value != key
+        }
+    function = next(
+        (
+            node
+            for node in reversed(callout.around)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and any(isinstance(each, ast.arg) and each.arg == name for each in ast.walk(node.args))
+        ),
+        None,
+    )
+    if function is not None:
+        inside: list[ast.AST] = [function]
+    else:
+        shared = name not in callout.cell.private
+        inside = [s for cell in notebook.cells if shared or cell is callout.cell for s in cell.body]
+    return any(
+        isinstance(node, ast.Name)
+        and node.id == name
+        and isinstance(node.ctx, ast.Load)
+        and id(node) not in known
+        for root in inside
+        for node in ast.walk(root)
+    )
 
 
 def nearest(kind: str) -> str:

@@ -248,6 +248,10 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
         expressions = list(values_of(notebook, callout, callout.kind.id))
     for expr in expressions:
         match expr:
+            case ast.IfExp(orelse=ast.IfExp()) if (special := _chained(expr, positions)) is not None:
+                common = special[-1]
+                text = ast.unparse(expr.test)
+                yield Choice(expr, text, common, expr, _related(callout, positions, expr))
             case ast.IfExp(test=test, body=body, orelse=orelse) if _is_positional(test, positions):
                 one, other = _literal(body), _literal(orelse)
                 if one is None or other is None or one == other:
@@ -265,6 +269,20 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
                 yield Choice(expr, text, None, None, _related(callout, positions, expr))
             case _:
                 pass
+
+
+def _chained(expr: ast.IfExp, positions: Positions) -> list[str] | None:
+    """The kinds of `a if i == 0 else b if i == 9 else c`, where all tests look at the position alone."""
+    found: list[str | None] = []
+    arm: ast.expr = expr
+    while isinstance(arm, ast.IfExp):
+        if not _is_positional(arm.test, positions):
+            return None
+        found.append(_literal(arm.body))
+        arm = arm.orelse
+    found.append(_literal(arm))
+    kinds = [kind for kind in found if kind is not None]
+    return kinds if len(kinds) == len(found) and len(set(kinds)) > 1 else None
 
 
 def _is_written_out(notebook: Notebook, callout: Callout, table: ast.expr) -> bool:

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
-from qalint.analysis.notebook import Notebook
-from qalint.rule import Edit, Finding, Option, Related, Rule, Severity
+from qalint.analysis.notebook import Notebook, is_private
+from qalint.rule import Edit, Finding, Fix, Option, Related, Rule, Severity
 
-from .cuts import Cut, Table, find_cut, length_of, makes_frame, number, tables
+from .cuts import Cut, Table, Where, find_cut, length_of, makes_frame, number, tables
 
 MARIMO_LIMIT = 200
 """The largest page that marimo accepts."""
@@ -82,13 +82,7 @@ class TruncatedPreview(Rule):
                 related.append(
                     Related(notebook.file.place(found.node), f"only {found.how} of the data are kept here")
                 )
-            size = None
-            if found.rows and table.option("page_size") is None and found.node is table.data:
-                size = edits.add_argument(table.call, f"page_size={min(max(found.rows, 5), 50)}")
-            changes = _undone(found, edits)
-            fix = None
-            if changes is not None:
-                fix = edits.unsafe("Show all rows, paged", changes, *([size] if size else []))
+            fix = _show_all(table, found, edits)
             yield self.finding(
                 notebook.file.place(table.call),
                 f"this table shows only {found.how}: the other rows cannot be reached",
@@ -96,6 +90,61 @@ class TruncatedPreview(Rule):
                 fix=fix,
                 help="Hand over all rows: mo.ui.table shows ten a page, or `page_size` of them.",
             )
+
+
+def _show_all(table: Table, found: Cut, edits: Edits) -> Fix | None:
+    """Hand the table all rows, and nothing else: other code may want the few."""
+    if _says_how_many(table, found):
+        return None  # the text beside the table would become untrue
+    direct = found.node is table.data
+    changes = None
+    if isinstance(table.data, ast.Name) and _read_elsewhere(table):
+        values = table.where.values(table.data.id)
+        if len(values) == 1 and values[0][1] is found.node and found.whole is not found.node:
+            if _in_reach(table, values[0][0], found.whole):
+                direct = True
+                changes = edits.replace(table.data, edits.segment(found.whole))
+    else:
+        changes = _undone(found, edits)
+    if changes is None:
+        return None
+    size = None
+    if found.rows and table.option("page_size") is None and direct:
+        size = edits.add_argument(table.call, f"page_size={min(max(found.rows, 5), 50)}")
+    return edits.unsafe("Show all rows, paged", changes, *([size] if size else []))
+
+
+def _says_how_many(table: Table, found: Cut) -> bool:
+    """Whether a text in the cell says that these are the first n."""
+    for node in (each for statement in table.cell.body for each in ast.walk(statement)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.search(r"\b(first|showing|top|preview of)\b", node.value, re.IGNORECASE):
+                return True
+    return False
+
+
+def _read_elsewhere(table: Table) -> bool:
+    """Whether more than this table reads the name that it is given."""
+    assert isinstance(table.data, ast.Name)
+    name, function = table.data.id, table.where.function
+    loads = [use.node for cell in table.where.notebook.cells for use in cell.scope.loads.get(name, [])]
+    inside = ast.walk(function) if function is not None else ()
+    loads += [n for n in inside if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)]
+    filling = {
+        id(node.value)
+        for root in table.where.body
+        for node in ast.walk(root)
+        if isinstance(node, ast.Attribute) and node.attr == "append"
+    }
+    return any(node is not table.data and id(node) not in filling for node in loads)
+
+
+def _in_reach(table: Table, where: Where, whole: ast.expr) -> bool:
+    """Whether the names of the whole mean the same at the table as where it was cut."""
+    names = {node.id for node in ast.walk(whole) if isinstance(node, ast.Name)}
+    if where.cell is table.cell:
+        return where.function is table.where.function
+    return not any(is_private(name) or name in table.cell.bound for name in names)
 
 
 def _undone(found: Cut, edits: Edits) -> tuple[Edit, ...] | None:

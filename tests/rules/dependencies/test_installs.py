@@ -190,3 +190,80 @@ class TestStale:
         again = f"try:\n    import peft\nexcept ImportError:\n    subprocess.run({PIP})\n    import peft"
         assert run(StaleImport, again, "peft.LoraConfig()") == []
         assert run(StaleImport, TRY, "peft.LoraConfig()") == []
+
+
+class TestAcrossCells:
+    def test_a_flag_that_a_failed_import_sets_in_another_cell(self):
+        head = "try:\n    import tiktoken as _t\nexcept ImportError:\n    _t = None\nhad = _t is not None"
+        assert run(UnconditionalInstall, head, f"if not had:\n    subprocess.run({PIP})") == []
+
+    @pytest.mark.parametrize(
+        "reader", ["print(done.returncode)", "ok = done.returncode == 0", "done.check_returncode()"]
+    )
+    def test_a_result_that_another_cell_reads(self, reader):
+        assert run(UnhandledInstallFailure, f"done = subprocess.run({PIP})", reader) == []
+
+    def test_only_the_text_of_the_result_is_read(self):
+        assert len(run(UnhandledInstallFailure, f"done = subprocess.run({PIP})", "print(done.stdout)")) == 1
+
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            (
+                "names = ['transformers', 'xformers']",
+                "subprocess.run([sys.executable, '-m', 'pip', 'install', *names])",
+            ),
+            ("names = ['xformers']\nsubprocess.run([sys.executable, '-m', 'pip', 'install'] + names)",),
+        ],
+    )
+    def test_packages_by_name(self, cells):
+        (found,) = run(IncompatibleUpgrade, *cells)
+        assert "`xformers` fits one version of torch" in found.message
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "import asyncio\nawait asyncio.create_subprocess_exec('uv', 'pip', 'install', 'peft')",
+            "import shlex\nsubprocess.run(shlex.split('pip install peft'))",
+        ],
+    )
+    def test_other_runners(self, cell):
+        assert len(run(UnconditionalInstall, cell)) == 1
+
+    @pytest.mark.parametrize(
+        ("package", "imports", "module"),
+        [
+            ("faiss-cpu", "", "faiss"),
+            ("scikit-learn", "", "sklearn"),
+            ("peft", "", "peft"),
+            ("my-tools", "import my_tools", "my_tools"),
+            ("lightly-train", "import lightly", "lightly"),
+            ("some-thing", "", None),
+        ],
+    )
+    def test_the_module_of_a_package(self, package, imports, module):
+        call = f"subprocess.run([sys.executable, '-m', 'pip', 'install', '{package}'])"
+        (found,) = run(UnconditionalInstall, imports or "x = 1", call)
+        assert (found.fix is None) == (module is None)
+        assert module is None or f"    import {module}\n" in apply(found)
+
+    def test_stale_though_its_cell_stands_last(self):
+        (found,) = run(
+            StaleImport,
+            "peft.LoraConfig()\nprint(installed)",
+            f"installed = subprocess.run({PIP}).returncode == 0 if not have else True",
+            "try:\n    import peft\n    have = True\nexcept ImportError:\n    peft = None\n    have = False",
+        )
+        assert found.message.startswith("`peft` is used after the install")
+
+    def test_stale_in_the_cell_that_installs(self):
+        head = "try:\n    import faiss\nexcept ImportError:\n    faiss = None"
+        install = (
+            "if faiss is None:\n    subprocess.run(['pip', 'install', 'faiss-cpu'])\nfaiss.IndexFlatL2(3)"
+        )
+        assert len(run(StaleImport, head, install)) == 1
+
+    def test_no_spinner_where_the_notebook_has_no_marimo(self):
+        text = notebook(f"import subprocess, sys\nsubprocess.run({PIP})")
+        (found,) = findings(SilentInstall, text)
+        assert found.fix is None

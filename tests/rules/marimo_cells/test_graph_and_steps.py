@@ -103,10 +103,36 @@ class TestStops:
         found = run(
             StopHidesOutput,
             BUTTONS,
-            "mo.stop(not go.value)\ndata = rate.value",
+            "mo.stop(not go.value)\ndata = [1, 2]",
             "mo.stop(not go.value)\nmo.md(f'{data} {rate.value}')",
         )
         assert body(apply(found[-1])) == "mo.md(f'{data} {rate.value}')"
+
+    def test_a_gate_stays_where_what_is_moved_closes_the_one_before_as_well(self):
+        found = run(
+            StopHidesOutput,
+            BUTTONS,
+            "mo.stop(not go.value)\ndata = rate.value",
+            "mo.stop(not go.value)\nmo.md(f'{data} {rate.value}')",
+        )
+        assert [finding.fix for finding in found] == [None, None]
+
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            ("mo.stop(not go.value)\ndef shout():\n    return rate.value\nmo.md(f'{shout()}')",),
+            ("if not go.value:\n    mo.stop(True)\nmo.md(f'{rate.value}')",),
+            ("n = rate.value", "mo.stop(not go.value)\nmo.md(f'{n}')"),
+            ("pressed, n = go.value, rate.value", "mo.stop(not pressed)\nmo.md(f'{n}')"),
+        ],
+    )
+    def test_what_is_moved_in_other_words(self, cells):
+        (found,) = run(StopHidesOutput, BUTTONS, *cells)
+        assert found.message.startswith("changing `rate` erases what this cell gives")
+
+    def test_a_copied_click_that_nothing_runs_again_stays(self):
+        cells = ("pressed = go.value", "mo.stop(not pressed)\nmo.md(f'{rate.value}')")
+        assert run(StopHidesOutput, BUTTONS, *cells) == []
 
     def test_a_late_stop_moves_to_the_top(self):
         (found,) = run(LateStop, BUTTONS, "import time\ntime.sleep(1)\nmo.stop(not go.value)\nx = 1")

@@ -24,6 +24,55 @@ def literal(found) -> str:
     return found.place.source.text[found.place.start : found.place.end]
 
 
+class TestInvalidInShared:
+    def test_a_constant_that_is_a_key_as_well_stays(self):
+        (found,) = run(
+            InvalidCalloutKind, "LEVEL = 'warning'\nicon = icons[LEVEL]", "mo.callout('x', kind=LEVEL)"
+        )
+        text = apply(found)
+        assert "LEVEL = 'warning'" in text and "mo.callout('x', kind=\"warn\")" in text
+
+    def test_no_fix_where_a_table_of_kinds_means_more(self):
+        (found,) = run(
+            InvalidCalloutKind,
+            "kinds = {'a': 'error', 'b': 'info'}",
+            "mo.callout('x', kind=kinds[s])",
+            "mo.Html(f'<p class={kinds[s]}>')",
+        )
+        assert found.fix is None
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "notes = [('a', 'error'), ('b', 'info')]\n[mo.callout(t, kind=k) for t, k in notes]",
+            "notes = [{'t': 'a', 'k': 'error'}]\n[mo.callout(n['t'], kind=n['k']) for n in notes]",
+            "for t, k in {'a': 'error'}.items():\n    mo.output.append(mo.callout(t, kind=k))",
+            "for i, k in enumerate(['info', 'error']):\n    mo.output.append(mo.callout(str(i), kind=k))",
+            "[mo.callout(t, kind=k) for t, k in zip(['a', 'b'], ['info', 'error'])]",
+            "look = dict_of_looks\nmo.callout('x', **{'kind': 'error'})",
+            "look = {'kind': 'error'}\nmo.callout('x', **look)",
+        ],
+    )
+    def test_kinds_that_arrive_through_loops_and_options(self, cell):
+        (found,) = run(InvalidCalloutKind, cell)
+        assert literal(found) == "'error'"
+        assert '"danger"' in apply(found)
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "class Slide:\n    def callout(self, text, kind='x'):\n        return text\n"
+            "Slide().callout('look', kind='error')",
+            "class Slide:\n    def callout(self, kind):\n        return kind\n"
+            "page = Slide()\npage.callout(kind='error')",
+            "import slides\nslides.Slide().callout(kind='error')",
+            "deck.callout('look', kind='error')",
+        ],
+    )
+    def test_methods_of_others(self, cell):
+        assert run(InvalidCalloutKind, cell) == []
+
+
 class TestInvalid:
     @pytest.mark.parametrize(
         ("given", "meant"),

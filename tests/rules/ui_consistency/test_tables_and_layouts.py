@@ -21,6 +21,65 @@ def run(rule, *cells: str, **options):
     return findings(rule, notebook(HEAD, *cells), **options)
 
 
+def last(text: str) -> str:
+    """The body of the last cell."""
+    lines = text.rstrip("\n").split("\n\n\n")[-1].split("\n")[2:]
+    return "\n".join(line[4:] for line in lines)
+
+
+class TestTruncatedElsewhere:
+    @pytest.mark.parametrize(
+        ("cell", "fixed"),
+        [
+            (
+                "out = []\nfor i in range(5):\n    out.append({'r': rows[i]})\nmo.ui.table(out)",
+                "out = []\nfor i in range(len(rows)):\n    out.append({'r': rows[i]})\nmo.ui.table(out)",
+            ),
+            (
+                "out = []\nfor i, r in enumerate(rows):\n    if i >= 5:\n        break\n"
+                "    out.append(r)\nmo.ui.table(out)",
+                "out = []\nfor i, r in enumerate(rows):\n    out.append(r)\nmo.ui.table(out)",
+            ),
+            (
+                "mo.ui.table([{'r': r} for i, r in enumerate(rows) if i < 5])",
+                "mo.ui.table([{'r': r} for i, r in enumerate(rows)])",
+            ),
+            ("N = 8\nmo.ui.table(df.head(N))", "N = 8\nmo.ui.table(df, page_size=8)"),
+            (
+                "def show(frame, n=6):\n    return mo.ui.table(frame[:n])\nshow(df)",
+                "def show(frame, n=6):\n    return mo.ui.table(frame, page_size=6)\nshow(df)",
+            ),
+        ],
+    )
+    def test_limits_that_are_no_slice_of_the_argument(self, cell, fixed):
+        (found,) = run(TruncatedPreview, DATA, cell)
+        assert last(apply(found)) == fixed
+
+    def test_few_rows_that_other_code_reads_stay_few(self):
+        cells = ("few = rows[:8]\nprompts = [str(r) for r in few]", "mo.ui.table(few)")
+        (found,) = run(TruncatedPreview, DATA, *cells)
+        text = apply(found)
+        assert "few = rows[:8]" in text and last(text) == "mo.ui.table(rows, page_size=8)"
+
+    def test_no_fix_beside_a_text_that_would_become_untrue(self):
+        (found,) = run(TruncatedPreview, DATA, "mo.vstack([mo.md('First 8 rows'), mo.ui.table(df.head(8))])")
+        assert found.fix is None
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "train, test = rows[:80], rows[80:]\nmo.ui.table(train)",
+            "train = rows[:80]\ntest = rows[80:]\nmo.ui.table(train)",
+            "few = [1, 2, 3]\nmo.ui.table([{'r': few[i]} for i in range(3)])",
+            "mo.ui.table([{'epoch': i, 'loss': losses[i]} for i in range(5)])",
+            "def show(frame, n=6):\n    return mo.ui.table(frame[:n])\nshow(df, slider.value)",
+            "top_n = 5\nmo.ui.table(df.head(top_n))",
+        ],
+    )
+    def test_what_is_no_cut(self, cell):
+        assert run(TruncatedPreview, DATA, cell) == []
+
+
 class TestTruncated:
     @pytest.mark.parametrize(
         ("call", "fixed"),
