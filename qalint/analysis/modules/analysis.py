@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from ..notebook import Notebook
 from ..project import Project
-from .core import METHOD
+from .core import LIBRARY, METHOD, STEPS, TOTAL
 from .events import Event
-from .interpreter import STEPS, TOTAL, Interpreter, Stop
+from .interpreter import Interpreter, Stop
 from .library import is_static, module_base
+from .toplevel import is_main_test
 from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Modules:
         self.file = file
         self.run = Interpreter(*resolver(file))
         self.spent = False
+        self.program = True
         self.used = 0
         self._tell()
         self.events = self.run.events
@@ -68,14 +70,15 @@ class Modules:
     def _tell(self) -> None:
         run, file = self.run, self.file
         run.main = file
+        notebook = file.get(Notebook)
         try:
-            notebook = file.get(Notebook)
             if notebook is not None:
                 self._notebook(notebook)
             else:
                 run.module(file)
         except (Stop, RecursionError):
             self._cut(file.tree.body[0] if file.tree.body else file.tree, file)
+        self.program = notebook is not None or bool(run.events) or acts(file.tree)
         self._forwards()
         self._entries(run.modules.get(id(file)))
         self._forwards()
@@ -115,7 +118,7 @@ class Modules:
         """A new entry begins, with its own bound of steps and what is left of the file's."""
         run = self.run
         self.used += run.steps
-        run.limit = max(0, min(bound, TOTAL - self.used))
+        run.limit = max(0, min(bound, (TOTAL if self.program else LIBRARY) - self.used))
         run.steps = 0
         run.program += 1
 
@@ -209,6 +212,16 @@ class Modules:
             run.enter(function, inputs, {}, Site(function.node, function.scope.file))
         except (Stop, RecursionError):
             self._cut(function.node, function.scope.file)
+
+
+def acts(tree: ast.Module) -> bool:
+    """Whether the top level of a file does something: what a program does and a library does not."""
+    return any(
+        isinstance(statement, ast.For | ast.While | ast.With)
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call))
+        or (isinstance(statement, ast.If) and is_main_test(statement.test))
+        for statement in tree.body
+    )
 
 
 def resolver(file: File) -> tuple[Resolve, Find]:

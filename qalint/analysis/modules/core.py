@@ -44,7 +44,9 @@ FILES = 40
 METHOD = 6_000
 """Steps of a method, or a construction, that nobody was seen to call: a library's class, not a program."""
 TOTAL = 60_000
-"""The same of all entries of a file."""
+"""The same of all entries of a file that is a program: its top level does something."""
+LIBRARY = 16_000
+"""The same of a file whose top level does nothing: a library, in which nobody is seen to call anything."""
 DEPTH = 14
 UNROLL = 8
 BUILTINS = frozenset(dir(builtins))
