@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import DEVICE, USE, USED
-from qalint.analysis.modules.torchlib import FACTORIES, WEIGHTED
+from qalint.analysis.modules.torchlib import DTYPES, FACTORIES, WEIGHTED
 from qalint.analysis.modules.values import FLOATS, Batch, Cell, Func, Mod, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -66,6 +66,7 @@ class DeviceMismatch(Rule):
         yield from self.never_moved(modules, own)
         if not visible(modules):
             return
+        yield from self.encodings(modules)
         attributes = plain_attributes(modules)
         for event in modules.all("clash"):
             if event.how != "device":
@@ -93,6 +94,40 @@ class DeviceMismatch(Rule):
                 else [Related(modules.place(event.site), "they meet here")],
                 fix=on_device(site, event),
                 help="make it on the device of what it meets: device=x.device",
+            )
+
+    def encodings(self, modules: Modules) -> Iterator[Finding]:
+        """What a tokenizer gave, in a model that was moved."""
+        seen: set[ast.AST] = set()
+        for event in modules.all("forward"):
+            model = event.target
+            if event.site.node in seen or not isinstance(model, Mod) or not outermost(event):
+                continue
+            given = next((value for value in event.args if from_tokenizer(value)), None)
+            if (
+                given is None
+                or not event.info["sure"]
+                or escaped(modules, event)
+                or moves_inputs(modules, event)
+            ):
+                continue
+            moved = moved_to_gpu(modules, event)
+            if moved is None or "device_map" in model.args:
+                continue
+            seen.add(event.site.node)
+            yield self.finding(
+                modules.place(event.site),
+                f"what the tokenizer gives is on the CPU, but `{model.name or 'the model'}` has been moved "
+                "to its device",
+                related=[
+                    Related(modules.place(moved.site), f"`{model.name or 'the model'}` is moved here"),
+                    *(
+                        Related(modules.place(option.site), "the tensors are made here")
+                        for option in each(given)[:1]
+                        if isinstance(option, Batch | Tensor) and option.site is not None
+                    ),
+                ],
+                help="move them first: inputs = inputs.to(device)",
             )
 
     def never_moved(self, modules: Modules, own: set[Cell]) -> Iterator[Finding]:
@@ -270,14 +305,25 @@ def moves_inputs(modules: Modules, call: Event) -> bool:
     forward = call.target.cls.find("forward") if call.target.cls is not None else None
     return (
         isinstance(forward, Func)
-        and any(
-            isinstance(node, ast.Attribute) and node.attr in {"to", "cuda"} for node in ast.walk(forward.node)
-        )
+        and any(moving(node) for node in ast.walk(forward.node))
         and not any(
             event.how == "device" and any(site.node is call.site.node for site in event.stack)
             for event in modules.all("clash")
         )
     )
+
+
+def moving(node: ast.AST) -> bool:
+    """Whether a call may move a tensor: `to` with a dtype alone does not."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="cuda")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="to"), args=args, keywords=keywords):
+            given = [*args, *(keyword.value for keyword in keywords if keyword.arg != "dtype")]
+            names = [ast.unparse(value).rsplit(".", 1)[-1] for value in given]
+            return any(name != "dtype" and name not in DTYPES for name in names)
+        case _:
+            return False
 
 
 def outermost(event: Event) -> bool:
@@ -288,10 +334,24 @@ def outermost(event: Event) -> bool:
 def on_cpu(value: Value) -> bool:
     """Whether a value is what a loader yields, moved on no path."""
     return all(
-        (isinstance(option, Batch) and not option.moved)
+        (isinstance(option, Batch) and not option.moved and not option.kind)
         or (
             isinstance(option, Tensor)
             and option.source == "batch"
+            and option.device is not None
+            and option.device.kinds == {"cpu"}
+        )
+        for option in each(value)
+    )
+
+
+def from_tokenizer(value: Value) -> bool:
+    """Whether a value is what a tokenizer gave, moved on no path."""
+    return all(
+        (isinstance(option, Batch) and option.kind != "" and not option.moved)
+        or (
+            isinstance(option, Tensor)
+            and option.source == "encoding"
             and option.device is not None
             and option.device.kinds == {"cpu"}
         )
@@ -412,6 +472,8 @@ class InputDtypeNotMatched(Rule):
             if event.site.node in seen or not isinstance(model, Mod) or model.parent is not None:
                 continue
             if event.autocast is not False or not model.loaded or event.inside or model.holders:
+                continue
+            if not event.info["sure"] or escaped(modules, event):
                 continue
             own = event.info["dtype"]
             if own not in FLOATS:

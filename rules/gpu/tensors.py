@@ -76,7 +76,7 @@ class CreatedOnCpuThenMoved(Rule):
                 continue
             if not (event.loops and event.loops[-1] in working) and not in_forward(modules, event):
                 continue
-            if event.name == "cpu":
+            if event.name == "cpu" or "non_blocking" in event.info["kwargs"]:
                 continue
             seen.add(node)
             yield self.finding(

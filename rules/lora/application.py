@@ -40,6 +40,12 @@ COLLECTING = frozenset(
         "device",
         "zero_grad",
         "reset_parameters",
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "add_module",
+        "keys",
     ]
 )
 
@@ -311,6 +317,8 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
                 case ast.Attribute(value=ast.Attribute(attr=inner) as read, attr=outer) if inner == name:
                     if outer in COLLECTING:
                         collecting.add(read)
+                case ast.Subscript(value=ast.Attribute(attr=inner) as read, ctx=ast.Store()) if inner == name:
+                    collecting.add(read)
                 case ast.Call(func=ast.Name(id="hasattr" | "isinstance" | "delattr"), args=args):
                     collecting.update(args)
                 case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=text), *_]) if (

@@ -9,6 +9,7 @@ from functools import lru_cache
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
+from qalint.analysis.modules.library import ADAPTERS
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -69,7 +70,12 @@ class UnregisteredAdapter(Rule):
             container = event.value
             if id(container) in seen or not isinstance(event.target, Mod) or registers(event.target):
                 continue
-            members = [value for value in flat(container) if adapter(adapters, value)]
+            called = any(word in event.name.lower() for word in ADAPTERS)
+            members = [
+                value
+                for value in flat(container)
+                if adapter(adapters, value) or (called and new_layer(value, event.target))
+            ]
             if not members or any(registered(value) for value in members):
                 continue
             if all(value.time < event.target.time for value in members) and keeps(adapters, event.target):
@@ -93,6 +99,13 @@ class UnregisteredAdapter(Rule):
                 fix=register(where, container, better),
                 help=f"keep them in a torch.{better}",
             )
+
+
+def new_layer(value: Cell, module: Mod) -> bool:
+    """Whether a layer or module of the program was made for `module`, while that was made."""
+    if not isinstance(value, Mod) or value.parent is not None or value.time < module.time:
+        return False
+    return value.cls is not None or value.kind.startswith(("Linear", "Conv", "Sequential"))
 
 
 def keeps(adapters: Adapters, module: Mod) -> bool:

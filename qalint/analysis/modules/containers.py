@@ -114,7 +114,8 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
             source=tensor.source if isinstance(base, Tensor) else "weight",
         )
     if isinstance(base, Batch):
-        return Tensor(None, None if base.moved else tensors.CPU, site=base.site, source="batch")
+        device = None if base.moved else tensors.CPU
+        return Tensor(None, device, site=base.site, source=base.kind or "batch")
     if isinstance(base, Lib):
         return base
     if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:

@@ -22,6 +22,7 @@ from .values import (
     Seq,
     Site,
     Tensor,
+    Tokenizer,
     Union,
     Unknown,
     Value,
@@ -410,6 +411,8 @@ class Expressions(Core):
             return result or self.fresh("call", node)
         if isinstance(function, Mod):
             return methods.forward(self, function, args, kwargs, site)
+        if isinstance(function, Tokenizer):
+            return methods.encoded(self, function, "__call__", kwargs, site)
         if isinstance(function, Obj):
             method = function.cls.find("__call__")
             if isinstance(method, Func):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import families, library, tensors, torchlib
-from .values import Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Union, Unknown, Value, each
+from .values import Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Tokenizer, Union, Unknown, Value, each
 
 if TYPE_CHECKING:
     from .core import Core
@@ -22,6 +22,7 @@ NOT_MODELS = (
     "Trainer",
     "Collator",
 )
+TOKENIZERS = ("Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor")
 LOADERS = frozenset({"from_pretrained", "from_config", "load_from_checkpoint", "from_single_file"})
 FRAMEWORKS = ("accelerate.", "deepspeed.", "lightning.", "pytorch_lightning.", "trl.", "composer.", "fastai.")
 
@@ -65,6 +66,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
             return args[0]
         if owner.endswith("Config"):
             return Config(family_of(run, owner, args, kwargs)[0], site)
+        if owner.endswith(TOKENIZERS):
+            return Tokenizer(site)
         if owner.endswith(NOT_MODELS):
             return run.fresh("hub", site.node)
         return load(run, name, owner, last, args, kwargs, site)

@@ -46,6 +46,8 @@ PLAIN_BASES = frozenset(
 )
 CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
 HOOKS = "<forward hooks>"
+TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
+"""What a tokenizer or processor gives under these names are tensors."""
 UNSEEN = "?"
 """Begins the name of what an adapter was made by, where that is out of sight."""
 ADAPTERS = ("lora", "dora", "adapter", "lowrank", "low_rank")
@@ -323,12 +325,19 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
             "strip",
             "removeprefix",
             "removesuffix",
+            "unscale_",
+            "scale",
+            "step",
+            "backward",
+            "synchronize",
             "endswith",
             "startswith",
         }:
             return Bound(base, name, site.node)
         return Unknown(f"{base.term}.{name}", name_of=base.name_of, strings=base.strings)
     if isinstance(base, Batch):
+        if base.kind and name in TENSORS:
+            return containers.item(run, base, Const(name), site)
         return Bound(base, name, site.node)
     return Bound(base, name, site.node)
 

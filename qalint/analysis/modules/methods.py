@@ -22,6 +22,7 @@ from .values import (
     Seq,
     Site,
     Tensor,
+    Tokenizer,
     Unknown,
     Value,
     Walk,
@@ -198,6 +199,8 @@ def method(
         return module_method(run, base, name, args, kwargs, site)
     if isinstance(base, Param | Tensor):
         return torchlib.tensor_method(run, base, name, args, kwargs, site)
+    if isinstance(base, Tokenizer):
+        return encoded(run, base, name, kwargs, site)
     if isinstance(base, Array):
         if name == "astype":
             return Array(torchlib.array_dtype(args[0] if args else kwargs.get("dtype")), site)
@@ -213,7 +216,8 @@ def method(
         return optimizer_method(run, base, name, args, site)
     if isinstance(base, Batch):
         if name in {"to", "cuda"}:
-            return Batch(base.site, moved=True)
+            base.moved = base.moved or bool(base.kind)  # an encoding moves in place
+            return Batch(base.site, moved=True, kind=base.kind)
         if name == "items":
             return Seq([Seq([run.fresh("key", site.node), base], "tuple")], "list", open=True, site=site)
         if name == "values":
@@ -262,6 +266,18 @@ def method(
             strings=base.strings,
         )
     return tensors.mixed(f"{name}", [base, *args, *kwargs.values()])
+
+
+def encoded(run: Core, base: Tokenizer, name: str, kwargs: dict[str, Value], site: Site) -> Value:
+    """What a tokenizer gives: tensors on the CPU where it is asked for tensors."""
+    asked = kwargs.get("return_tensors")
+    if not isinstance(asked, Const) or asked.value != "pt":
+        return run.fresh(name, site.node)
+    if name in {"__call__", "batch_encode_plus", "encode_plus", "pad"}:
+        return Batch(site, kind="encoding")
+    if name == "encode":
+        return Tensor("int64", tensors.CPU, site=site, source="encoding")
+    return run.fresh(name, site.node)
 
 
 def stepped(run: Core, args: list[Value], site: Site) -> None:

@@ -183,7 +183,11 @@ def pairing(run: Core, name: str, args: list[Value], site: Site) -> Value:
     if name in {"reversed", "iter"}:
         return args[0]
     columns = [containers.elements(run, value, site, 5) for value in args]
-    exact = all(isinstance(value, Seq) and not value.open for value in args)
+    exact = all(
+        (isinstance(value, Seq) and not value.open)
+        or (isinstance(value, Mod) and len(value.elements) <= 5 and value.kind == "Sequential")
+        for value in args
+    )
     if name == "enumerate":
         rows = [
             Seq([Const(i) if exact else run.fresh("index", site.node), e], "tuple", site=site)

@@ -194,7 +194,9 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
             (first.dims or (None, None))[0],  # type: ignore[assignment]
             (second.dims or (None, None))[-1],
         )
-        pair(run, site, factor(second.weights[-1], False), factor(first.weights[0], False), product=True)
+        one, two = factor(first.weights[-1], False), factor(second.weights[0], False)
+        # which way round the product is applied is not known yet: only the rank between the two is
+        pair(run, site, Factor(one.cell, None, one.gives), Factor(two.cell, two.takes, None), product=True)
         return result
     if second.weights and len(second.weights) == 1:
         result.chain = (*first.chain, factor(second.weights[0], transposed))

@@ -526,13 +526,25 @@ class Loader(Value):
 
 
 class Batch(Value):
-    """A batch of a loader or a part of one: an unknown structure of CPU tensors."""
+    """A batch of a loader or a part of one, or (`kind`) what a tokenizer gives: an unknown structure of
+    CPU tensors.
+    """
 
-    __slots__ = ("moved", "site")
+    __slots__ = ("kind", "moved", "site")
 
-    def __init__(self, site: Site, moved: bool = False) -> None:
+    def __init__(self, site: Site, moved: bool = False, kind: str = "") -> None:
         self.site = site
         self.moved = moved
+        self.kind = kind
+
+
+class Tokenizer(Value):
+    """A tokenizer or processor of transformers."""
+
+    __slots__ = ("site",)
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
 
 
 class Clock(Value):
