@@ -46,6 +46,7 @@ class Report:
         "get_rules",
         "get_source",
         "hidden",
+        "quiet",
         "show_fixes",
         "show_marked",
         "top_level",
@@ -69,6 +70,7 @@ class Report:
         fail_on: str = "low",
         fixing: bool = False,
         hidden: int = 0,
+        quiet: bool = False,
         get_source: Callable[[str], Source | None] = lambda filename: None,
         get_rule: Callable[[str], RuleInfo | None] = lambda code: None,
         get_rules: Callable[[], list[RuleInfo]] = list,
@@ -97,6 +99,8 @@ class Report:
         """Whether `--fix` was given: what could be fixed has been."""
         self.hidden = hidden
         """How many findings stay below `--min-confidence`."""
+        self.quiet = quiet
+        """`--quiet`: the findings and nothing else."""
         self.get_source = get_source
         """The text that the positions of a file count in (after `--fix`: the fixed text), or None."""
         self.get_rule = get_rule

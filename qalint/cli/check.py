@@ -173,6 +173,7 @@ class Check:
             fail_on=self.values["fail-on"],
             fixing=self.fixing,
             hidden=hidden,
+            quiet=arguments.quiet,
             get_source=self.source,
             get_rule=self.catalog.rules.get,
             get_rules=lambda: list(self.catalog.rules.values()),

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def closing(report: Report, paint: Paint) -> str:
-    """The lines after the findings, each with its line end."""
+    """The lines after the findings, each with its line end; with `--quiet` only the fixes asked for."""
+    if report.quiet:
+        return "".join(line + "\n" for line in _fixes(report))
     shown = report.shown
     lines = [*_fixes(report), *_count(report, shown, paint)]
     if shown:

@@ -272,6 +272,18 @@ def test_statistics(project: Path, run: Run) -> None:
     assert [line.split()[:2] for line in ran.out.splitlines()[:2]] == [["2", "QA9901"], ["1", "QA9902"]]
 
 
+def test_quiet_prints_findings_and_nothing_else(project: Path, run: Run) -> None:
+    (project / "a.py").write_text("old(1)\n")
+    (project / "b.py").write_text("new(1)\n")
+    assert run("b.py", "-q", format="full").out == ""
+    for format in ("full", "concise", "grouped"):
+        loud, quiet = run("a.py", format=format), run("a.py", "-q", format=format)
+        assert quiet.status == 1 and quiet.err == ""
+        assert quiet.out and loud.out.startswith(quiet.out) and len(quiet.out) < len(loud.out)
+    ran = run("a.py", "-q", "--fix", "--show-fixes", format="full")
+    assert ran.out.splitlines() == ["Fixed 1 finding:", "- a.py:", "    1 × QA9901 (old-call)", ""]
+
+
 def test_quiet_and_verbose(project: Path, run: Run) -> None:
     (project / "a.py").write_text("new()\n")
     assert run("a.py", "--exclude", "a.py", "--force-exclude", "-q").err == ""
