@@ -23,7 +23,8 @@ class UndefinedAcrossCells(Rule):
 
     It stays silent in notebooks with star imports, in cells that use `globals()` or `exec`, and for
     reads inside `try ... except NameError`. A name in an annotation only has lower confidence: from
-    Python 3.14 on, annotations are not evaluated.
+    Python 3.14 on, annotations are not evaluated; so has module code that only a reusable function reads,
+    which works where the notebook is imported.
 
     ## Why is this bad?
 
@@ -94,6 +95,10 @@ class UndefinedAcrossCells(Rule):
             (_, first), *others = places
             related = [Related(notebook.place(use), "and here") for _, use in others]
             outside = notebook.outside_names.get(name)
+            # A reusable function is imported as well, from a module that has run from its top.
+            imported = bool(outside) and all(
+                cell.kind in ("function", "class") and use.deferred for cell, use in places
+            )
             later = next((cell.stores(name)[0] for cell, _ in places if cell.stores(name)), None)
             if outside:
                 related.insert(0, Related(notebook.place(outside[0]), "bound here, outside the cells"))
@@ -111,7 +116,7 @@ class UndefinedAcrossCells(Rule):
                 message,
                 related=related,
                 help=help,
-                confidence=Confidence.MEDIUM if first.annotation else Confidence.HIGH,
+                confidence=Confidence.MEDIUM if first.annotation or imported else Confidence.HIGH,
             )
 
 

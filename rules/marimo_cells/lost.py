@@ -82,7 +82,9 @@ def _lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
             continue
         if shown is not None:
             found.append(Lost(tail, shown.what, shown))
-        elif branching and tail not in attempts and _is_value(notebook, cell, tail.value):
+        elif tail not in attempts and (
+            _is_value(notebook, cell, tail.value) if branching else isinstance(tail.value, ast.Name)
+        ):
             found.append(Lost(tail, cell.source.segment(tail.value), None))
     return found
 
@@ -91,7 +93,7 @@ def _dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
     if cell.kind not in ("cell", "setup") or not cell.body:
         return []
     last = cell.body[-1]
-    if _is_none(last):
+    if is_none(last):
         return []
     display = notebook.display(cell)
     ending = set(tails(last)) if isinstance(last, COMPOUND) else set()
@@ -102,7 +104,7 @@ def _dropped(notebook: Notebook, cell: Cell) -> list[Lost]:
     found = []
     for block in _suites(cell.body):
         for statement, following in zip(block, [*block[1:], None], strict=True):
-            if not isinstance(statement, ast.Expr) or statement in ending or _is_none(following):
+            if not isinstance(statement, ast.Expr) or statement in ending or is_none(following):
                 continue
             if ends_with_semicolon(cell.source, statement):
                 continue
@@ -178,7 +180,8 @@ def _is_value(notebook: Notebook, cell: Cell, value: ast.expr) -> bool:
     return False
 
 
-def _is_none(statement: ast.stmt | None) -> bool:
+def is_none(statement: ast.stmt | None) -> bool:
+    """Whether the statement is a literal `None`, by which an author keeps a cell from showing anything."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

@@ -11,7 +11,7 @@ from qalint.analysis.notebook import Cell, Notebook, Shown, bindings, is_name, i
 from qalint.rule import Confidence, Edit, Finding, Fix, Related, Rule, Severity
 
 from .elements import elements, value_reads
-from .lost import dropped, lost_tails, short, stray_returns
+from .lost import dropped, is_none, lost_tails, short, stray_returns
 
 
 class ReturnDoesNotDisplay(Rule):
@@ -140,7 +140,9 @@ class ReturnDoesNotDisplay(Rule):
     def undrawn(self, notebook: Notebook, cell: Cell, edits: Edits) -> Iterator[Finding]:
         """What pyplot draws in a cell that shows nothing and binds no figure."""
         drawn = [each for each in cell.body if _draws(notebook, cell, each)]
-        if not drawn or cell.last is None or _is_shown_by_call(notebook, cell, Shown("figure", "")):
+        if not drawn or cell.last is None or is_none(cell.last):
+            return
+        if _is_shown_by_call(notebook, cell, Shown("figure", "")) or _is_read_as_picture(notebook, cell):
             return
         plt = next((name for name, q in notebook.imported(cell).items() if q == "matplotlib.pyplot"), None)
         fix = None
@@ -234,6 +236,16 @@ DRAWING = frozenset(
 """Functions of pyplot that draw data."""
 PLOT = re.compile(r"\w+plot|heatmap|\w+map")
 """Functions of seaborn that draw on pyplot's axes."""
+
+
+def _is_read_as_picture(notebook: Notebook, cell: Cell) -> bool:
+    """Whether another cell reads the figure, or its axes, under a name of this cell."""
+    display = notebook.display(cell)
+    return any(
+        (shown := display.named(name)) is not None and shown.kind in ("figure", "axes")
+        for name in cell.defs
+        if notebook.readers(name)
+    )
 
 
 def _draws(notebook: Notebook, cell: Cell, statement: ast.stmt) -> bool:
