@@ -56,6 +56,10 @@ class Fixes:
             key = (item.filename, item.code, item.name)
             self._fixed[key] = self._fixed.get(key, 0) + 1
 
+    def forget(self, path: str) -> None:
+        """The fixes of a file were taken back."""
+        self._fixed = {key: number for key, number in self._fixed.items() if key[0] != path}
+
     def settle(self, before: Iterable[Diagnostic], after: Iterable[Diagnostic]) -> None:
         """Count findings that went with another's fix as fixed too."""
         left: dict[tuple[str, str, str], int] = {}
@@ -99,6 +103,8 @@ class Fixer:
         """Whether only one file is changed in a round, since several together went wrong."""
         self._single: set[str] = set()
         """Files in which fixes are tried one by one, since together they went wrong."""
+        self._endless: set[tuple[str, str]] = set()
+        """(file, code) of fixes that do not come to an end."""
 
     def run(self, files: list[Found]) -> Fixes:
         """Lint and fix until nothing changes."""
@@ -109,9 +115,13 @@ class Fixer:
         importers = Importers(self.runner.configs, linted)
         at_first = merge(outcomes.values(), linted, importers)
         try:
-            while plan := self._plan(merge(outcomes.values(), linted, importers)):
-                self._round(plan, outcomes, by_path, linted)
-            self._unstable(merge(outcomes.values(), linted, importers))
+            while True:
+                while plan := self._plan(merge(outcomes.values(), linted, importers)):
+                    self._round(plan, outcomes, by_path, linted)
+                endless = self._endless_in(merge(outcomes.values(), linted, importers))
+                if not endless:
+                    break
+                self._start_again(endless, held, outcomes, by_path, linted)
             self._record(held)
             self.fixes.settle(at_first, merge(outcomes.values(), linted, importers))
             if self.write:
@@ -148,6 +158,8 @@ class Fixer:
         if item.fix is None or item.status != "new" or item.fix.applicability not in self.wanted:
             return False
         if not item.fix.edits or _identity(item) in self._refused:
+            return False
+        if (item.filename, item.code) in self._endless:
             return False
         config = self.runner.configs.of_file(item.filename)
         shown = _CONFIDENCES.index(item.confidence) <= _CONFIDENCES.index(config.values["min-confidence"])
@@ -250,14 +262,38 @@ class Fixer:
                 continue
             replace(path, change.after)
 
-    def _unstable(self, found: list[Diagnostic]) -> None:
-        left = sorted({(item.filename, item.code) for item in found if self._eligible(item)})
-        if not left:
-            return
-        shown = ", ".join(f"{code} in {os.path.relpath(path)}" for path, code in left[:5])
+    def _endless_in(self, found: list[Diagnostic]) -> dict[str, list[str]]:
+        """The codes of each file whose fixes are not done although no round is left."""
+        left: dict[str, list[str]] = {}
+        for path, code in sorted({(item.filename, item.code) for item in found if self._eligible(item)}):
+            left.setdefault(path, []).append(code)
+        return left
+
+    def _start_again(
+        self,
+        endless: dict[str, list[str]],
+        held: dict[str, bytes],
+        outcomes: dict[str, Outcome],
+        by_path: dict[str, Found],
+        linted: frozenset[str],
+    ) -> None:
+        """Take back all that was done to these files, and begin anew without the fixes that do not end."""
+        shown = [f"{code} in {os.path.relpath(path)}" for path, codes in endless.items() for code in codes]
         self.fixes.messages.append(
-            f"Fixes did not come to an end after {MAX_ROUNDS} rounds ({shown}); please report this."
+            f"Fixes did not come to an end after {MAX_ROUNDS} rounds and were left out "
+            f"({', '.join(shown[:5])}); please report this."
         )
+        for path, codes in endless.items():
+            self._endless.update((path, code) for code in codes)
+            self._rounds.pop(path, None)
+            self.fixes.forget(path)
+            if path in held:
+                reader.overlay[path] = held[path]
+            else:
+                reader.overlay.pop(path, None)
+            self.runner.forget(path)
+        changed = set().union(*(_depending(path, outcomes) & by_path.keys() for path in endless))
+        outcomes.update(self._lint(changed, by_path, linted))
 
 
 def replace(path: str, data: bytes) -> None:
