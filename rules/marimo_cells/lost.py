@@ -82,9 +82,7 @@ def _lost_tails(notebook: Notebook, cell: Cell) -> list[Lost]:
             continue
         if shown is not None:
             found.append(Lost(tail, shown.what, shown))
-        elif tail not in attempts and (
-            _is_value(notebook, cell, tail.value) if branching else isinstance(tail.value, ast.Name)
-        ):
+        elif branching and tail not in attempts and _is_value(notebook, cell, tail.value):
             found.append(Lost(tail, cell.source.segment(tail.value), None))
     return found
 

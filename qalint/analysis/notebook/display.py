@@ -160,6 +160,40 @@ class Display:
                 private = is_private(name)
                 holds = shown.lost_ui or (private and shown.kind in ("input", "widget"))
                 return shown._replace(lost_ui=holds)
+        return self._looped(name)
+
+    def _looped(self, name: str) -> Shown | None:
+        """What a loop variable holds, where the loop goes over a list or dictionary of such things."""
+        for statement in walk_statements(self.body):
+            match statement:
+                case ast.For(target=ast.Name(id=item), iter=ast.Name(id=over)) if item == name:
+                    return self._held(over)
+                case ast.For(
+                    target=ast.Name(id=item),
+                    iter=ast.Call(func=ast.Attribute(value=ast.Name(id=over), attr="values")),
+                ) if item == name:
+                    return self._held(over)
+                case ast.For(
+                    target=ast.Tuple(elts=[_, ast.Name(id=item)]),
+                    iter=ast.Call(func=ast.Attribute(value=ast.Name(id=over), attr="items"))
+                    | ast.Call(func=ast.Name(id="enumerate"), args=[ast.Name(id=over)]),
+                ) if item == name:
+                    return self._held(over)
+                case _:
+                    pass
+        return None
+
+    def _held(self, over: str) -> Shown | None:
+        """What the list or dictionary holds: this cell's, or another's."""
+        if over not in self.cell.bound:
+            for definer in self.notebook.definers(over):
+                return self.notebook.display(definer)._held(over) if definer is not self.cell else None
+        values = [value for target, value in bindings(self.body) if is_name(target, over)]
+        match values:
+            case [ast.List(elts=[first, *_]) | ast.Tuple(elts=[first, *_]) | ast.Dict(values=[first, *_])]:
+                return self.of(first)
+            case [ast.ListComp(elt=first) | ast.DictComp(value=first)]:
+                return self.of(first)
         return None
 
     def _unpacked(self, name: str, target: ast.Tuple | ast.List, value: ast.Call) -> Shown | None:
