@@ -65,18 +65,17 @@ class Head:
 class Out:
     """Where the worlds go that leave a block early."""
 
-    __slots__ = ("breaks", "continues", "raises", "returns", "yields")
+    __slots__ = ("breaks", "continues", "raises", "returns")
 
     def __init__(self) -> None:
         self.breaks: list[World] = []
         self.continues: list[World] = []
         self.returns: list[World] = []
         self.raises: list[World] = []
-        self.yields: list[World] = []
 
     def every(self) -> list[World]:
         """All of them."""
-        return self.breaks + self.continues + self.returns + self.raises + self.yields
+        return self.breaks + self.continues + self.returns + self.raises
 
 
 QUIET = (Forward, IteratorUse, Move, LibraryCall, AutocastEnter)
@@ -122,8 +121,8 @@ class Base:
         """Protocol events met so far, told or not."""
         self.work = 0
         """Expressions evaluated, in each world."""
-        self.running: set[ast.AST] = set()
-        """Context managers that are being run to their yield."""
+        self.handlers: dict[ast.AST, Any] = {}
+        """Generators that are being run, each with what it hands over to, and where that stands."""
         for last, methods in program.uses.items():
             role = program.role(last, methods)
             if role is not None and not (role == "optimizer" and program.step_clears):
@@ -200,16 +199,24 @@ class Base:
         key = (id(node), reason)
         if key not in self.cut and hasattr(node, "lineno"):
             self.cut.add(key)
-            world.module.file.why(node, reason)
+            self.module_of(world, node).file.why(node, reason)
 
     def bound(self, world: World, node: ast.AST, reason: str) -> None:
         """Note that a bound was met here."""
         key = (id(node), reason)
         if key not in self.cut:
             self.cut.add(key)
-            self.story.bounds.append((node, world.module.file, reason))
+            file = self.module_of(world, node).file
+            self.story.bounds.append((node, file, reason))
             if hasattr(node, "lineno"):
-                world.module.file.why(node, reason)
+                file.why(node, reason)
+
+    def module_of(self, world: World, node: ast.AST) -> Module:
+        """The file that a statement stands in, where a world may be in another one at the time."""
+        module: Module = world.module
+        if isinstance(node, ast.stmt) and node not in module.facts:
+            return next((other for other in self.program.modules.values() if node in other.facts), module)
+        return module
 
     # -- forking inside expressions --
 

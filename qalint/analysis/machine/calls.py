@@ -386,10 +386,14 @@ class Calls(Unseen):
                 for value in (*args, *keywords.values())
             )
         )
-        if "generator" in fn.flags and "context" not in fn.flags:
-            if hot:
-                self.entered.discard(body_node)
-            return self._stand_in(world, fn, args, keywords, node)
+        if "generator" in fn.flags:
+            # It runs where it is walked over, or entered.
+            flow = None
+            for value in (*args, *keywords.values()):
+                flow = mix(flow, flow_of(value))
+            if not hot or "**" in keywords:
+                return self._stand_in(world, fn, args, keywords, node)
+            return term("generator", fn, Tup(tuple(args)), tuple(keywords.items()), wild, flow=flow)
         if is_abstract(body_node):
             return self.overridden(world, fn, args, keywords, node)
         recursive = any(step[2] is body_node for step in world.stack)
@@ -466,7 +470,6 @@ class Calls(Unseen):
         node: ast.AST,
         wild: bool,
         entry: bool = False,
-        capture: Out | None = None,
     ) -> list[World]:
         """Run a function body: the worlds that come back, each with its result in `ret`."""
         saved = (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.grad)
@@ -503,10 +506,6 @@ class Calls(Unseen):
         results = normal + out.returns
         facts = fn.module.facts.get(fn.node)
         keep = facts is None or facts.defines
-        if capture is not None:
-            capture.yields = out.yields
-            capture.raises = out.raises
-            return results
         for each in results:
             self.leave(each, saved, oid, keep)
             self.sweep(each, before)

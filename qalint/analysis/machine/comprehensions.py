@@ -48,6 +48,7 @@ class Comprehensions(Expressions):
         """A list, set, dict or generator comprehension."""
         generators: list[ast.comprehension] = node.generators
         first = self.evaluate(generators[0].iter, world)
+        self.exhaust(world, first, node)
         special = self.cells_comprehension(node, first, world)
         if special is not None:
             return special
@@ -108,6 +109,10 @@ class Comprehensions(Expressions):
             return world.put(self.oid(world, "list", node), ListObj(node, world.module, [value], True))
         finally:
             world.frame, world.loops = saved, loops
+
+    def exhaust(self, world: World, value: Value, node: ast.AST) -> None:
+        """A generator is walked over to its end; see `contexts`."""
+        raise NotImplementedError
 
     def drained(self, world: World, source: Value, node: ast.AST) -> Value:
         """A source of iteration whose one-shot iterators are used up, once, by it."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from .base import ROUNDS, Dead, Head, Multi, Out, Split
-from .objects import Frame, Instance, Model, Scaler
+from .contexts import Contexts
+from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Facts, dotted
-from .statements import EXITS, MUTATORS, Statements
+from .statements import EXITS, MUTATORS
 from .values import (
     FALSE,
     NONE,
@@ -22,7 +23,6 @@ from .values import (
     Const,
     Fn,
     Lib,
-    Mode,
     Partial,
     Ref,
     Term,
@@ -38,7 +38,7 @@ from .values import (
 UNROLL = 5
 
 
-class Machine(Statements):
+class Machine(Contexts):
     """The whole machine: statements over expressions, calls and the protocol."""
 
     def block(self, body: list[ast.stmt], worlds: list[World], out: Out) -> list[World]:
@@ -50,11 +50,9 @@ class Machine(Statements):
             self.steps += count
             kind = type(statement)
             simple = SIMPLE.get(kind)
-            if simple is not None and kind is ast.Expr and type(statement.value) is ast.Yield:  # type: ignore[attr-defined]
-                frame = worlds[0].heap[worlds[0].frame]
-                if frame.node in self.running:
-                    return self.yielded(statement, worlds, out)  # type: ignore[arg-type]
-            if simple is not None:
+            if simple is not None and self.handlers and self.hands_over(statement, worlds[0]):
+                worlds = self.yielded(statement, worlds, out)
+            elif simple is not None:
                 if kind is ast.Expr and self.skips(statement, worlds[0]):
                     continue
                 worlds = self.each(statement, worlds, simple)
@@ -117,10 +115,14 @@ class Machine(Statements):
         literal: list[tuple[World, list[Value]]] = []
         sources: dict[int, Value] = {}
         families: set[int] = set()
+        generators: list[tuple[World, Value]] = []
 
         def action(machine: Machine, statement: Any, world: World) -> None:
             source = machine.evaluate(statement.iter, world)
             source = machine.decide(world, source) if type(source) is Term and source.op == "ite" else source
+            if machine.generated(source) is not None:
+                generators.append((world, source))
+                raise Dead
             source = machine.drained(world, source, statement.iter)
             items = machine.known_items(world, source)
             if items is None:
@@ -143,6 +145,13 @@ class Machine(Statements):
                 done += self.unrolled(node, world, items, out)
             finally:
                 self.families -= id(world) in families
+        for world, source in generators:
+            walked = self.driven(node, world, source, out)
+            if walked is None:
+                sources[id(world)] = source
+                unknown.append(world)
+            else:
+                done += walked
         if unknown:
             done += self.rounds(node, unknown, sources, out)
         if after:
@@ -207,12 +216,6 @@ class Machine(Statements):
         if node.orelse and current:
             current = self.block(node.orelse, current, out)
         return current + exits
-
-    @staticmethod
-    def _pass_on(inner: Out, out: Out) -> None:
-        out.returns += inner.returns
-        out.raises += inner.raises
-        out.yields += inner.yields
 
     def rounds(self, node: Any, worlds: list[World], sources: dict[int, Value], out: Out) -> list[World]:
         """A loop of unknown length: at least once, until no new typestate comes to its head."""
@@ -461,112 +464,6 @@ class Machine(Statements):
             and isinstance(last.value, ast.Call)
             and dotted(last.value.func) in ("sys.exit", "exit", "os._exit", "quit")
         )
-
-    def with_(self, node: Any, worlds: list[World], out: Out) -> list[World]:
-        """`with`: contexts are pushed, the body is run, the contexts are popped on every way out."""
-        depth = {id(world): (world.auto, world.grad) for world in worlds}
-        saved = worlds[0].auto, worlds[0].grad
-        current = worlds
-        for item in node.items:
-            current = self.enter_context(node, item, current, out)
-        del depth
-        inner = Out()
-        normal = self.block(node.body, current, inner)
-        for world in normal + inner.breaks + inner.continues + inner.returns + inner.raises:
-            world.auto, world.grad = saved
-        out.breaks += inner.breaks
-        out.continues += inner.continues
-        self._pass_on(inner, out)
-        return normal
-
-    def enter_context(self, node: Any, item: ast.withitem, worlds: list[World], out: Out) -> list[World]:
-        """Enter one context manager."""
-        extra: list[World] = []
-
-        def action(machine: Machine, statement: Any, world: World) -> None:
-            expression = item.context_expr
-            value: Value
-            if isinstance(expression, ast.Call):
-                callee = machine.as_ref(world, machine.callee(expression.func, world))
-                fn = callee.fn if type(callee) is Bound else callee
-                if type(fn) is Fn and "context" in fn.flags:
-                    extra.extend(machine.run_context(statement, item, callee, expression, world, out))
-                    raise Dead
-            value = machine.evaluate(expression, world)
-            value = machine.decide(world, value) if type(value) is Term and value.op == "ite" else value
-            machine.push_context(world, value, item, expression)
-
-        return self.each(node, worlds, action) + extra
-
-    def push_context(self, world: World, value: Value, item: ast.withitem, node: ast.AST) -> None:
-        """Enter a context manager that is a value."""
-        value = world.resolve(value)
-        bound: Value = value
-        if type(value) is Auto:
-            world.auto = (*world.auto, (value, world.frame))
-            self.entered_autocast(world, value, node)
-        elif type(value) is Mode:
-            bound = value.value
-            if value.kind == "nograd":
-                world.grad = False
-            elif value.kind == "grad":
-                world.grad = True
-            elif value.kind == "framework":
-                world.tags = world.tags | {"framework"}
-        else:
-            ref = self.as_ref(world, value)
-            obj = world.heap.get(ref.oid) if type(ref) is Ref else None
-            if isinstance(obj, Instance) and not isinstance(obj, Model):
-                if type(obj.cls) is Cls:
-                    method = self.member(world, obj.cls, "__enter__")
-                    if type(method) is Fn and self.program.hot(method.module, method.node):
-                        bound = self.call_value(world, Bound(method, ref), [], {}, node)
-        if item.optional_vars is not None:
-            self.assign(item.optional_vars, bound, world)
-
-    def run_context(
-        self, node: Any, item: ast.withitem, callee: Value, call: ast.Call, world: World, out: Out
-    ) -> list[World]:
-        """Run a `@contextmanager` function to its yield, and keep what it entered there."""
-        receiver = [callee.receiver] if type(callee) is Bound else []
-        fn: Fn = callee.fn if type(callee) is Bound else callee
-        args = [
-            self.evaluate(argument.value if isinstance(argument, ast.Starred) else argument, world)
-            for argument in call.args
-        ]
-        keywords = {k.arg: self.evaluate(k.value, world) for k in call.keywords if k.arg is not None}
-        saved = (world.frame, world.module, world.ctx, world.stack, world.memo, world.auto, world.grad)
-        if any(step[2] is fn.node for step in world.stack):
-            return [world]
-        self.entered.add(fn.node)
-        captured = Out()
-        wild = any(k.arg is None for k in call.keywords)
-        self.running.add(fn.node)
-        try:
-            self.activate(world, fn, receiver + args, keywords, call, wild, capture=captured)
-        finally:
-            self.running.discard(fn.node)
-        results = self.join(node, captured.yields) if len(captured.yields) > 1 else captured.yields
-        for each in results:
-            auto, grad, value = each.auto, each.grad, each.ret
-            self.leave(each, saved, ("call", id(fn.node), self.context(saved[2], (call, self.unroll))), True)
-            # What the generator entered stays entered while the body runs.
-            each.auto, each.grad = auto, grad
-            if item.optional_vars is not None:
-                self.assign(item.optional_vars, value, each)
-        return results
-
-    def yielded(self, node: ast.Expr, worlds: list[World], out: Out) -> list[World]:
-        """`yield` as a statement: where a context manager hands over."""
-
-        def action(machine: Machine, statement: Any, world: World) -> None:
-            inner = statement.value
-            value = inner.value if isinstance(inner, ast.Yield) else None
-            world.ret = machine.optional(value, world)
-
-        done = self.each(node, worlds, action)
-        out.yields += done
-        return []
 
     def match(self, node: ast.Match, worlds: list[World], out: Out) -> list[World]:
         """`match`."""

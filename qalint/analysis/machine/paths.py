@@ -95,7 +95,7 @@ class World:
         self.last: frozenset[Any] = START
         """What came last on the paths of this world: events, loop heads, None for nothing at all."""
         self.dead = False
-        self.tags: frozenset[str] = NOTHING
+        self.tags: frozenset[Any] = NOTHING
         """What happened on this path that is no object's state (a framework was met, ...)."""
 
     def fork(self) -> World:

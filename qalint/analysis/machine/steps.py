@@ -319,11 +319,17 @@ class Steps(Protocol):
         obj.extra.pop("clipped", None)
         obj.extra.pop("again", None)
 
-    def optimizer_step(self, call: Call, optimizer: Ref) -> None:
-        """`optimizer.step()`, past the scaler."""
+    def step_event(self, world: World, node: ast.AST, optimizer: Ref) -> Event:
+        """Tell that an optimizer is stepped."""
+        o: Optimizer = world.get(optimizer)  # type: ignore[assignment]
+        return self.tell(world, OptimizerStep, node, optimizer=optimizer, state=o.grads)
+
+    def optimizer_step(self, call: Call, optimizer: Ref, event: Event | None = None) -> None:
+        """`optimizer.step()`, past the scaler; `event`: where it began, if a closure was called since."""
         world, place = call.world, call.place
         o: Optimizer = world.get(optimizer)  # type: ignore[assignment]
-        event = self.tell(world, OptimizerStep, call.node, optimizer=optimizer, state=o.grads)
+        if event is None:
+            event = self.step_event(world, call.node, optimizer)
         scaler = o.by if type(o.by) is Ref else None
         s = world.heap.get(scaler.oid) if scaler is not None else None
         names = self.names_of(world, scaler, optimizer)

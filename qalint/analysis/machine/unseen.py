@@ -211,6 +211,8 @@ class Unseen(Comprehensions):
                 todo.append(value.receiver)
             elif kind is Term and value.op == "ite":
                 todo += value.args[1:]
+            elif kind is Term and value.op == "generator":
+                todo += (*value.args[1].items, *(item for _, item in value.args[2]))
             elif kind is Ref and value.oid not in seen:
                 seen.add(value.oid)
                 if value.oid in world.actors:
@@ -300,6 +302,8 @@ class Unseen(Comprehensions):
                 todo.append(value.receiver)
             elif kind is Term and value.op == "ite":
                 todo += value.args[1:]
+            elif kind is Term and value.op == "generator":
+                todo += (*value.args[1].items, *(item for _, item in value.args[2]))
             elif kind is Ref and value.oid not in seen:
                 seen.add(value.oid)
                 obj = world.heap.get(value.oid)

@@ -9,6 +9,7 @@ from ..objects import Optimizer, Scaler
 from ..story import LibraryCall, Load, ScalerCreated
 from ..values import NONE, TRUE, Auto, Const, Method, Mode, Ref, Term, Value, term
 from . import attribute, library, method
+from .torch_optim import finish, run_closure
 
 UNSEEN = "an argument that is not seen"
 
@@ -155,9 +156,11 @@ def unscale(call: Call) -> Value:
 def step(call: Call) -> Value:
     """`scaler.step(optimizer)`."""
     optimizer = _optimizer(call)
-    if optimizer is not None:
-        call.machine.scaler_step(call, call.receiver, optimizer)
-    return call.fresh()
+    if optimizer is None:
+        return call.fresh()
+    call.machine.scaler_step(call, call.receiver, optimizer)
+    closure = call.arg(1)
+    return call.fresh() if closure is None else finish(call, run_closure(call, closure, optimizer))
 
 
 @method("scaler", "update")

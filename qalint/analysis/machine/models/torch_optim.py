@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..base import Head, Multi
 from ..calls import Call
 from ..objects import Instance, Model, Optimizer, Scaler
+from ..paths import World
 from ..slicing import OPTIMIZERS
 from ..story import LibraryCall, Load, OptimizerCreated
-from ..values import NONE, Cells, Const, Ref, Term, Value, flow_of, term
+from ..values import NONE, Bound, Cells, Const, Fn, Partial, Ref, Term, Value, flow_of, term
 from . import attribute, library, method
 
 
@@ -87,9 +89,48 @@ def other_optimizer(call: Call) -> Value | None:
 
 @method("optimizer", "step")
 def step(call: Call) -> Value:
-    """`optimizer.step()`."""
-    call.machine.optimizer_step(call, call.receiver)
-    return call.fresh()
+    """`optimizer.step()`; a closure is called before the update, by LBFGS more than once."""
+    closure = call.arg(0, "closure")
+    if closure is None:
+        call.machine.optimizer_step(call, call.receiver)
+        return call.fresh()
+    event = call.machine.step_event(call.world, call.node, call.receiver)
+    worlds = run_closure(call, closure, call.receiver)
+    for world in worlds:
+        each = Call(call.machine, world, call.node, call.callee, [], {}, False, call.receiver, call.name)
+        call.machine.optimizer_step(each, call.receiver, event)
+    return finish(call, worlds)
+
+
+def run_closure(call: Call, closure: Value, optimizer: Value) -> list[World]:
+    """The worlds after a step has called its closure: LBFGS does so any number of times."""
+    machine, world = call.machine, call.world
+    closure = machine.as_ref(world, closure)
+    obj = world.heap.get(optimizer.oid)
+    if type(closure) not in (Fn, Bound, Partial):
+        return [world]
+    head = Head()
+    machine.arrive(world, head)
+    try:
+        machine.call_value(world, closure, [], {}, call.node)
+        worlds = [world]
+    except Multi as multi:
+        worlds = multi.worlds
+    for each in worlds:
+        if isinstance(obj, Optimizer) and obj.cls == "LBFGS":
+            machine.arrive(each, head)
+        if optimizer.oid in each.heap:
+            each.edit(optimizer).extra.pop("again", None)  # each call stands alone
+    return worlds
+
+
+def finish(call: Call, worlds: list[World]) -> Value:
+    """The result of a call that came back in several worlds."""
+    for world in worlds:
+        world.ret = call.machine.fresh(world, call.node)
+    if len(worlds) > 1 or worlds[0] is not call.world:
+        raise Multi(worlds)
+    return call.world.ret
 
 
 @method("optimizer", "zero_grad")
