@@ -113,6 +113,7 @@ class _Lint:
         """Whether cells are missing, so that what the program as a whole does is unknown."""
         self.project: Any = None
         self._suppressions: dict[str, Suppressions] = {}
+        self._gates: dict[Callable[[File], bool], bool] = {}
 
     def run(self) -> Outcome:
         began = perf_counter()
@@ -172,11 +173,26 @@ class _Lint:
             if not opened:
                 continue
             for rule in section.rules:
-                if rule.code in self.codes:
+                if rule.code in self.codes and self._passes(file, rule):
                     found += self._findings(file, rule, failed)
         for name, seconds in file.seconds.items():
             self.outcome.seconds[f"analysis {name}"] = seconds
         return found
+
+    def _passes(self, file: File, rule: type[Rule]) -> bool:
+        """Whether the gate of a rule lets a file pass; each gate looks at a file once."""
+        gate = rule.gate
+        if gate is Rule.gate or not self.linter.gates:
+            return True
+        if gate not in self._gates:
+            began = perf_counter()
+            try:
+                self._gates[gate] = gate(file)
+            except Exception as error:
+                self._failure(f"the gate of the rule {rule.code}", error)
+                self._gates[gate] = True
+            self._spent(f"gate {rule.code}", began)
+        return self._gates[gate]
 
     def _findings(self, file: File, rule: type[Rule], failed: set[str]) -> list[Finding]:
         began, found = perf_counter(), []

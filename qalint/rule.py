@@ -174,6 +174,14 @@ class Rule:
         self.values: dict[str, Any] = {key: option.default for key, option in self.options.items()}
         self.values.update(options or {})
 
+    @staticmethod
+    def gate(file: Any) -> bool:
+        """A cheap look at the tree of a `File`: False if the rule cannot speak of it.
+
+        It saves the rule's analyses, and must be no more than that: it is left out where filters are tested.
+        """
+        return True
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:

@@ -84,7 +84,11 @@ class WrongLayerNames(Rule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = ((b"target_modules", *WALK), (b"_proj", b"c_attn", b"c_fc", b"query_key_value"))
+    needles = (
+        (b"target_modules", *WALK),
+        (b"_proj", b"c_attn", b"c_fc", b"query_key_value"),
+        (b"from_pretrained", b"from_config", b"transformers"),
+    )
     options = OPTION
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

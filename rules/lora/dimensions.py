@@ -9,8 +9,10 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
+from qalint.analysis.modules.gates import says_dimensions
 from qalint.analysis.modules.needles import ADAPT, GPT2, READ, RUN, WALK
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
+from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 TAKES = frozenset(
@@ -123,6 +125,11 @@ class SwappedConv1dDimensions(Rule):
         (*ADAPT, b"Linear)", b"Linear,", b"Linear():", b"Conv1D"),
         (*ADAPT, *NAMED),
     )
+
+    @staticmethod
+    def gate(file: File) -> bool:
+        """Whether the file says what a dimension is taken for, or makes adapters."""
+        return says_dimensions(file, TAKES | GIVES)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Pairs of matrices whose outer dimensions are a layer's, the wrong way round."""

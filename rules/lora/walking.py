@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
-from qalint.analysis.modules.needles import WALK
+from qalint.analysis.modules.gates import walks
 from qalint.analysis.modules.values import Mod, Walk
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -57,7 +57,8 @@ class InjectionWhileIterating(Rule):
     fix = "safe"
     fix_availability = "sometimes"
     oracle = "cpu"
-    needles = (WALK,)
+    needles = ((b"modules(",),)
+    gate = staticmethod(walks)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Attachments to the module that an unlisted walk has yielded."""

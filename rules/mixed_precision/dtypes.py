@@ -6,6 +6,7 @@ import ast
 
 from qalint.analysis.edits import Changes
 from qalint.analysis.machine.story import Fault
+from qalint.analysis.modules.gates import makes_half
 from qalint.analysis.modules.needles import HALF
 from qalint.rule import Fix, Severity
 
@@ -51,6 +52,7 @@ class DtypeMismatch(FaultRule):
     code = "QA1118"
     severity = Severity.HIGH
     needles = (HALF,)
+    gate = staticmethod(makes_half)
     checklist = ("11.10", "11.15", "17.07")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -119,6 +121,7 @@ class MixedDtypeLayer(FaultRule):
     code = "QA1119"
     severity = Severity.HIGH
     needles = (HALF,)
+    gate = staticmethod(makes_half)
     checklist = ("11.11", "11.15")
     fix = "safe"
     fix_availability = "sometimes"

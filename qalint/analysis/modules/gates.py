@@ -1,0 +1,107 @@
+"""Cheap looks at a tree: whether a file holds what a rule needs before its programs are run.
+
+What lies in an imported file is not seen here, so a file in which a program may start passes, unless
+its own text must hold the fault's place. See `needles` for what the bytes say.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from .needles import ADAPT, RUN, mentions
+
+if TYPE_CHECKING:
+    from ...file import File
+
+HALVES = frozenset({"float16", "half", "fp16"})
+ATTACHING = frozenset({"setattr", "add_module", "register_module", "set_submodule", "__setattr__"})
+
+
+def walks(file: File) -> bool:
+    """Whether something may be attached in a loop over modules, or a program may start in the file."""
+    if _starts(file):
+        return True
+    for loop in ast.walk(file.tree):
+        if not isinstance(loop, ast.For):
+            continue
+        if not any(
+            isinstance(node, ast.Attribute) and node.attr in {"modules", "named_modules"}
+            for node in ast.walk(loop.iter)
+        ):
+            continue
+        given = {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+        for statement in loop.body:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call) and _attaches(node, given):
+                    return True
+                if isinstance(node, ast.Assign) and any(
+                    isinstance(target, ast.Attribute | ast.Subscript) for target in node.targets
+                ):
+                    if not isinstance(node.value, ast.Constant | ast.Compare | ast.BoolOp):
+                        return True
+    return False
+
+
+def _attaches(call: ast.Call, given: set[str]) -> bool:
+    """Whether a call can attach a module: by its name, or as a function that gets the loop's module."""
+    func = call.func
+    if isinstance(func, ast.Attribute):
+        if func.attr in ATTACHING:
+            return True
+        if isinstance(func.value, ast.Name) and func.value.id in given:
+            return False
+    elif isinstance(func, ast.Name) and func.id in {
+        "isinstance",
+        "hasattr",
+        "getattr",
+        "len",
+        "print",
+        "type",
+    }:
+        return False
+    return any(isinstance(argument, ast.Name) and argument.id in given for argument in call.args)
+
+
+def says_dimensions(file: File, names: frozenset[str]) -> bool:
+    """Whether one of `names` is bound to something that is worked out, or adapters are made."""
+    if mentions(file, ADAPT):
+        return True
+    for node in ast.walk(file.tree):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+            targets = [node.target]
+        if targets and not isinstance(node.value, ast.Constant):  # type: ignore[attr-defined]
+            for target in targets:
+                if any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(target)):
+                    return True
+    return False
+
+
+def makes_half(file: File) -> bool:
+    """Whether something becomes float16 (a comparison makes nothing so), or a program may start."""
+    if _starts(file):
+        return True
+    queue: list[ast.AST] = [file.tree]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.Compare):
+            queue.append(node.left)
+            continue
+        if isinstance(node, ast.Attribute) and node.attr in HALVES:
+            return True
+        if isinstance(node, ast.Name) and node.id in HALVES:
+            return True
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in HALVES:
+            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "finfo":
+            continue
+        queue.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def _starts(file: File) -> bool:
+    """Whether a program may start in the file."""
+    return file.source.kind != "python" or mentions(file, RUN)
