@@ -164,6 +164,8 @@ class DeviceMismatch(Rule):
                 continue
             if not any(has_weights(cell) for cell in own_cells(model)) or own & own_cells(model):
                 continue
+            if any(not isinstance(element, Mod) for element in model.elements):
+                continue
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
             if any(place is None or place.kinds != {"cpu"} for place in places):
                 continue
@@ -367,7 +369,11 @@ def collates(loader: Site) -> bool:
 def escaped(modules: Modules, event: Event) -> bool:
     """Whether the model was handed to a framework or another unseen function before."""
     return any(
-        other.target is event.target and modules.before(other, event)
+        (
+            other.target is event.target
+            or (isinstance(other.target, Mod) and held_by(other.target, event.target))
+        )
+        and modules.before(other, event)
         for other in modules.all("escape", "scatter")
     )
 

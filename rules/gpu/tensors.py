@@ -177,6 +177,8 @@ class DiscardedToResult(Rule):
             node = event.site.node
             if node in seen or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
+            if tried(event):
+                continue
             seen.add(node)
             receiver = ast.unparse(node.func.value)
             tensor = event.target
@@ -195,6 +197,14 @@ class DiscardedToResult(Rule):
                 fix=assign(event),
                 help=f"write {receiver} = {ast.unparse(node)}",
             )
+
+
+def tried(event: Event) -> bool:
+    """Whether the conversion stands in a `try` that asks whether it can be done at all."""
+    edits = event.site.file.get(Edits)
+    statement = edits.statement(event.site.node) if edits is not None else None
+    seat = edits.seat(statement) if edits is not None and statement is not None else None
+    return seat is not None and isinstance(seat.parent, ast.Try) and seat.block is seat.parent.body
 
 
 def assign(event: Event) -> Fix | None:

@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
+from qalint.analysis.modules.library import ADAPTERS, PLAIN_BASES
 from qalint.analysis.modules.needles import ADAPT, FORWARD, ZEROS
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.analysis.names import Names
@@ -48,6 +49,10 @@ COLLECTING = frozenset(
         "keys",
     ]
 )
+
+
+LAYERS = ("Linear", "Conv", "Embedding")
+"""Library layers whose own forward reads nothing but `weight` and `bias`."""
 
 
 class AdapterNeverApplied(Rule):
@@ -211,6 +216,8 @@ class AdapterNeverApplied(Rule):
         init = cls.members.get("__init__")
         if not isinstance(forward, Func) or not isinstance(init, Func):
             return
+        if not all(root in PLAIN_BASES or root.rsplit(".", 1)[-1].startswith(LAYERS) for root in cls.roots()):
+            return  # an inherited method may use them
         made = [
             event
             for event in modules.all("attach")
@@ -221,7 +228,7 @@ class AdapterNeverApplied(Rule):
             and event.name
         ]
         pair = shared_rank(made)
-        if pair is None:
+        if pair is None or not made_to_adapt(pair):
             return
         text = {
             part.attr
@@ -248,6 +255,14 @@ class AdapterNeverApplied(Rule):
             related=[Related(modules.place(event.site), "made here") for event in pair],
             help="add the adapter's result to the output",
         )
+
+
+def made_to_adapt(pair: list[Event]) -> bool:
+    """Whether one matrix of a pair begins with zeros, or a name says what they are for."""
+    if any(fill_of(event.value) == "zeros" for event in pair):
+        return True
+    names = {event.name.lower() for event in pair}
+    return any(word in name for name in names for word in ADAPTERS)
 
 
 def shared_rank(made: list[Event]) -> list[Event] | None:
@@ -325,6 +340,10 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
                     text == name
                 ):
                     return True
+                case ast.Call(func=ast.Name(id="getattr"), args=[_, computed, *_]) if spelled_like(
+                    computed, event
+                ):
+                    return True
                 case ast.Call(func=ast.Attribute(attr="append" | "extend" | "add"), args=args):
                     collecting.update(args)
                     for part in args:
@@ -347,6 +366,15 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
             ):
                 return True
     return False
+
+
+def spelled_like(computed: ast.expr, event: Event) -> bool:
+    """Whether a computed name is the one under which `setattr` has put the adapter there."""
+    match event.site.node:
+        case ast.Call(func=ast.Name(id="setattr"), args=[_, given, _]):
+            return not isinstance(given, ast.Constant) and ast.unparse(given) == ast.unparse(computed)
+        case _:
+            return False
 
 
 def reflective(modules: Modules) -> bool:

@@ -178,6 +178,8 @@ class Core:
         self.no_grad = 0
         self.shared: set[Mod] = set()
         """Globals that some function of their file moves."""
+        self.scattered: set[Mod] = set()
+        """Modules that are wrapped by what moves their inputs for them."""
         self.unsure = 0
         """Above zero while one of several values is called, of which a path takes one."""
         self.quiet = 0

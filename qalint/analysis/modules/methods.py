@@ -37,6 +37,8 @@ CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wr
 """Words in the names of methods out of sight that may change what is trained."""
 HARMLESS = frozenset({"items", "keys", "values", "unscale_"})
 """Methods of what is not in sight that do nothing to what they are given that matters here."""
+VERBS = ("get_", "is_", "set_", "load_", "prepare_", "create_", "build_", "make_", "init_", "add_")
+"""How the names of methods begin that no layer has."""
 TAKING_APART = frozenset({"split", "rsplit", "partition", "rpartition", "strip", "rstrip", "lstrip"})
 """Methods of a string whose arguments are separators, nothing that is looked for."""
 
@@ -72,6 +74,8 @@ def forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value],
 
 def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """The output of a module as its forward hooks leave it."""
+    if module in run.scattered:
+        args = [arg.copy(device=None) if isinstance(arg, Tensor) else arg for arg in args]
     value = plain_forward(run, module, args, kwargs, site)
     hooks = module.attrs.get(library.HOOKS)
     for hook in hooks.items if isinstance(hooks, Seq) else ():
@@ -85,6 +89,9 @@ def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], 
 def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
+    if module.parent is not None and module.path.startswith(VERBS):
+        library.escape(run, [module, *everything], site)  # a method of a class that is out of sight
+        return run.fresh(module.path, site.node)
     here_ = run.dtype_of(module)
     run.emit(
         "forward",
@@ -140,19 +147,23 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         looked_up.grad = found is None or found[1] is True
         return looked_up
     if operands and (module.qual or "").startswith("torch.nn."):
-        return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
+        number = last.endswith("Loss") and torchlib.reduced(module.args.get("reduction"))
+        return Tensor(
+            operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=number
+        )
+    source = "output" if module.parent is None else "unknown"
     if operands and all(operand.dtype in {"int64", "bool", None} for operand in operands):
         return Tensor(
             run.dtype_of(module) if run.in_autocast() is False else None,
             run.device_of(module),
             site=site,
-            source="output",
+            source=source,
         )
     if (module.qual or "").startswith(library.UNSEEN):
         return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
     return Tensor(
-        dtype if run.in_autocast() is False else None, run.device_of(module), site=site, source="output"
+        dtype if run.in_autocast() is False else None, run.device_of(module), site=site, source=source
     )
 
 

@@ -402,6 +402,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         for option in each(first) if first is not None else ():
             if isinstance(option, Mod):
                 run.emit("scatter", site, target=option)
+                run.scattered.add(option)
     if name in WRAPPERS or last in {"DistributedDataParallel", "FullyShardedDataParallel", "EMA"}:
         return wrap(run, first, site)
     if name.startswith("torch.nn.utils.parametrize.register_parametrization") and len(args) >= 3:
@@ -563,8 +564,17 @@ def functional(
     apart(run, operands, last, site)
     loss = last.endswith(("loss", "entropy", "entropy_with_logits", "div"))
     return Tensor(
-        operands[0].dtype, operands[0].device, site=site, source="loss" if loss else operands[0].source
+        operands[0].dtype,
+        operands[0].device,
+        site=site,
+        source="loss" if loss else operands[0].source,
+        rank0=loss and reduced(kwargs.get("reduction")),
     )
+
+
+def reduced(value: Value | None) -> bool:
+    """Whether a loss with this `reduction` is one number."""
+    return value is None or (isinstance(value, Const) and value.value != "none")
 
 
 def torch_function(
