@@ -75,7 +75,7 @@ class Cache:
             return
         entries = self._shelf.read() or {}
         for path, entry in self._fresh.items():
-            mask = (entry.mask.hits, entry.mask.imports, entry.mask.code)
+            mask = (entry.mask.hits, entry.mask.imports, entry.mask.code, entry.mask.script)
             stat = entry.stat if self._now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
             about = (stat, entry.digest, mask, entry.scripted, entry.marked, entry.nothing)
             entries[path] = (*about, entry.policy, entry.codes, entry.outcome)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from hashlib import blake2b
 
 from .diagnostic import Diagnostic, PlainEdit, PlainFix, Region, RelatedPlace
 from .registry import Catalog
 from .rule import Finding, Place
 from .source import Source
+from .store import blake2b
 
 
 class Describer:

@@ -51,22 +51,38 @@ def unless(core: bytes, before: Iterable[bytes] = (), after: Iterable[bytes] = (
 
 def code_of(data: bytes) -> bytes:
     """The bytes of a Python file without its docstrings and comments."""
-    return re.sub(_DEAD, rb"\1", data)
+    return b"".join(filter(None, re.split(_DEAD, data)))
+
+
+def imports_relatively(data: bytes) -> bool:
+    """Whether a file's bytes hold `from .` at the start of a line, so that it can be no script."""
+    at = data.find(b"from .")
+    while at >= 0:
+        if not data[data.rfind(b"\n", 0, at) + 1 : at].strip(b" \t"):
+            return True
+        at = data.find(b"from .", at + 1)
+    return False
 
 
 class Mask:
     """What is known of one file's bytes: `hits` are the groups that it has, as bits."""
 
-    __slots__ = ("code", "hits", "imports")
+    __slots__ = ("code", "hits", "imports", "script")
 
     def __init__(
-        self, hits: int = 0, imports: tuple[str, ...] | None = None, code: int | None = None
+        self,
+        hits: int = 0,
+        imports: tuple[str, ...] | None = None,
+        code: int | None = None,
+        script: bool | None = None,
     ) -> None:
         self.hits = hits
         self.imports = imports
         """Dotted names as written (`.utils`, `torch.amp`); None until they were asked for."""
         self.code = code
         """The groups that its code has, without docstrings and comments; None until that was asked for."""
+        self.script = script
+        """Whether it can be started by itself; None until that was asked for."""
 
     @property
     def program(self) -> int:
@@ -95,11 +111,8 @@ class _Unit(NamedTuple):
     program: bool
     starts: int
     codes: frozenset[str]
-
-    @property
-    def bits(self) -> int:
-        """The groups as bits."""
-        return sum(1 << number for number in self.wanted)
+    bits: int
+    """The groups as bits."""
 
 
 class Needles:
@@ -123,15 +136,21 @@ class Needles:
                 wanted = tuple(number_of(group) for group in (*own, *section.needles))
                 starts = 1 << number_of(section.starts) if section.starts else 0
                 units.setdefault((wanted, section.program, starts), set()).add(code)
-        self.units = [_Unit(*key, frozenset(codes)) for key, codes in units.items()]
+        self.units = [
+            _Unit(*key, frozenset(codes), sum(1 << number for number in key[0]))
+            for key, codes in units.items()
+        ]
         self.tested = frozenset(code for unit in self.units for code in unit.codes)
+        bits: dict[bytes, int] = {}
+        for number, group in enumerate(self.groups):
+            for needle in group:
+                bits[needle] = bits.get(needle, 0) | 1 << number
         self._tests: dict[bytes, list[_Test]] = {}
-        for needle in sorted({needle for group in self.groups for needle in group}):
+        for needle in sorted(bits):
             core, *around = needle.split(b"\0")
-            bits = sum(1 << number for number, group in enumerate(self.groups) if needle in group)
             before = tuple(text[1:] for text in around if text.startswith(b"<"))
             after = tuple(text[1:] for text in around if text.startswith(b">"))
-            self._tests.setdefault(core, []).append(_Test(bits, before, after))
+            self._tests.setdefault(core, []).append(_Test(bits[needle], before, after))
         self._ordered = list(self._tests.values())
         self._matcher = _matcher(list(self._tests))
 
@@ -162,11 +181,14 @@ class Needles:
         """
         found: dict[str, set[str]] = {}
         graph = _Graph(masks, load, outside if len(masks) <= FEW else None, self.find)
+        alike: dict[tuple[int, int], list[str]] = {}
+        for path, mask in masks.items():
+            alike.setdefault((mask.hits, mask.program), []).append(path)
         programs: set[str] = set()
         for unit in self.units:
-            for path in masks:
-                if _covered(path, unit, graph):
-                    if unit.program and graph.masks[path].code is None and path.endswith(".py"):
+            for (hits, program), paths in alike.items():
+                for path in _covered(paths, program if unit.program else hits, unit, graph):
+                    if unit.program and masks[path].code is None and path.endswith(".py"):
                         programs.add(path)
                     found.setdefault(path, set()).update(unit.codes)
         if programs:
@@ -177,23 +199,24 @@ class Needles:
         return {path: frozenset(codes) for path, codes in found.items()}
 
 
-def _covered(path: str, unit: _Unit, graph: _Graph) -> bool:
-    """Whether the file, or the program that starts in it, has all groups.
+def _covered(paths: list[str], hits: int, unit: _Unit, graph: _Graph) -> list[str]:
+    """Which of these files, or of the programs that start in them, have all groups of a unit.
 
-    With only a part of them in itself it counts as the start of a program if it has the first, the
-    rarest, and whatever the section says that starts have, or if it can be a script: one that imports
-    relatively cannot.
+    With only a part of them (`hits`) in itself a file counts as the start of a program if it has the
+    first, the rarest, and whatever the section says that starts have, or if it can be a script: one
+    that imports relatively cannot.
     """
-    bits = unit.bits
-    mask = graph.masks[path]
-    hits = (mask.program if unit.program else mask.hits) & bits
-    if hits == bits or not unit.program or not hits:
-        return hits == bits
-    wanted = unit.wanted
-    first = hits & (1 << wanted[0]) and (mask.program & unit.starts or not unit.starts)
-    if not first and (hits == 1 << wanted[-1] or not graph.is_script(path)):
-        return False
-    return graph.reach(path, HOPS) & bits == bits
+    bits, wanted = unit.bits, unit.wanted
+    own = hits & bits
+    if own == bits:
+        return paths
+    if not own or not unit.program:
+        return []
+    if not (own & (1 << wanted[0]) and (hits & unit.starts or not unit.starts)):
+        if own == 1 << wanted[-1]:
+            return []
+        paths = [path for path in paths if graph.is_script(path)]
+    return [path for path in paths if graph.reach(path, HOPS) & bits == bits]
 
 
 def _matcher(needles: list[bytes]) -> Any:
@@ -248,7 +271,10 @@ class _Graph:
 
     def is_script(self, path: str) -> bool:
         """Whether a file can be started by itself."""
-        return path.endswith("__main__.py") or not any(name.startswith(".") for name in self.names(path))
+        mask = self.masks[path]
+        if mask.script is None:
+            mask.script = path.endswith("__main__.py") or not imports_relatively(self.load(path))
+        return mask.script
 
     def imports(self, path: str) -> tuple[str, ...]:
         """The files that a file imports."""

@@ -17,7 +17,7 @@ from .policy import Policy
 from .registry import Catalog
 from .store import digest_of
 
-SYNTAX_BUDGET = 4_000_000
+SYNTAX_BUDGET = 1_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
 
 Beyond it only those named on the command line are, and a warning says how many are not: parsing a

@@ -15,9 +15,11 @@ import sys
 from typing import Any
 
 try:
-    from _blake2 import blake2b  # hashlib would load OpenSSL, which costs more than the rest of a run
+    from _blake2 import (
+        blake2b as blake2b,
+    )  # hashlib would load OpenSSL, which costs more than the rest of a run
 except ImportError:  # pragma: no cover - an interpreter built without it
-    from hashlib import blake2b
+    from hashlib import blake2b as blake2b
 
 _DIGEST = 16
 
