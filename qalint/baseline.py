@@ -43,7 +43,7 @@ class Baseline:
         except ValueError as error:
             raise UsageError(f"The baseline {path} is not valid JSON ({error}).") from error
         if not isinstance(data, dict) or data.get("version") != VERSION or not _sound(data.get("findings")):
-            raise UsageError(f"The baseline {path} is not one that this version of qalint has written.")
+            raise UsageError(f"The baseline {path} is not one of qalint; make it anew with --write-baseline.")
         known: Known = {}
         for name, codes in data["findings"].items():
             for code, prints in codes.items():

@@ -19,7 +19,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return found[0]
     folded = {candidate.lower(): candidate for candidate in candidates}
     again = difflib.get_close_matches(word.lower(), list(folded), n=1, cutoff=0.5)
-    return folded[again[0]] if again else None
+    if again:
+        return folded[again[0]]
+    start = word.lower()[:4]
+    return next((folded[each] for each in folded if len(start) == 4 and each.startswith(start)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .config import NAMES
 from .errors import UsageError
 
 INTERVAL = 0.5
@@ -35,10 +36,22 @@ def watch(arguments: Any, make: Callable[[Any], Any], rounds: int | None = None)
     return 0
 
 
+def _upward(folders: set[str]) -> set[str]:
+    """The folders, and all above them: a configuration may lie in any."""
+    found: set[str] = set()
+    for folder in folders:
+        while folder not in found:
+            found.add(folder)
+            folder = os.path.dirname(folder)
+    return found
+
+
 def _state(paths: list[str]) -> dict[str, tuple[int, int]]:
     """Time and size of everything that a run below these paths could depend on."""
     found: dict[str, tuple[int, int]] = {}
     pending = [os.path.abspath(path) for path in paths]
+    folders = {path if os.path.isdir(path) else os.path.dirname(path) for path in pending}
+    pending += [os.path.join(folder, name) for folder in _upward(folders) for name in NAMES]
     while pending:
         path = pending.pop()
         try:

@@ -48,20 +48,34 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _forgiving_streams()
     try:
-        return _dispatch(arguments)
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader is gone; nobody is left to tell, and Python must not try on exit.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader is gone; nobody is left to tell
         return 1
+    except OSError as error:
+        _drop_output()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: The system refuses to read or write: {error.strerror}{where}.", file=sys.stderr)
+        return 2
     except Exception as error:
         if type(error).__name__ != "UsageError":
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere, lest Python try to write it again on exit."""
+    import os
+
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -10,10 +10,11 @@ from .. import reader
 from ..cache import Cache
 from ..config import Config, Configs
 from ..discovery import Discovery, Found
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..registry import Catalog, catalog
 from ..report_data import Report
 from ..runner import SYNTAX_BUDGET, Importers, Runner, merge
+from ..settings import FORMATS
 from ..source import Source
 from .flags import build_parser, configurations, overrides, parse
 
@@ -61,6 +62,7 @@ class Check:
         self.stdin = arguments.stdin_filename is not None or self.paths == [STDIN]
         self.main_config: Config = self.configs.of_folder(self._main_folder())
         self.values = self.main_config.values
+        self.outputs = [_output(text) for text in arguments.output or ()]
         self._sources: dict[str, Source | None] = {}
         self.warnings: list[str] = []
 
@@ -292,12 +294,9 @@ class Check:
         return marked
 
     def _further_outputs(self, report: Report) -> None:
-        from ..output import FORMATS, render
+        from ..output import render
 
-        for text in self.arguments.output or ():
-            format, separator, path = text.partition("=")
-            if format not in FORMATS or not separator or not path:
-                raise UsageError(f"`--output {text}` is not of the form FORMAT=FILE with a known format.")
+        for format, path in self.outputs:
             color, report.color = report.color, False
             _write(render(format, report), path)
             report.color = color
@@ -334,6 +333,16 @@ class Check:
         files = sorted({item.filename for item in failures})
         shown = ", ".join(os.path.relpath(path) for path in files[:3]) + (", ..." if len(files) > 3 else "")
         print(f"error: qalint failed on {shown}; the QA0003 findings say where.", file=sys.stderr)
+
+
+def _output(text: str) -> tuple[str, str]:
+    """Format and file of `--output FORMAT=FILE`."""
+    format, separator, path = text.partition("=")
+    if not separator or not path:
+        raise UsageError(f"`--output {text}` is not of the form FORMAT=FILE, such as sarif=qalint.sarif.")
+    if format not in FORMATS:
+        raise UsageError(f"`--output {text}` names an unknown format{did_you_mean(format, FORMATS)}.")
+    return format, path
 
 
 def _write(text: str, path: str | None) -> None:

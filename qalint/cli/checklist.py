@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .parser import Parser
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qalint checklist",
         description="The QA checklist: every item, what judges it, and with paths its verdict there.",
     )

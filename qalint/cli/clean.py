@@ -7,13 +7,12 @@ import os
 import sys
 
 from .. import store
+from .parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    return argparse.ArgumentParser(
-        prog="qalint clean", description="Remove qalint's caches below this folder."
-    )
+    return Parser(prog="qalint clean", description="Remove qalint's caches below this folder.")
 
 
 def main(argv: list[str]) -> int:

@@ -11,6 +11,8 @@ import argparse
 from importlib import import_module
 from typing import NamedTuple
 
+from .parser import Parser
+
 SHELLS = ("bash", "elvish", "fish", "powershell", "zsh")
 RULE_FLAGS = frozenset(
     ["--select", "--ignore", "--extend-select", "--fixable", "--unfixable", "--extend-fixable"]
@@ -37,7 +39,7 @@ class Command(NamedTuple):
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qalint generate-shell-completion",
         description="Print a completion script for a shell.",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import UsageError, did_you_mean
 from ..settings import KEYS, Key
+from .parser import Parser
 
 _TYPES = {
     "bool": "bool",
@@ -20,7 +21,7 @@ _TYPES = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(prog="qalint config", description="List or explain configuration keys.")
+    parser = Parser(prog="qalint config", description="List or explain configuration keys.")
     parser.add_argument("key", nargs="?", metavar="KEY", help="such as per-file-ignores")
     parser.add_argument("--output-format", choices=("text", "json"), default="text")
     return parser

@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 
+from .parser import Parser
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qalint diagnose",
         description="From a symptom to its causes: FILEs are code; the symptom is a name, a log, or both.",
         epilog="Without FILEs, the files that a traceback names are read, if they are there.",

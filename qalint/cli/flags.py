@@ -4,39 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import UsageError
 from ..presets import PRESETS
 from ..settings import CONFIDENCES, FORMATS, KEYS, SEVERITIES, from_text
-
-
-class _Formatter(argparse.HelpFormatter):
-    """Help of a fixed width: asking the terminal, as each argument would, imports much."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=100)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one plain sentence, and that knows `@file` arguments."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(fromfile_prefix_chars="@", allow_abbrev=False, formatter_class=_Formatter, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError in place of printing the usage."""
-        known = [option for action in self._actions for option in action.option_strings]
-        if message.startswith("unrecognized arguments: "):
-            from ..errors import did_you_mean
-
-            word = message.removeprefix("unrecognized arguments: ").split()[0]
-            raise UsageError(f"Unknown option `{word}`{did_you_mean(word, known)}.")
-        raise UsageError(f"Wrong arguments: {message}.")
-
-    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        """One argument a line; empty lines do not count."""
-        return [arg_line] if arg_line.strip() else []
+from .parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -152,8 +125,14 @@ def _running(group: Group) -> None:
     group.add_argument("--isolated", action="store_true", help="ignore all configuration files")
     group.add_argument("-n", "--no-cache", action="store_true", help="neither read nor write the cache")
     group.add_argument("--cache-dir", metavar="FOLDER", help="where findings are cached")
-    group.add_argument("-j", "--jobs", type=int, metavar="N", help="how many processes; 0 works in this one")
+    group.add_argument("-j", "--jobs", type=_count, metavar="N", help="processes; 0 works in this one")
     group.add_argument("-w", "--watch", action="store_true", help="run again whenever a file changes")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number")
+    return int(text)
 
 
 _LISTS = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .parser import Parser
+
 FORMATS = ("text", "markdown", "json", "html")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qalint report",
         description="The QA scorecard: a verdict for every item of the checklist, two scores, the findings.",
     )

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .parser import Parser
+
 if TYPE_CHECKING:
     from ..registry import Catalog, RuleInfo
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(prog="qalint rule", description="Explain a rule, or all rules.")
+    parser = Parser(prog="qalint rule", description="Explain a rule, or all rules.")
     parser.add_argument("rule", nargs="?", metavar="CODE|NAME", help="such as QA1105 or clip-before-unscale")
     parser.add_argument("--all", action="store_true", help="explain all rules")
     parser.add_argument("--output-format", choices=("text", "markdown", "json"), default="text")

@@ -10,6 +10,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .parser import Parser
+
 if TYPE_CHECKING:
     from ..registry import Catalog, RuleInfo
     from ..settings import Key
@@ -21,7 +23,7 @@ TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qalint schema",
         description="Print the JSON Schema of the configuration, with the options of all installed rules.",
     )

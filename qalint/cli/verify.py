@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .parser import Parser
+
 if TYPE_CHECKING:
     from ..harness.verify import Entry
 
@@ -24,7 +26,7 @@ BROWSER = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(prog="qalint verify", description=(__doc__ or "").partition("\n\n")[0])
+    parser = Parser(prog="qalint verify", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--rule", metavar="CODE", action="append", default=[], help="only this rule; repeatable"

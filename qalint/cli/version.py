@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 
 from .. import __version__
+from .parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(prog="qalint version", description="Print the version.")
+    parser = Parser(prog="qalint version", description="Print the version.")
     parser.add_argument("--output-format", choices=("text", "json"), default="text")
     return parser
 

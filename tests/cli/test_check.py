@@ -51,17 +51,58 @@ def test_missing_path(run: Run) -> None:
         (["--plugin", "no_such_plugin"], "The plugin `no_such_plugin` cannot be loaded"),
         (["--why", "a.py"], "`--why a.py` is not of the form FILE:LINE."),
         (["--baseline", "nosuch.json"], "The baseline nosuch.json cannot be read"),
-        (["--output", "sarf=x"], "`--output sarf=x` is not of the form FORMAT=FILE"),
+        (["--output", "sarf=x"], "`--output sarf=x` names an unknown format (did you mean `sarif`?)."),
+        (
+            ["--output", "sarif"],
+            "`--output sarif` is not of the form FORMAT=FILE, such as sarif=qalint.sarif.",
+        ),
+        (
+            ["--fail-on", "hgh"],
+            "`--fail-on` cannot be `hgh` (did you mean `high`?); it is one of `critical`, ",
+        ),
+        (["--jobs", "-1"], "`--jobs`: `-1` is not a whole number."),
+        (["--jobs", "two"], "`--jobs`: `two` is not a whole number."),
+        (
+            ["--baseline", "list.json"],
+            "The baseline list.json is not one of qalint; make it anew with --write",
+        ),
+        (["--baseline", "half.json"], "The baseline half.json is not valid JSON (Expecting "),
     ],
 )
 def test_wrong_options_are_one_plain_sentence(
     project: Path, run: Run, arguments: list[str], sentence: str
 ) -> None:
     (project / "a.py").write_text("")
+    (project / "list.json").write_text("[]")
+    (project / "half.json").write_text("{")
     ran = run("a.py", *arguments)
     assert ran.status == 2
     assert ran.err.startswith("error: " + sentence)
     assert ran.err.count("\n") == 1
+    assert ran.out == "", "nothing is linted before everything is understood"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "sentence"),
+    [
+        ("rule", [], "Name one rule, or give --all."),
+        (
+            "rule",
+            ["QA1105", "--output-format", "xml"],
+            "`--output-format` cannot be `xml`; it is one of `text`, ",
+        ),
+        ("report", ["--fail-on", "hihg"], "`--fail-on` cannot be `hihg` (did you mean `high`?)"),
+        ("schema", ["x"], "Unknown argument `x`."),
+        ("clean", ["--al"], "Unknown option `--al`"),
+        ("generate-shell-completion", ["basch"], "`shell` cannot be `basch` (did you mean `bash`?)"),
+    ],
+)
+def test_wrong_arguments_of_other_commands_too(
+    run: Run, command: str, arguments: list[str], sentence: str
+) -> None:
+    ran = run(*arguments, command=command)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith("error: " + sentence)
 
 
 def test_unknown_config_key_and_value(project: Path, run: Run) -> None:

@@ -97,7 +97,8 @@ def test_flag_variable_and_file(project: Path, run: Run, monkeypatch: pytest.Mon
 def test_a_preset_that_does_not_exist(project: Path, run: Run) -> None:
     (project / "a.py").write_text("x = 1\n")
     ran = run("a.py", "--preset", "notebook")
-    assert ran.status == 2 and "'notebook'" in ran.err
+    assert ran.status == 2
+    assert "`--preset` cannot be `notebook` (did you mean `notebooks`?)" in ran.err
     (project / "qalint.toml").write_text('preset = "notebook"\n')
     ran = run("a.py")
     assert ran.status == 2

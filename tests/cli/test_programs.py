@@ -102,3 +102,14 @@ def test_watch_runs_again_after_a_change(
     thread.join()
     out = capfd.readouterr().out
     assert out.index("QA9901") < out.index("All checks passed!")
+
+
+def test_watch_sees_a_configuration_above(project: Path) -> None:
+    from qalint.watch import _state
+
+    (project / "src").mkdir()
+    (project / "src" / "a.py").write_text("")
+    before = _state([str(project / "src")])
+    (project / "qalint.toml").write_text('ignore = ["QA11"]\n')
+    after = _state([str(project / "src")])
+    assert set(after) - set(before) == {str(project / "qalint.toml")}
