@@ -278,8 +278,6 @@ class BatchNotMoved(Rule):
             if moved is None:
                 continue
             loader = next((option.site for option in each(batch) if isinstance(option, Batch | Tensor)), None)
-            if loader is not None and collates(loader):
-                continue
             seen.add(event.site.node)
             related = [
                 Related(modules.place(moved.site), f"`{event.target.name or 'the model'}` is moved here")
@@ -359,11 +357,6 @@ def from_tokenizer(value: Value) -> bool:
         )
         for option in each(value)
     )
-
-
-def collates(loader: Site) -> bool:
-    """Whether a loader builds its batches by a function of the program."""
-    return isinstance(loader.node, ast.Call) and any(k.arg == "collate_fn" for k in loader.node.keywords)
 
 
 def escaped(modules: Modules, event: Event) -> bool:

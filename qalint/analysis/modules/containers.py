@@ -128,6 +128,9 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
 
 def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> None:
     """`base[index] = value`."""
+    if isinstance(base, Batch):
+        base.moved = True  # item by item
+        return
     if isinstance(base, Seq):
         base.items.append(value)
         extend_attribute(run, base, value, site)
