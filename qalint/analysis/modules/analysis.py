@@ -13,6 +13,7 @@ from .core import LIBRARY, METHOD, STEPS, TOTAL
 from .events import Event
 from .interpreter import Interpreter, Stop
 from .library import is_static, module_base
+from .slicing import statements
 from .toplevel import is_main_test
 from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
 
@@ -242,17 +243,7 @@ def resolver(file: File) -> tuple[Resolve, Find]:
 
 def concerns_torch(file: File, hops: int) -> bool:
     """Whether a file, or one of the program that it imports, imports torch or what stands on it."""
-    imports = (
-        [node for node in ast.walk(file.tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-        if "import" in file.source.text
-        else []
-    )
-    named: list[tuple[str, int]] = []
-    for node in imports:
-        if isinstance(node, ast.Import):
-            named.extend((alias.name, 0) for alias in node.names)
-        else:
-            named.append((node.module or "", node.level))
+    named = imports_of(file.tree)
     if any(not level and name.split(".")[0] in ROOTS for name, level in named):
         return True
     if not hops:
@@ -265,3 +256,17 @@ def concerns_torch(file: File, hops: int) -> bool:
             if concerns_torch(other, hops - 1):
                 return True
     return False
+
+
+def imports_of(tree: ast.Module) -> list[tuple[str, int]]:
+    """The modules that a file imports anywhere: as written, and how many dots. Worked out once for a tree."""
+    known = tree.__dict__.get("_imports")
+    if known is None:
+        known = tree.__dict__["_imports"] = []
+        for node in statements(tree):
+            if isinstance(node, ast.Import):
+                known.extend((alias.name, 0) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                known.append((node.module or "", node.level))
+    found: list[tuple[str, int]] = known
+    return found

@@ -100,7 +100,19 @@ ZEROS = (b"zero", b"constant_(", b"fill_(", b"full", b"//")
 """Without one of these nothing starts at zero, and nothing is rounded down."""
 
 
+class Code:
+    """The bytes of a file's code: in Python files without docstrings and comments."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @classmethod
+    def of(cls, file: File) -> Code:
+        """The code of `file`."""
+        return cls(code_of(file.source.raw) if file.source.kind == "python" else file.source.raw)
+
+
 def mentions(file: File, group: tuple[bytes, ...]) -> bool:
-    """Whether the code of a file, its docstrings and comments left out, has one of these bytes."""
-    code = code_of(file.source.raw) if file.source.kind == "python" else file.source.raw
-    return any(needle in code for needle in group)
+    """Whether the code of a file has one of these bytes."""
+    code = file.get(Code)
+    return code is not None and any(needle.partition(b"\0")[0] in code.data for needle in group)

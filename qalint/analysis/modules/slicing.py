@@ -7,7 +7,7 @@ anything that is done to modules, parameters or tensors. What cannot be judged b
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -100,14 +100,9 @@ class Definitions:
         self.table: dict[str, list[ast.AST]] = {}
         self.facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
         self.imports = TopLevel.of(file.tree).imports
-        queue: list[ast.AST] = [file.tree]
-        while queue:
-            node = queue.pop()
-            for block in _BLOCKS:
-                for inner in getattr(node, block, ()):
-                    if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                        self.table.setdefault(inner.name, []).append(inner)
-                    queue.append(inner)
+        for node in statements(file.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self.table.setdefault(node.name, []).append(node)
 
     @classmethod
     def of(cls, file: File) -> Self:
@@ -138,6 +133,19 @@ class Definitions:
 
 
 _BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+
+
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All statements of a file, those in functions and classes too: no expression is looked at."""
+    queue: list[ast.AST] = [tree]
+    while queue:
+        node = queue.pop()
+        for block in _BLOCKS:
+            for inner in getattr(node, block, ()):
+                yield inner
+                queue.append(inner)
+
+
 _found: WeakKeyDictionary[ast.Module, Definitions] = WeakKeyDictionary()
 
 
