@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .base import DEPTH, Dead, Multi, Split
 from .objects import Instance, Model
 from .paths import World
-from .slicing import dotted
+from .slicing import clears, dotted
 from .values import (
     Bound,
     Cls,
@@ -146,10 +146,23 @@ class Classes(Calls):
         last = base.name.rpartition(".")[2]
         if last in ("GradScaler", "ShardedGradScaler") and not own & {"scale", "step", "update", "unscale_"}:
             return self.call_library(world, base, args, keywords, node, wild)
+        if any(
+            isinstance(s, ast.FunctionDef) and s.name == "step" and self.clears_gradients(cls, s)
+            for s in cls.node.body
+        ):
+            return None
         if base.name.startswith("torch.optim.") and "lr_scheduler" not in base.name:
             if last != "Optimizer" or "step" in own:
                 return self.call_library(world, Lib("torch.optim.Optimizer"), args, keywords, node, wild)
         return None
+
+    @staticmethod
+    def clears_gradients(cls: Cls, step: ast.FunctionDef) -> bool:
+        """Whether an optimizer's own `step` clears what it used."""
+        facts = cls.module.facts.get(step)
+        if facts is None:
+            return False
+        return any(map(clears, facts.calls)) or any(target.attr == "grad" for target in facts.targets)
 
     def fill_dataclass(
         self,

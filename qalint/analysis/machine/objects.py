@@ -190,13 +190,15 @@ class Scaler(Obj):
     """A gradient scaler. `stages`: of each optimizer since the last update (`unscaled`, `stepped`)."""
 
     kind = "scaler"
-    __slots__ = ("dummy", "enabled", "left", "pending", "stages", "tainted", "updated")
+    __slots__ = ("again", "enabled", "left", "pending", "stages", "tainted")
 
     def __init__(
         self, node: ast.AST | None, module: Any, name: str = "", enabled: Value = None, assumed: bool = False
     ) -> None:
         super().__init__(node, module, name, assumed)
         self.enabled = enabled
+        self.again = False
+        """This place made one before, on the same path."""
         self.stages: dict[Any, tuple[str, Place]] = {}
         self.left: dict[Any, Place] = {}
         """Optimizers whose stage was open when a `continue` left the round."""

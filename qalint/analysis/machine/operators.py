@@ -130,6 +130,8 @@ class Operators(Base):
         """The flow of an operand: a parameter is fed by itself."""
         if self.is_parameter(world, value):
             return Flow(frozenset({value}), grad=world.grad)
+        if type(value) is Cells and value.what == "element":
+            return Flow(value.roots, grad=world.grad)
         return flow_of(value)
 
     def is_parameter(self, world: World, value: Value) -> bool:

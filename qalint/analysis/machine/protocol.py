@@ -221,8 +221,11 @@ class Protocol(Feeds):
             obj.places["scale"] = flow.scaled_at
         if flow.mixed_at is not None:
             obj.places["mixed"] = flow.mixed_at
-        if obj.fresh and obj.places.get("last") == place:
+        # In another turn over `(one, other)` it is another loss.
+        point = (place, world.ctx, self.unroll)
+        if obj.fresh and obj.extra.get("point") == point:
             obj.extra["again"] = True
+        obj.extra["point"] = point
         obj.places["last"] = place
         obj.flow = flow if obj.flow is None or not obj.fresh else mix(obj.flow, flow)
         obj.backwards = obj.backwards + 1 if obj.fresh else 1

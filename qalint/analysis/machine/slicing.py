@@ -158,6 +158,16 @@ COMPREHENSIONS = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
 CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
 
 
+def casts_back(node: ast.expr) -> bool:
+    """Whether an expression statement is `model.float()`."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("float", "double")
+        and not node.args
+    )
+
+
 def is_abstract(node: ast.AST) -> bool:
     """Whether a method is there to be overridden: its body only raises NotImplementedError."""
     body = getattr(node, "body", None)
@@ -275,6 +285,8 @@ class Module:
         elif isinstance(node, ast.Global | ast.Nonlocal):
             facts.globals.update(node.names)
         else:
+            if isinstance(node, ast.Expr) and casts_back(node.value):
+                facts.mark("float")
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
                 for target in node.targets:
                     if isinstance(target, ast.Name) and node.value.attr in STRONG - CALLED:
@@ -451,6 +463,8 @@ class Program:
         """Names that say nothing here; one that takes a training step in this program does."""
         self.steppers: set[str] = set()
         """Names that are stepped, without arguments, in functions that run a backward."""
+        self.subclassed: set[str] = set()
+        """Bases of classes that have a `step` of their own."""
         self.step_clears = False
         """A class has a `step` that clears gradients: what is only stepped may be one of these."""
 
@@ -470,6 +484,8 @@ class Program:
             facts = module.facts[node]
             if isinstance(node, ast.ClassDef):
                 self.class_names.add(name)
+                if any(getattr(statement, "name", "") == "step" for statement in node.body):
+                    self.subclassed.update(map(dotted, node.bases))
                 for statement in node.body:
                     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                         inner = module.facts[statement]

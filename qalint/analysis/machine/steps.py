@@ -51,7 +51,17 @@ class Steps(Protocol):
         if self._framework_fault(world, scaler, optimizer, event):
             return
         if closure is not None:
-            self.fault(world, "scaler-step-closure", event, event, [], names, closure)
+            own = any("GradScaler" in name for name in self.program.subclassed)
+            self.fault(
+                world,
+                "scaler-step-closure",
+                event,
+                event,
+                [],
+                names,
+                closure,
+                confidence=Confidence.MEDIUM if own else None,
+            )
         stage, since = s.stages.get(optimizer.oid, ("ready", None))
         pending = o.pending
         reported = early = False
@@ -281,7 +291,7 @@ class Steps(Protocol):
     def _created_in_loop(self, world: World, scaler: Ref, optimizer: Ref, event: Event) -> None:
         s: Scaler = world.get(scaler)  # type: ignore[assignment]
         o: Optimizer = world.get(optimizer)  # type: ignore[assignment]
-        if not s.loops or s.assumed or len(o.loops) >= len(s.loops):
+        if not s.loops or s.assumed or not s.again or len(o.loops) >= len(s.loops):
             return
         if o.loops != s.loops[: len(o.loops)] or world.loops[: len(s.loops)] != s.loops:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from machine_programs import faults_of, story_of
+from machine_programs import HEAD, faults_of, story_of
 
 STEP = """
 scaler = GradScaler("cuda")
@@ -106,14 +106,30 @@ def test_the_optimizer_of_an_engine_is_the_engines() -> None:
     head = "import deepspeed\nimport torch\n"
     text = """
     def main(args, net):
-        engine, optimizer, loader, _ = deepspeed.initialize(args=args, model=net)
+        config = {"fp16": {"enabled": True}}
+        engine, optimizer, loader, _ = deepspeed.initialize(args=args, model=net, config=config)
         for x in loader:
             loss = engine(x).mean()
-            {step}
+            STEP
     """
-    wrong = faults_of(text.format(step="loss.backward(); optimizer.step()"), head)
-    assert [fault.partition(" ")[0] for fault in wrong] == ["scaler-inside-framework:backward"]
-    assert faults_of(text.format(step="engine.backward(loss); engine.step()"), head) == []
+    past = text.replace("STEP", "loss.backward(); optimizer.step()")
+    assert [fault.partition(" ")[0] for fault in faults_of(past, head)] == [
+        "scaler-inside-framework:backward"
+    ]
+    assert faults_of(past.replace("True", "False"), head) == []
+    assert faults_of(past.replace("config = {", "config = args.config or {"), head) == []
+    assert faults_of(text.replace("STEP", "engine.backward(loss); engine.step()"), head) == []
+
+
+def test_an_engine_casts_its_model() -> None:
+    head = "import deepspeed\nimport torch\nfrom torch import nn\n"
+    text = """
+    net = nn.Linear(3, 3)
+    engine, _, _, _ = deepspeed.initialize(model=net, config="config.json")
+    net(torch.randn(2, 3).half())
+    """
+    assert faults_of(text, head) == []
+    assert faults_of(text.replace("engine, ", "# "), head) != []
 
 
 def test_a_flag_of_the_caller_may_well_be_set() -> None:
@@ -150,3 +166,149 @@ def test_rounds_counted_for_the_step_and_for_the_clearing_may_agree() -> None:
     faults = list(story_of(text, head).faults("missing-zero-grad"))
     assert faults
     assert all(fault.confidence.value == "medium" for fault in faults)
+
+
+SCALED = """
+    scaler = GradScaler("cuda")
+    for x, y in loader:
+        optimizer.zero_grad()
+        with autocast("cuda"):
+            one, two = model(x).mean(), model(y).mean()
+        {backward}
+        scaler.step(optimizer)
+        scaler.update()
+"""
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        "torch.autograd.backward([scaler.scale(loss) for loss in (one, two)])",
+        "for loss in (one, two): scaler.scale(loss).backward(retain_graph=True)",
+    ],
+)
+def test_several_losses_of_one_batch_are_no_accumulation(backward: str) -> None:
+    assert faults_of(SCALED.format(backward=backward)) == []
+
+
+def test_a_penalty_on_the_parameters_is_a_loss_too() -> None:
+    penalty = "sum(p.pow(2).sum() for p in model.parameters())"
+    backward = f"(scaler.scale(one) + 1e-4 * {penalty}).backward()"
+    assert faults_of(SCALED.format(backward=backward)) == [f"unscaled-backward:mixed @ {backward}"]
+    backward = f"scaler.scale(one + 1e-4 * {penalty}).backward()"
+    assert faults_of(SCALED.format(backward=backward)) == []
+
+
+def test_a_scaler_that_is_made_once_in_a_loop() -> None:
+    text = """
+    kept = None
+
+    def the_scaler():
+        global kept
+        if kept is None:
+            kept = GradScaler("cuda")
+        return kept
+
+    for x in loader:
+        optimizer.zero_grad()
+        with autocast("cuda"):
+            loss = model(x).mean()
+        the_scaler().scale(loss).backward()
+        the_scaler().step(optimizer)
+        the_scaler().update()
+    """
+    assert faults_of(text) == []
+    (fault,) = faults_of(
+        text.replace("        if kept is None:\n            kept =", "        kept =")
+        .replace("the_scaler().scale", "kept.scale")
+        .replace("the_scaler().step", "kept.step")
+        .replace("the_scaler().update", "kept.update")
+        .replace("    for x in loader:\n", "    for x in loader:\n        the_scaler()\n")
+    )
+    assert fault.startswith("scaler-created-in-loop:batch")
+
+
+def test_a_cast_that_is_taken_back_by_a_statement() -> None:
+    text = """
+    def export(net, path):
+        net.half()
+        torch.save(net.state_dict(), path)
+        net.float()
+
+    for round in rounds:
+        for x in loader:
+            optimizer.zero_grad()
+            model(x).mean().backward()
+            optimizer.step()
+        export(model, "model.pt")
+    """
+    assert faults_of(text) == []
+    (fault,) = faults_of(text.replace("        net.float()\n", ""))
+    assert fault.startswith("late-half-cast")
+
+
+@pytest.mark.parametrize("clear", ["self.zero_grad()", "self.clear_grads()"])
+def test_an_optimizer_of_ones_own_that_clears(clear: str) -> None:
+    text = f"""
+    class Own(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            {clear}
+
+    own = Own(model.parameters(), lr=0.1)
+    for x in loader:
+        model(x).mean().backward()
+        own.step()
+    """
+    assert faults_of(text) == []
+    (fault,) = faults_of(text.replace(clear, "pass"))
+    assert fault.startswith("missing-zero-grad")
+
+
+def test_a_wrapper_is_stepped_for_the_optimizer_inside() -> None:
+    text = """
+    class Warm:
+        def __init__(self, optimizer):
+            self.optimizer, self.rate = optimizer, 0.0
+
+        @property
+        def param_groups(self):
+            return self.optimizer.param_groups
+
+        def step(self):
+            self.rate += 1
+            self.optimizer.step()
+
+        def zero_grad(self):
+            self.optimizer.zero_grad()
+
+    warm = Warm(optimizer)
+    scaler = GradScaler("cuda")
+    for x in loader:
+        warm.zero_grad()
+        with autocast("cuda"):
+            loss = model(x).mean()
+        scaler.scale(loss).backward()
+        CLIP
+        scaler.step(warm)
+        scaler.update()
+    """
+    assert faults_of(text.replace("CLIP", "pass")) == []
+    clip = "nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+    assert faults_of(text.replace("CLIP", clip)) == [f"clip-before-unscale:norm @ {clip}"]
+
+
+def test_a_scaler_of_ones_own_may_take_closures() -> None:
+    text = """
+    class Closures(GradScaler):
+        def step(self, optimizer, closure=None):
+            return optimizer.step(closure)
+
+    def main(scaler, optimizer, closure):
+        scaler.step(optimizer, closure=closure)
+        scaler.update()
+        scaler.unscale_(optimizer)
+    """
+    assert all(
+        fault.confidence.value == "medium" for fault in story_of(text, HEAD).faults("scaler-step-closure")
+    )

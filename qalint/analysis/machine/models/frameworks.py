@@ -172,18 +172,37 @@ def get_peft_model(call: Call) -> Value:
     return base
 
 
+def _scales(call: Call) -> bool:
+    """Whether the configuration of an engine surely says FP16."""
+    for name in ("config", "config_params"):
+        given = call.arg(None, name)
+        config = call.machine.object(call.world, given) if given is not None else None
+        half = config.items.get("fp16") if isinstance(config, DictObj) else None
+        inner = call.machine.object(call.world, half) if half is not None else None
+        if isinstance(inner, DictObj):
+            return call.world.truth(inner.items.get("enabled", NONE)) is True
+    return False
+
+
 @library("deepspeed.initialize", "colossalai.initialize", "torch_xla.distributed.fsdp.*")
 def initialize(call: Call) -> Value:
     """`deepspeed.initialize(...)`: an engine that does everything."""
     world = call.world
     for value in call.values:
         taint(call, value, "DeepSpeed", quiet=True)
+        inner = call.machine.as_ref(world, value)
+        if type(inner) is Ref and isinstance(world.heap.get(inner.oid), Model):
+            for part, _ in list(call.machine.tree(world, inner)):
+                # The engine casts the model to what its configuration says.
+                changed = world.edit(part)
+                changed.dtype = changed.cast = None
     call.world.tags = call.world.tags | {"framework"}
     call.tell(FrameworkUse, framework="DeepSpeed", things=())
     if call.callee.name != "deepspeed.initialize" or call.arg(None, "optimizer") is not None:
         return call.fresh()
     made = Optimizer(call.node, world.module, Cells(frozenset(), wide=True), "", "")
-    made.tainted, made.places["framework"] = "DeepSpeed", call.place
+    made.tainted = "DeepSpeed" if _scales(call) else "!DeepSpeed"
+    made.places["framework"] = call.place
     owned = world.put(call.machine.oid(world, "optimizer", call.node), made)
     engine = call.fresh()
     rest = [term("item", engine, Const(index)) for index in (2, 3)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..calls import Call
-from ..objects import Optimizer, Scaler
+from ..objects import Instance, Optimizer, Scaler
 from ..story import LibraryCall, Load, ScalerCreated
 from ..values import NONE, TRUE, Auto, Const, Method, Mode, Ref, Term, Value, term
 from . import attribute, library, method
@@ -43,6 +43,9 @@ def grad_scaler(call: Call) -> Value:
     world = call.world
     obj = Scaler(call.node, world.module, "", enabled)
     ref = world.put(call.machine.oid(world, "scaler", call.node), obj)
+    made = (Const("made"), repr(ref.oid))
+    obj.again = world.attrs.get(made) is TRUE
+    world.attrs[made] = TRUE
     # The place replaces what it made before; no optimizer remembers the old one's scale.
     for other, optimizer in world.of_kind(Optimizer):
         if optimizer.by == ref:
@@ -122,6 +125,18 @@ def scaler_call(call: Call) -> Value:
     return call.machine.opaque(call.world, call.callee, call.args, call.keywords, call.node)
 
 
+def _wrapped(call: Call, obj: Any) -> Ref | None:
+    """The one optimizer inside of a wrapper; with none or several, nothing is known of any."""
+    held = list(obj.attrs.values()) if isinstance(obj, Instance) else []
+    inner = [call.machine.as_ref(call.world, value) for value in held]
+    found = [ref for ref in inner if type(ref) is Ref and isinstance(call.world.heap.get(ref.oid), Optimizer)]
+    if len(found) == 1:
+        return found[0]
+    for ref, _ in call.world.of_kind(Optimizer):
+        call.machine.lose(call.world, ref)
+    return None
+
+
 def _optimizer(call: Call) -> Ref | None:
     value = call.arg(0, "optimizer")
     if value is None:
@@ -131,7 +146,7 @@ def _optimizer(call: Call) -> Ref | None:
     if type(value) is Ref:
         obj = call.world.heap.get(value.oid)
         if not isinstance(obj, Optimizer):
-            return None
+            return _wrapped(call, obj)
         if obj.extra.get("weak"):
             call.world.edit(value).extra.pop("weak")
         name = call.arg_name(0, "optimizer")

@@ -38,6 +38,8 @@ EMPTY = tuple(
 """Modules of torch that have no parameters."""
 BENDING = words("where clamp clip sign tanh minimum maximum norm vector_norm sigmoid")
 """Functions of torch that are not linear: of a gradient, they make another one for each scale."""
+SUMMED = words("pow abs sum norm square mean flatten view reshape")
+"""Methods of a parameter whose results penalties are made of."""
 DTYPES = frozenset(["float16", "bfloat16", "float32", "float64", "half", "float", "double"])
 
 
@@ -109,7 +111,7 @@ def tensors(call: Call) -> Value:
         return term("grad-derived", call.fresh())
     flow: Flow | None = None
     for value in call.values:
-        flow = mix(flow, flow_of(value), call.place)
+        flow = mix(flow, call.machine.factor(call.world, value), call.place)
     if flow is not None and not call.world.grad:
         flow = flow._replace(grad=False)
     if flow is not None and flow.dtype is not None and (call.wild or len(call.values) > 1):
@@ -310,6 +312,8 @@ def parameter_property(machine: Any, world: Any, value: Cells, node: Any) -> Val
 def parameter_method(call: Call) -> Value:
     """Other methods of a parameter."""
     symbol = call.world.attrs.get((call.receiver, "#"))
+    if call.name in SUMMED:
+        return call.fresh(Flow(call.receiver.roots, grad=call.world.grad))
     if type(symbol) is Term:
         return term("call", Lib(f"parameter.{call.name}"), symbol, *call.args)
     return call.fresh()

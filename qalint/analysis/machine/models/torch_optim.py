@@ -369,9 +369,15 @@ def autograd_backward(call: Call) -> Value:
     """`torch.autograd.backward(loss)`."""
     value = call.arg(0, "tensors")
     if value is not None:
-        items = call.machine.known_items(call.world, value)
-        for item in items if items is not None else [value]:
-            call.machine.backward(call.world, item, call.node, call.arg_name(0))
+        machine = call.machine
+        items = machine.known_items(call.world, value)
+        unroll = machine.unroll
+        for index, item in enumerate(items if items is not None else [value]):
+            machine.unroll = (*unroll, index)
+            try:
+                machine.backward(call.world, item, call.node, call.arg_name(0))
+            finally:
+                machine.unroll = unroll
     return NONE
 
 
