@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import reader
+from .cache import Stat, stat_of
 from .diagnostic import Diagnostic, PlainEdit
 from .discovery import Found
 from .errors import UsageError
@@ -103,14 +104,17 @@ class Fixer:
         """Whether only one file is changed in a round, since several together went wrong."""
         self._single: set[str] = set()
         """Files in which fixes are tried one by one, since together they went wrong."""
-        self._endless: set[tuple[str, str]] = set()
-        """(file, code) of fixes that do not come to an end."""
+        self._left_out: set[tuple[str, str]] = set()
+        """(file, code) of fixes that do not come to an end, or are meant for another content."""
+        self._seen: dict[str, Stat | None] = {}
+        """Time and size of each file on disk before it was linted: the fixes are meant for that content."""
 
     def run(self, files: list[Found]) -> Fixes:
         """Lint and fix until nothing changes."""
         linted = frozenset(found.path for found in files)
         by_path = {found.path: found for found in files}
         held = dict(reader.overlay)
+        self._seen = {path: stat_of(path) for path in linted if path not in held}
         outcomes = self.fixes.outcomes = self.runner.lint(files, linted)
         importers = Importers(self.runner.configs, linted)
         at_first = merge(outcomes.values(), linted, importers)
@@ -159,7 +163,7 @@ class Fixer:
             return False
         if not item.fix.edits or _identity(item) in self._refused:
             return False
-        if (item.filename, item.code) in self._endless:
+        if (item.filename, item.code) in self._left_out:
             return False
         config = self.runner.configs.of_file(item.filename)
         shown = _CONFIDENCES.index(item.confidence) <= _CONFIDENCES.index(config.values["min-confidence"])
@@ -176,6 +180,10 @@ class Fixer:
         before: dict[str, bytes] = {}
         for path, items in plan.items():
             data = reader.load(path)
+            if path not in reader.overlay and stat_of(path) != self._seen.get(path):
+                self._left_out.update((path, item.code) for item in items)
+                self._changed(path)
+                continue
             reason = self._apply(path, data, items)
             if reason is None:
                 before[path] = data
@@ -256,11 +264,14 @@ class Fixer:
             if path in held:
                 continue
             if _on_disk(path) != change.before:
-                self.fixes.messages.append(
-                    f"{os.path.relpath(path)} was changed meanwhile and is left as it is."
-                )
+                self._changed(path)
                 continue
             replace(path, change.after)
+
+    def _changed(self, path: str) -> None:
+        message = f"{os.path.relpath(path)} was changed meanwhile and is left as it is."
+        if message not in self.fixes.messages:
+            self.fixes.messages.append(message)
 
     def _endless_in(self, found: list[Diagnostic]) -> dict[str, list[str]]:
         """The codes of each file whose fixes are not done although no round is left."""
@@ -284,7 +295,7 @@ class Fixer:
             f"({', '.join(shown[:5])}); please report this."
         )
         for path, codes in endless.items():
-            self._endless.update((path, code) for code in codes)
+            self._left_out.update((path, code) for code in codes)
             self._rounds.pop(path, None)
             self.fixes.forget(path)
             if path in held:
@@ -311,9 +322,11 @@ def replace(path: str, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.chown(temporary, status.st_uid, status.st_gid)
         os.replace(temporary, target)
-    except OSError as error:
+    except BaseException as error:  # an interruption too leaves nothing behind
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(f"The file {os.path.relpath(path)} cannot be written: {error.strerror}.") from error
 
 

@@ -14,6 +14,7 @@ import select
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -113,6 +114,8 @@ def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[D
     crew: list[_Worker] = []
     sys.stdout.flush()
     sys.stderr.flush()
+    alone = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminated) if alone else None
     try:
         for _ in range(min(workers, len(jobs))):
             crew.append(_Worker(work, crew))
@@ -122,6 +125,13 @@ def run(jobs: list[int], work: Callable[[int], Any], workers: int) -> Iterator[D
     finally:
         for worker in crew:
             worker.end(kill=True)
+        if alone:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """End as a shell reports it, and on the way the workers, which might go on for a minute."""
+    raise SystemExit(128 + number)
 
 
 def _round(

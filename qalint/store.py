@@ -95,9 +95,11 @@ def write_atomically(path: str, data: bytes, mode: int | None = None) -> bool:
                 os.fchmod(file.fileno(), mode)
             file.write(data)
         os.replace(temporary, path)
-    except OSError:
+    except BaseException as error:  # an interruption too leaves nothing behind
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         return False
     return True
 

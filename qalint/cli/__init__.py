@@ -70,12 +70,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Let what standard output still holds go nowhere, lest Python try to write it again on exit."""
+    import contextlib
     import os
 
-    try:
+    with contextlib.suppress(OSError, ValueError):  # standard output may be no file at all
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def _dispatch(arguments: list[str]) -> int:
