@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-import hypothesmith
 import libcst
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -29,6 +28,8 @@ from qalint.fixing import Fixer
 from qalint.registry import catalog
 from qalint.runner import Runner
 from qalint.testing import lint
+
+hypothesmith = pytest.importorskip("hypothesmith")
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -56,9 +57,9 @@ class Finding(NamedTuple):
     fingerprint: str
 
 
-def plain(found: list[Diagnostic], shift: int = 0) -> list[Finding]:
+def plain(found: list[Diagnostic]) -> list[Finding]:
     return sorted(
-        Finding(item.code, item.region.row + shift, item.region.column, item.message, item.fingerprint)
+        Finding(item.code, item.region.row, item.region.column, item.message, item.fingerprint)
         for item in found
     )
 
