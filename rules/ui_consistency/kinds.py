@@ -190,8 +190,9 @@ class KindByPosition(Rule):
 
     ## Fix safety
 
-    The fix gives all items the kind of the many (the branch that is not for the special position).
-    It is safe: nothing but the colour changes.
+    The fix gives all items the kind of the many: the branch that is not for the special position, the
+    default of a lookup, the kind that stands most often in a list; where there is none, `neutral`. It is
+    safe: nothing but the colour changes.
 
     ## References
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -81,6 +82,11 @@ def _loop(known: Positions, target: ast.expr, iterable: ast.expr, loop: ast.AST)
             indexes.add(index)
             if isinstance(item, ast.Name) and isinstance(over, ast.Name):
                 items[item.id] = over.id
+            return known._replace(indexes=indexes, items=items, source=loop)
+        case ast.Call(func=ast.Attribute(value=frame, attr="iterrows"), args=[]), ast.Tuple(
+            elts=[ast.Name(id=index), _]
+        ) if not re.search(r"index|group|pivot|value_counts", ast.unparse(frame)):
+            indexes.add(index)  # the index of a frame counts its rows unless somebody sets another
             return known._replace(indexes=indexes, items=items, source=loop)
         case ast.Call(func=ast.Name(id="range"), args=[end]), ast.Name(id=index) if (
             _is_length(end) or _subscripts(loop, index) or not _computes(loop, index)
@@ -261,12 +267,13 @@ def _by_expression(notebook: Notebook, callout: Callout, positions: Positions) -
             case ast.Call(func=ast.Attribute(value=table, attr="get"), args=[index, _]) if _is_positional(
                 index, positions
             ) and _is_written_out(notebook, callout, table):
-                yield Choice(expr, ast.unparse(index), None, None, _related(callout, positions, expr))
-            case ast.Subscript(slice=index) if _is_positional(index, positions) and _is_table(
-                notebook, callout, expr.value
-            ):
-                text = ast.unparse(index)
-                yield Choice(expr, text, None, None, _related(callout, positions, expr))
+                common = _literal(expr.args[1]) or "neutral"
+                yield Choice(expr, ast.unparse(index), common, expr, _related(callout, positions, expr))
+            case ast.Subscript(slice=index, value=table) if _is_positional(index, positions):
+                found = _kinds_of(notebook, callout, table)
+                if len(set(found)) > 1:
+                    text = ast.unparse(index)
+                    yield Choice(expr, text, _commonest(found), expr, _related(callout, positions, expr))
             case _:
                 pass
 
@@ -296,27 +303,34 @@ def _is_written_out(notebook: Notebook, callout: Callout, table: ast.expr) -> bo
     )
 
 
-def _is_table(notebook: Notebook, callout: Callout, table: ast.expr) -> bool:
-    """Whether the expression is a list of at least two different literal kinds."""
+def _kinds_of(notebook: Notebook, callout: Callout, table: ast.expr) -> list[str]:
+    """The literal kinds of a list or dictionary, as often as each stands in it; empty for other tables."""
     from .callouts import values_of
 
-    tables = [table]
-    if isinstance(table, ast.Name):
-        tables = list(values_of(notebook, callout, table.id))
+    tables = list(values_of(notebook, callout, table.id)) if isinstance(table, ast.Name) else [table]
     for each in tables:
-        match each:
-            case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Dict(values=values):
-                found = [_literal(value) for value in values]
-                if None not in found and len(set(found)) > 1:
-                    return True
-            case ast.BinOp():  # ["success"] + ["neutral"] * 9
-                inner = [node for node in ast.walk(each) if isinstance(node, ast.List)]
-                found = [_literal(value) for node in inner for value in node.elts]
-                if None not in found and len(set(found)) > 1:
-                    return True
-            case _:
-                pass
-    return False
+        found = _listed(each)
+        if found and None not in found:
+            return [kind for kind in found if kind is not None]
+    return []
+
+
+def _listed(table: ast.expr) -> list[str | None]:
+    match table:
+        case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Dict(values=values):
+            return [_literal(value) for value in values]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):  # ["success"] + ["neutral"] * 9
+            return [*_listed(left), *_listed(right)]
+        case ast.BinOp(left=left, op=ast.Mult(), right=times):
+            number = times.value if isinstance(times, ast.Constant) and isinstance(times.value, int) else 2
+            return _listed(left) * min(number, 100)
+    return []
+
+
+def _commonest(kinds: list[str]) -> str:
+    """The kind that most positions have; where there is none, the one that a callout has by itself."""
+    counts = sorted(((kinds.count(kind), kind) for kind in set(kinds)), reverse=True)
+    return counts[0][1] if counts[0][0] > counts[1][0] else "neutral"
 
 
 def _by_statement(notebook: Notebook, callout: Callout, positions: Positions) -> Iterator[Choice]:

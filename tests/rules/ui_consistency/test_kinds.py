@@ -165,11 +165,6 @@ class TestPosition:
             found
         ).replace('"', "'")
 
-    def test_tables_by_position(self):
-        cell = "[mo.callout(x, kind={0: 'success'}.get(i, 'neutral')) for i, x in enumerate(xs)]"
-        (found,) = run(KindByPosition, cell)
-        assert found.fix is None
-
     def test_arms_of_an_if(self):
         cell = (
             "for i, x in enumerate(xs):\n    if i == 0:\n        y.append(mo.callout(x, kind='success'))\n"
@@ -244,3 +239,32 @@ class TestMeaning:
     )
     def test_silent(self, rule, cell):
         assert run(rule, cell) == []
+
+
+class TestLookups:
+    @pytest.mark.parametrize(
+        ("kind", "common"),
+        [
+            ("kinds[i % 3]", "neutral"),
+            ("['success', 'info', 'info'][i]", "info"),
+            ("(['success'] + ['warn'] * 9)[i]", "warn"),
+            ("{0: 'success', 1: 'info', 2: 'info'}[i]", "info"),
+            ("{0: 'success'}.get(i, 'info')", "info"),
+        ],
+    )
+    def test_all_get_the_common_kind(self, kind, common):
+        cell = f"kinds = ['success', 'info', 'warn']\n[mo.callout(t, kind={kind}) for i, t in enumerate(ts)]"
+        (found,) = run(KindByPosition, cell)
+        assert f'mo.callout(t, kind="{common}")' in apply(found)
+
+    def test_rows_of_a_frame(self):
+        cell = "[mo.callout(row, 'success' if n == 0 else 'info') for n, row in {}.iterrows()]"
+        assert len(run(KindByPosition, cell.format("frame"))) == 1
+        assert run(KindByPosition, cell.format("frame.set_index('epoch')")) == []
+
+    def test_nested_ternaries_of_the_position(self):
+        chosen = "'success' if i == 0 else 'danger' if i == len(ts) - 1 else 'info'"
+        (found,) = run(KindByPosition, f"[mo.callout(t, kind={chosen}) for i, t in enumerate(ts)]")
+        assert 'mo.callout(t, kind="info")' in apply(found)
+        mixed = "'success' if i == 0 else 'danger' if t.failed else 'info'"
+        assert run(KindByPosition, f"[mo.callout(t, kind={mixed}) for i, t in enumerate(ts)]") == []
