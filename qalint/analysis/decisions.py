@@ -108,6 +108,8 @@ class Decisions:
         self.framework_trainer: ast.Call | None = None
         self.loops: list[ast.For | ast.While] = []
         self.previews: list[ast.AST] = []
+        self.progress: list[ast.Call] = []
+        """Where a notebook shows progress: `mo.status.spinner`, `mo.status.progress_bar`."""
         self.charts: list[ast.Call] = []
         self.editable: list[ast.AST] = []
         self._scan()
@@ -248,6 +250,8 @@ class Decisions:
         for keyword in node.keywords:
             if keyword.arg:
                 self._keyword(node, leaf, keyword.arg, keyword.value)
+        if ".status." in dotted and leaf in ("spinner", "progress_bar"):
+            self.progress.append(node)
         if leaf == "add_argument":
             self.editable.append(node)
         if leaf in _CONTROLS and ".ui." in dotted:
@@ -261,7 +265,7 @@ class Decisions:
             or prints_data
         ):
             self.previews.append(node)
-        if _CHARTS.match(dotted):
+        if _CHARTS.match(dotted) or (dotted.endswith(".Html") and "<svg" in self.file.source.text):
             self.charts.append(node)
 
     def _keyword(self, call: ast.Call, leaf: str, name: str, value: ast.expr) -> None:
@@ -278,7 +282,7 @@ class Decisions:
             topic
             and _number(value)
             and (name not in _AMBIGUOUS or _ADAPTER_CALL.search(leaf) or _fits(topic, leaf))
-        ):
+        ) or (topic and _control(value)):
             self._add("hyperparameter", topic, value, value)
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign) -> None:

@@ -183,7 +183,7 @@ def _beside(self: Explanations, decision: Decision, reason: Vocabulary) -> Passa
 def _dataset(self: Explanations, topic: Words, words: Words) -> Answer:
     decisions = self.decisions
     data = self.kind("data")
-    if not data or not self.trains:
+    if not self.trains or not (data or decisions.previews):
         return Answer(NOT_ASKED, reason="no data set is built for training")
     if decisions.previews:
         first = decisions.previews[0]
@@ -221,6 +221,10 @@ def _progress(self: Explanations, topic: Words, words: Words) -> Answer:
     decisions = self.decisions
     loops = [loop for loop in decisions.loops if (constant_rounds(loop) or 1000) > 100]
     if not loops:
+        shown = [call for call in decisions.progress if self.imported.trains]
+        if shown:
+            text = decisions.file.source.segment(shown[0]).split("\n")[0]
+            return Answer(EXPLAINED, seen=((decisions.file.place(shown[0]), f"shows progress: {text}"),))
         return Answer(NOT_ASKED, reason="no training loop that takes minutes")
     gaps, seen = [], []
     for loop in loops:

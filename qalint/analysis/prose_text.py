@@ -36,6 +36,7 @@ Part = tuple[int, int, str, tuple[str, ...], str]
 """Start and end in the piece's source, text, headings above it, kind."""
 
 _HEADING = re.compile(r"^\s*(#{1,6})\s+(.*?)\s*#*\s*$")
+_PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z][a-z_]*)\}(?!\})")
 _BOLD_LINE = re.compile(r"^\s*(?:\*\*|__)([^*_]{2,60}?)(?:\*\*|__)\s*:?\s*$")
 _SETEXT = re.compile(r"^\s*(?:=+|-+)\s*$")
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
@@ -163,7 +164,11 @@ class _Locator:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a paragraph; an item of a list and a row of a table is at least one each."""
+    """The sentences of a paragraph; an item of a list and a row of a table is at least one each.
+
+    `{learning_rate}`, for which a control is shown or a value, is read as its words.
+    """
+    text = _PLACEHOLDER.sub(lambda match: match[1].replace("_", " "), text)
     units: list[str] = []
     for line in text.split("\n"):
         line = line.strip()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..analysis.modules import Adapters
 from ..analysis.modules.values import Cell, Clock, Mod, Optim, Param, Tensor, Value
+from ..file import File
 from ..source import Span
 from .evidence import Facts, absent, at, leaf, not_applicable, passed, provides, unknown
 from .verdicts import Evidence, Judgement
@@ -382,10 +383,16 @@ def share_is_seen(facts: Facts) -> Judgement:
     return passed(counted) if counted else absent("no count of trainable parameters was seen")
 
 
-def _adapter_forwards(facts: Facts) -> list[ast.FunctionDef]:
+def _adapter_forwards(facts: Facts) -> list[tuple[File, ast.FunctionDef]]:
+    """The forward methods of adapter classes, here and in the modules whose adapters are injected."""
+    adapters, _ = _adapters(facts)
+    cells = _own(adapters) if adapters is not None else []
+    files = {facts.file.path: facts.file}
+    files |= {cell.site.file.path: cell.site.file for cell in cells if cell.site is not None}
     return [
-        method
-        for node in ast.walk(facts.file.tree)
+        (file, method)
+        for file in files.values()
+        for node in ast.walk(file.tree)
         if isinstance(node, ast.ClassDef) and re.search(r"lora|adapter|low_?rank", node.name, re.IGNORECASE)
         for method in node.body
         if isinstance(method, ast.FunctionDef) and method.name == "forward"
@@ -406,7 +413,7 @@ def _conversion(facts: Facts, what: str) -> Judgement:
     if not forwards:
         return not_applicable("no adapter class of its own")
     seen = []
-    for forward in forwards:
+    for file, forward in forwards:
         calls = [
             call
             for call in ast.walk(forward)
@@ -423,7 +430,8 @@ def _conversion(facts: Facts, what: str) -> Judgement:
         if what == "output" and not chosen and len(calls) > 1:
             chosen = calls[1:]
         if chosen:
-            seen.append(facts.at(chosen[0], f"converts its {what}: {facts.code(chosen[0])}"))
+            text = file.source.segment(chosen[0]).split("\n")[0]
+            seen.append(at(file.place(chosen[0]), f"converts its {what}: {text}"))
     if seen:
         return passed(seen)
     modules = facts.modules
@@ -433,7 +441,8 @@ def _conversion(facts: Facts, what: str) -> Judgement:
             return passed(
                 [at(modules.place(event.site), "runs under autocast, which converts") for event in events]
             )
-    return unknown(f"no conversion of the {what} was seen", [facts.at(forwards[0], facts.code(forwards[0]))])
+    file, forward = forwards[0]
+    return unknown(f"no conversion of the {what} was seen", [at(file.place(forward), f"`{forward.name}`")])
 
 
 @provides("12.10")

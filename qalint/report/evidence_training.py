@@ -407,19 +407,27 @@ def layers_convert(facts: Facts) -> Judgement:
     half = _half(facts)
     if half.otherwise:
         return half.otherwise
+    files = {facts.file.path: facts.file}
+    if facts.modules is not None:
+        # The layers that the program builds may be classes of its other files.
+        sites = [event.site for event in facts.modules.all("attach") if event.how == "init"]
+        files |= {site.file.path: site.file for site in sites}
     forwards = [
-        n for n in ast.walk(facts.file.tree) if isinstance(n, ast.FunctionDef) and n.name == "forward"
+        (file, node)
+        for file in files.values()
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "forward"
     ]
-    calls = [
-        call for node in forwards for call in ast.walk(node) if isinstance(call, ast.Call) and _casts(call)
+    if not forwards:
+        return not_applicable("no layers of its own")
+    casts = [
+        at(file.place(call), f"the layer converts: {file.source.segment(call).split(chr(10))[0]}")
+        for file, node in forwards
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and _casts(call)
     ]
-    casts = [facts.at(call, f"the layer converts: {facts.code(call)}") for call in calls]
     if casts:
         return passed(casts)
-    if not any(
-        isinstance(node, ast.FunctionDef) and node.name == "forward" for node in ast.walk(facts.file.tree)
-    ):
-        return not_applicable("no layers of its own")
     judgement = dtypes_match(facts)
     return judgement if judgement.verdict == PASS else unknown("its own layers convert nothing that was seen")
 

@@ -86,13 +86,11 @@ class Gathered:
         return followed(named, self.paths, self.file, excluded)
 
     @property
-    def title(self) -> str:
-        """The target, and the modules that are judged with it."""
+    def beside(self) -> str:
+        """The modules that are judged with the named files, as a sentence; empty where there are none."""
         if not self.followed:
-            return self.target
-        names = [readable(path) for path in self.followed]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"{self.target} (with {', '.join(names[:3])}{more})"
+            return ""
+        return f"Judged with the modules it trains with: {', '.join(map(readable, self.followed))}."
 
     def broken(self) -> dict[str, Diagnostic]:
         """The files that could not be read, parsed or judged, with the finding that says so."""

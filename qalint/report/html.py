@@ -80,6 +80,7 @@ def render(card: Scorecard) -> str:
             f"<header><h1>{escape(title)}</h1>",
             '<button type="button" id="theme" aria-pressed="false" hidden>Dark or light</button></header>\n',
             f'<main id="main">\n<p>{escape(summary(card))}</p>\n',
+            f'<p class="quiet">{escape(card.beside)}</p>\n' if card.beside else "",
             _overview(page),
             _scores(page),
             _filters(page),

@@ -30,6 +30,11 @@ class Scorecard(NamedTuple):
     findings: list[Diagnostic]
     gathered: Gathered
 
+    @property
+    def beside(self) -> str:
+        """The modules that are judged with the target, as a sentence; empty where there are none."""
+        return self.gathered.beside
+
     def open_items(self) -> list[Verdict]:
         """The items that ask for work, the most urgent first: failed, then unknown, then for a person."""
         order = {FAIL: 0, UNKNOWN: 1, PERSON: 2}
@@ -69,7 +74,13 @@ def scorecard(paths: list[str], progress: Watch | None = None) -> Scorecard:
     modules = supporting(every)
     beside = {*modules, *gathered.followed}
     found = scores(facts for facts in every if facts.file.path not in beside)
-    return Scorecard(gathered.title, verdicts, found, gathered.findings, gathered)
+    # What a module leaves unexplained is asked of the notebook that uses it.
+    shown = [each for each in gathered.findings if each.filename not in beside or not _is_prose(each)]
+    return Scorecard(gathered.target, verdicts, found, shown, gathered)
+
+
+def _is_prose(finding: Diagnostic) -> bool:
+    return all(item.startswith("14.") for item in finding.checklist) and bool(finding.checklist)
 
 
 def as_json(card: Scorecard) -> str:
@@ -112,6 +123,8 @@ def raises(score: Score, most: int = 3) -> list[str]:
 def markdown(card: Scorecard) -> str:
     """The scorecard as Markdown, for a pull request."""
     out = [f"# QA scorecard: {escape_markdown(card.target)}", "", summary(card), ""]
+    if card.beside:
+        out += [escape_markdown(card.beside), ""]
     out += ["| section | fail | unknown | ask | pass | n/a |", "|---|--:|--:|--:|--:|--:|"]
     for section, title, group in by_section(card.verdicts):
         tally = counts(group)

@@ -57,6 +57,8 @@ def render(card: Scorecard, *, colour: bool, width: int) -> str:
 def _header(console: Console, card: Scorecard) -> None:
     console.print(Text(f"QA scorecard: {card.target}", style="bold"))
     console.print(Text(summary(card)))
+    if card.beside:
+        console.print(Text(card.beside, style="dim"))
     console.print()
 
 

@@ -11,7 +11,7 @@ from qalint.cli.report import main as report_main
 from qalint.report.evidence import PROVIDERS, passed
 from qalint.report.gather import gather
 from qalint.report.judge import judge
-from qalint.report.scorecard import scorecard
+from qalint.report.scorecard import markdown, scorecard
 from qalint.report.verdicts import FAIL, NOT_APPLICABLE, PASS, PERSON, UNKNOWN, Judgement, combine
 
 CORRECT = """\
@@ -309,7 +309,10 @@ def test_a_fault_in_the_module_fails_the_notebook_that_trains_with_it(notebook_a
 
 def test_what_is_followed_is_told_and_not_scored(notebook_and_trainer):
     card = scorecard([str(notebook_and_trainer / "notebooks" / "notebook.py")])
-    assert card.target.endswith("trainer.py)") and "(with " in card.target
+    assert card.target.endswith("notebook.py")
+    assert card.beside.startswith("Judged with the modules it trains with: ") and "trainer.py" in card.beside
+    assert card.beside in markdown(card).replace("\\", "")
+    assert not [each for each in card.findings if each.filename.endswith("trainer.py")]
     texts = [text for score in card.scores.values() for part in score.parts for text in part.evidence]
     assert not any("trainer.py" in text for text in texts)
 
