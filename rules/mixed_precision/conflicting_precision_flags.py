@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Iterator, Related, Rule, Severity
 
 from .amp import constant
+from .half_parameters import full_precision
 
 _ARGUMENTS = (
     "TrainingArguments",
@@ -79,7 +79,7 @@ class ConflictingPrecisionFlags(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
-    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
         """Look at training arguments, and at the trainers that get them."""
         for call in names.call_nodes:
             qualified = names.resolve(call.func) or ""
@@ -89,7 +89,7 @@ class ConflictingPrecisionFlags(Rule):
             if last.endswith(_ARGUMENTS):
                 yield from self.both(names, edits, call, last)
             elif last.endswith(_TRAINERS):
-                yield from self.trained_half(names, edits, concrete, call, last)
+                yield from self.trained_half(names, edits, call, last)
 
     def both(self, names: Names, edits: Edits, call: ast.Call, name: str) -> Iterator[Finding]:
         """`fp16=True, bf16=True`."""
@@ -104,9 +104,7 @@ class ConflictingPrecisionFlags(Rule):
             fix=edits.unsafe("Keep bf16", edits.replace(half.value, "False")),
         )
 
-    def trained_half(
-        self, names: Names, edits: Edits, concrete: Concrete, call: ast.Call, name: str
-    ) -> Iterator[Finding]:
+    def trained_half(self, names: Names, edits: Edits, call: ast.Call, name: str) -> Iterator[Finding]:
         """A model that is loaded in FP16 and trained whole by an FP16 trainer."""
         given = {item.arg: item.value for item in call.keywords}
         model = given.get("model", call.args[0] if call.args else None)
@@ -143,7 +141,7 @@ class ConflictingPrecisionFlags(Rule):
                 ),
                 Related(names.file.place(call), "all its parameters are trained here"),
             ],
-            fix=edits.unsafe("Load it in FP32", concrete.remove_argument(loaded, dtype)),
+            fix=edits.unsafe("Load it in FP32", full_precision(edits, dtype)),
         )
 
 

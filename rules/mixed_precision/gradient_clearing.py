@@ -229,11 +229,24 @@ class AccumulatedLossNotDivided(FaultRule):
     def count(repair: Repair) -> str:
         """N, as the test of the step spells it: `(i + 1) % N == 0`."""
         step = repair.statement("step")
-        for holder in repair.edits.parents(step) if step is not None else ():
+        around = list(repair.edits.parents(step)) if step is not None else []
+        # A counter that moves by more than one does not count rounds.
+        strides = {
+            node.target.id
+            for node in around
+            if isinstance(node, ast.For)
+            and isinstance(node.target, ast.Name)
+            and isinstance(node.iter, ast.Call)
+            and isinstance(node.iter.func, ast.Name)
+            and node.iter.func.id == "range"
+            and len(node.iter.args) > 2
+        }
+        for holder in around:
             if isinstance(holder, ast.If):
                 for node in ast.walk(holder.test):
                     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-                        return repair.edits.segment(node.right)
+                        counted = {name.id for name in ast.walk(node.left) if isinstance(name, ast.Name)}
+                        return "" if counted & strides else repair.edits.segment(node.right)
         return ""
 
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from qalint.analysis.concrete import Concrete
-from qalint.analysis.edits import Changes
+from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Fix, Severity
 
@@ -50,8 +50,8 @@ class Fp16TrainableParameters(FaultRule):
     ```
 
     ## Fix safety
-    The fix is unsafe: it removes the cast, so that the parameters take twice the memory; autocast makes the
-    FP16 copies that the forward pass uses.
+    The fix is unsafe: it removes the cast, or loads the model in FP32, so that the parameters take twice the
+    memory; autocast makes the FP16 copies that the forward pass uses.
 
     ## References
     - [Why the gradients of FP16 parameters cannot be unscaled](https://github.com/pytorch/pytorch/issues/74739)
@@ -164,8 +164,16 @@ def without_cast(repair: Repair) -> Changes | None:
             return edits.remove(statement)
         return edits.replace(cast, edits.segment(func.value))
     if len(half) == 1 and isinstance(half[0], ast.keyword):
+        if isinstance(func, ast.Attribute) and func.attr == "from_pretrained":
+            return full_precision(edits, half[0])
         return concrete.remove_argument(cast, half[0])
     return None
+
+
+def full_precision(edits: Edits, dtype: ast.keyword) -> Changes | None:
+    """The change that loads a model in FP32: without a dtype, transformers takes the checkpoint's own."""
+    spelled = edits.spelling("torch.float32", dtype.value)
+    return None if spelled is None else (*spelled[1], *edits.replace(dtype.value, spelled[0]))
 
 
 def is_half(repair: Repair, item: ast.expr | ast.keyword) -> bool:

@@ -91,9 +91,17 @@ class MissingGradScaler(FaultRule):
         spelled = edits.spelling("torch.amp.GradScaler", made)
         if not same or spelled is None or edits.seat(made) is None:
             return None
+        clips: list[Changes | None] = []
+        seat = edits.seat(step_statement)
+        for before in seat.block[: seat.position] if seat is not None else ():
+            calls = [node.func for node in ast.walk(before) if isinstance(node, ast.Call)]
+            if any(getattr(func, "attr", getattr(func, "id", "")).startswith("clip_grad") for func in calls):
+                clips.append(edits.insert_before(before, f"{scaler}.unscale_({edits.segment(owner)})"))
+                break
         return edits.unsafe(
             "Scale the loss",
             spelled[1],
+            *clips,
             edits.insert_after(made, f"{scaler} = {spelled[0]}({device_text(repair, made)})"),
             edits.replace(loss, f"{scaler}.scale({edits.segment(loss)})"),
             edits.replace(step, f"{scaler}.step({edits.segment(owner)})"),

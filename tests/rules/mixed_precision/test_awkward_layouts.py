@@ -9,8 +9,8 @@ import pytest
 from qalint_rules.lora.freeze_typo import FreezeHasNoEffect
 from qalint_rules.mixed_precision.amp_argument_position import AmpArgumentPosition
 from qalint_rules.mixed_precision.backward_inside_autocast import BackwardInsideAutocast
-from qalint_rules.mixed_precision.conflicting_precision_flags import ConflictingPrecisionFlags
 from qalint_rules.mixed_precision.deprecated_amp_api import DeprecatedAmpApi
+from qalint_rules.mixed_precision.half_parameters import Fp16TrainableParameters
 from qalint_rules.mixed_precision.unsafe_loss_under_autocast import UnsafeLossUnderAutocast
 
 from qalint.analysis.cst import MAX_DEPTH
@@ -75,14 +75,14 @@ CASES: dict[str, tuple[type[Rule], str, str]] = {
         "\ts.scale(\r\n\t\tloss,  # all\r\n\t).backward(); s.step(o)\r\n\t# done\r\n\tprint()\r\n",
     ),
     "the dtype of a model among comments": (
-        ConflictingPrecisionFlags,
-        "import torch\nfrom transformers import AutoModel, Trainer, TrainingArguments\n"
-        "m = AutoModel.from_pretrained(\n    n,  # which\n    torch_dtype=torch.float16,\n"
-        "    # where\n    device_map=d,\n)\n"
-        "Trainer(m, TrainingArguments('o', fp16=True))\n",
-        "import torch\nfrom transformers import AutoModel, Trainer, TrainingArguments\n"
-        "m = AutoModel.from_pretrained(\n    n,  # which\n    # where\n    device_map=d,\n)\n"
-        "Trainer(m, TrainingArguments('o', fp16=True))\n",
+        Fp16TrainableParameters,
+        "import torch\nm = torch.nn.Linear(\n    2, 3,  # which\n    dtype=torch.float16,\n"
+        "    # where\n    device=d,\n)\n"
+        "o = torch.optim.SGD(m.parameters())\n"
+        "for x in l:\n    o.zero_grad()\n    m(x).mean().backward()\n    o.step()\n",
+        "import torch\nm = torch.nn.Linear(\n    2, 3,  # which\n    # where\n    device=d,\n)\n"
+        "o = torch.optim.SGD(m.parameters())\n"
+        "for x in l:\n    o.zero_grad()\n    m(x).mean().backward()\n    o.step()\n",
     ),
     "a sigmoid with parentheses around its argument": (
         UnsafeLossUnderAutocast,

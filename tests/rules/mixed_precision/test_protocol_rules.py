@@ -338,3 +338,46 @@ def fit(model, loader, every=16, last=True):
     assert found.confidence.value == "high"
     (unsure,) = findings(RULES["QA1108"], text.replace("if i % every == 0:", "if last:"))
     assert unsure.confidence.value == "medium"
+
+
+def test_a_model_loaded_as_float16_is_loaded_as_float32() -> None:
+    text = """\
+import torch
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("x", dtype=torch.float16).cuda()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in loader:
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    optimizer.step()
+"""
+    (found,) = findings(RULES["QA1102"], text)
+    assert apply(found) == text.replace("float16", "float32")
+
+
+def test_a_clip_gets_its_unscale_with_the_whole_protocol() -> None:
+    head = HEAD.replace('scaler = torch.amp.GradScaler("cuda")\n', "")
+    (found,) = findings(RULES["QA1101"], program(f"loss.backward()\n{CLIP}\noptimizer.step()", head=head))
+    assert apply(found) == program(
+        f"scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{CLIP}\nscaler.step(optimizer)\nscaler.update()",
+        head=head + 'scaler = torch.amp.GradScaler("cuda")\n',
+    )
+
+
+@pytest.mark.parametrize(("loop", "counts"), [("range(48)", True), ("range(0, 48, 4)", False)])
+def test_only_a_counter_of_rounds_tells_how_many_are_accumulated(loop: str, counts: bool) -> None:
+    text = f"""\
+import torch
+
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for i in {loop}:
+    loss = model(torch.randn(4, 2)).mean()
+    loss.backward()
+    if i % 8 == 4:
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+    (found,) = findings(RULES["QA1117"], text)
+    assert (found.fix is not None) is counts
