@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import families, library, tensors
 from .events import Event, Guard, compatible
+from .repeats import Repeats
 from .slicing import Slices
 from .toplevel import Group
 from .values import (
@@ -168,6 +169,8 @@ class Core:
         self.find = find
         self.events: list[Event] = []
         self.time = 0
+        self.effects = 0
+        """How much has happened: it stands still while a call does nothing but work things out."""
         self.steps = 0
         self.limit = STEPS
         self.guards: list[Guard] = []
@@ -187,6 +190,9 @@ class Core:
         does to tensors then is not what it will do."""
         self.building: list[Value] = []
         self.slices = Slices(find)
+        self.repeats = Repeats()
+        self.asked: set[str] = set()
+        """The terms whose truth was asked for since the innermost call began that may be repeated."""
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
         self.refined: dict[str, Mod] = {}
@@ -214,8 +220,9 @@ class Core:
         self.memo: dict[ast.AST, Value] = {}
 
     def tick(self) -> int:
-        """The next moment."""
+        """The next moment, at which something happens to a module, parameter or tensor."""
         self.time += 1
+        self.effects += 1
         return self.time
 
     def emit(self, kind: str, site: Site, **fields: Any) -> Event:
@@ -349,8 +356,10 @@ class Core:
             return True
         if isinstance(value, Seq) and not value.open and value.kind != "generator":
             return bool(value.items) or None if value.site is None else (True if value.items else None)
+        term = value.term
+        self.asked.add(term)
         for guard in reversed(self.guards):
-            if guard.key == value.term:
+            if guard.key == term:
                 return guard.outcome
         return None
 

@@ -47,6 +47,7 @@ from .core import (
     Super,
     matters,
 )
+from .repeats import anew
 
 
 class Expressions(Core):
@@ -441,6 +442,26 @@ class Expressions(Core):
             )
         if len(self.frames) >= DEPTH or sum(frame.function.node is node for frame in self.frames) >= 2:
             return self.fresh(function.name, site.node)
+        key = None if self.entry_call(site) else self.repeats.key(function, args, kwargs)
+        if key is not None and (known := self.repeats.find(key, self.guards)) is not None:
+            self.asked.update(known.asked)
+            if known.value is not None:
+                return known.value
+        if key is None:
+            return self.follow(function, args, kwargs, site)
+        began = self.effects
+        before, self.asked = self.asked, set()
+        try:
+            result = self.follow(function, args, kwargs, site)
+            if self.effects == began:
+                self.repeats.keep(key, self.guards, self.asked, result, function.scope)
+        finally:
+            self.asked |= before
+        return result
+
+    def follow(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
+        """Run the body of a function."""
+        node = function.node
         scope = Scope(function.scope.file, function.scope, "function")
         self.bind(function, args, kwargs, scope, site)
         given = frozenset(
@@ -521,6 +542,14 @@ class Expressions(Core):
         self.built.add(cls.node)
         roots = cls.roots()
         base = library.module_base(roots)
+        key = None if base is not None or self.entry_call(site) else self.repeats.key(cls, args, kwargs)
+        if key is not None and (known := self.repeats.find(key, self.guards)) is not None:
+            self.asked.update(known.asked)
+            self.time += 1
+            again = Obj(cls, site, self.time)
+            again.stack = tuple(self.stack)
+            again.attrs.update(anew(known.attrs) or {})
+            return again
         thing: Mod | Obj
         if base is not None:
             thing = Mod(site, self.tick(), qual=base, cls=cls)
@@ -529,8 +558,26 @@ class Expressions(Core):
             library.fresh_module(self, thing, kwargs if base != "torch.nn.Module" else {})
             self.emit("load", site, target=thing)
         else:
-            thing = Obj(cls, site, self.tick())
+            self.time += 1
+            thing = Obj(cls, site, self.time)
         thing.stack = tuple(self.stack)
+        if key is None:
+            self.construct(cls, thing, args, kwargs, site)
+            return thing
+        began = self.effects
+        before, self.asked = self.asked, set()
+        try:
+            self.construct(cls, thing, args, kwargs, site)
+            if self.effects == began:
+                self.repeats.keep(key, self.guards, self.asked, thing, cls.scope)
+        finally:
+            self.asked |= before
+        return thing
+
+    def construct(
+        self, cls: Class, thing: Mod | Obj, args: list[Value], kwargs: dict[str, Value], site: Site
+    ) -> None:
+        """Give a new instance what its class gives it."""
         init = cls.find("__init__")
         if isinstance(init, Func):
             self.building.append(thing)
@@ -555,7 +602,6 @@ class Expressions(Core):
                     thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
         elif isinstance(thing, Mod) and not thing.known:
             library.constructed(self, thing, args, kwargs)
-        return thing
 
 
 Expressions.evaluators = {
