@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -158,7 +157,7 @@ def test_the_progress_bar_has_no_thread_and_gives_the_cursor_back() -> None:
         "import sys\nfrom qalint.cli.progress import Progress\nbar = Progress()\nbar._began -= 10\n"
         "bar(1, 100)\nimport threading\nassert threading.active_count() == 1\nsys.exit(130)\n"
     )
-    parent, child = pty.openpty()
+    parent, child = pytest.importorskip("pty").openpty()
     done = subprocess.run([sys.executable, "-c", text], stderr=child, env={**os.environ, "TERM": "xterm"})
     os.close(child)
     shown = os.read(parent, 1 << 16)
