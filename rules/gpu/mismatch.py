@@ -162,7 +162,7 @@ class DeviceMismatch(Rule):
             here = modules.run.device_of(model)
             if fed is None or here is None or here.kinds != {"cpu"} or _moved_or_gone(modules, model):
                 continue
-            if not any(has_weights(cell) for cell in own_cells(model)) or own & own_cells(model):
+            if all(cell in own or not has_weights(cell) for cell in own_cells(model)):
                 continue
             if any(not isinstance(element, Mod) for element in model.elements):
                 continue

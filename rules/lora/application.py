@@ -245,6 +245,14 @@ class AdapterNeverApplied(Rule):
             if isinstance(part, ast.Constant) and isinstance(part.value, str)
         }
         names = {event.name for event in pair}
+        if (dead := unused_result(forward, names)) is not None:
+            yield self.finding(
+                modules.place(Site(dead, forward.scope.file)),
+                f"the forward of `{cls.name}` computes the adapter's result and never uses it",
+                related=[Related(modules.place(event.site), "made here") for event in pair],
+                help="add the adapter's result to the output",
+            )
+            return
         if names & (text | strings) or any(applied(modules, event.name, event) for event in pair):
             return
         yield self.finding(
@@ -255,6 +263,29 @@ class AdapterNeverApplied(Rule):
             related=[Related(modules.place(event.site), "made here") for event in pair],
             help="add the adapter's result to the output",
         )
+
+
+def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:
+    """The statement of a forward that alone reads some attributes, and binds a name that nothing reads."""
+    reads = [
+        part
+        for part in ast.walk(forward.node)
+        if isinstance(part, ast.Attribute)
+        and part.attr in names
+        and isinstance(part.value, ast.Name)
+        and part.value.id == "self"
+    ]
+    read = {n.id for n in ast.walk(forward.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    dead = [
+        statement
+        for statement in ast.walk(forward.node)
+        if isinstance(statement, ast.Assign)
+        and all(isinstance(target, ast.Name) and target.id not in read for target in statement.targets)
+    ]
+    inside = {id(part) for statement in dead for part in ast.walk(statement.value)}
+    if not reads or any(id(part) not in inside for part in reads):
+        return None
+    return next(s for s in dead if any(part is reads[-1] for part in ast.walk(s.value)))
 
 
 def made_to_adapt(pair: list[Event]) -> bool:

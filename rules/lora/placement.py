@@ -210,9 +210,12 @@ class AdapterOnWrongDevice(Rule):
                     if not isinstance(value, Cell) or held_by(cell, value)
                 ]
                 stuck = [cell for cell in cells if on_cpu(adapters, cell)]
-                if not stuck or len(stuck) != len(cells) or told & set(stuck):
+                if not stuck or told & set(stuck):
                     continue
-                made = value if isinstance(value, Mod | Param) else stuck[0]
+                if any(run.device_of(cell) is None for cell in cells):
+                    continue
+                whole = len(stuck) == len(cells) and isinstance(value, Mod | Param)
+                made = value if whole else stuck[0]
                 site = made.site
                 if site is None or site.node in seen:
                     continue

@@ -888,7 +888,7 @@ def convert(
         new.site = Site(site.node, site.file)
         new.weights = tensor.weights
         run.emit("nonleaf", site, target=base, value=new, name=name, how=asked, flag=leaf)
-    elif new.source == "factory":
+    elif new.source == "factory" and asked != "dtype":
         new.source = "moved"
     return new
 
