@@ -1,5 +1,6 @@
 """Good teaching scores clearly higher than a description, and that higher than bare code."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,19 @@ def test_prose_in_another_language_is_not_judged_by_english_words():
     assert parts["reasons"].value is None
     assert "not in English" in parts["reasons"].evidence[0]
     assert parts["narrative"].value > 0.5
+
+
+def test_the_page_has_the_weights_of_the_code():
+    page = (Path(__file__).parents[2] / "docs" / "scores.md").read_text(encoding="utf-8")
+    written = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and re.fullmatch(r"[\d.]+(?: each)?", cells[1]):
+            for name in cells[0].split(", "):
+                written.setdefault(name, []).append(float(cells[1].split()[0]))
+    for criterion in (*EDUCATIONAL, *DOCUMENTATION):
+        names = [
+            name for name in written if criterion.name.startswith(name) or name.startswith(criterion.name)
+        ]
+        assert names, criterion.name
+        assert criterion.weight in written[names[0]], criterion.name
