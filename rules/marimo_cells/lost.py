@@ -237,6 +237,8 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
     last = cell.body[-1]
     if any(not edits.alone(each.statement) for each in lost) or not edits.alone(last):
         return None
+    if any(_before_raise(cell, each.statement) for each in lost):
+        return None  # a cell that raises shows its error and nothing else
     shows = isinstance(last, ast.Expr) and not cell.silenced and not is_effect(last.value)
     if isinstance(last, ast.Expr) and cell.silenced:
         return None
@@ -266,6 +268,13 @@ def show_dropped(notebook: Notebook, cell: Cell, edits: Edits, lost: list[Lost])
     else:
         changes.append(edits.insert_after(last, _stack(notebook, cell, *names)))
     return edits.unsafe("Show it together with the rest at the end of the cell", *changes)
+
+
+def _before_raise(cell: Cell, statement: ast.Expr) -> bool:
+    return any(
+        statement in block and any(isinstance(each, ast.Raise) for each in block)
+        for block in _suites(cell.body)
+    )
 
 
 def _collect(

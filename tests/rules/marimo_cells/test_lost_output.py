@@ -248,3 +248,49 @@ class TestStrayReturns:
     )
     def test_silent(self, cell):
         assert run(ReturnInsideCell, cell) == []
+
+
+class TestInOrder:
+    def test_what_is_dropped_and_what_is_lost_go_into_one_list(self):
+        cell = "for name, frame in parts:\n    mo.md(name)\n    mo.md(frame)"
+        for rule in (DroppedOutput, OutputInBranch):
+            (found,) = run(rule, cell)
+            assert body(apply(found)) == (
+                "_output = []\nfor name, frame in parts:\n    _output.append(mo.md(name))\n"
+                "    _output.append(mo.md(frame))\nmo.vstack(_output)"
+            )
+
+    def test_no_fix_before_a_raise(self):
+        (found,) = run(DroppedOutput, "if not ok:\n    mo.md('bad')\n    raise ValueError\nx = 1")
+        assert found.fix is None
+
+
+class TestWhoseFigure:
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            "fig, ax = plt.subplots()\nax.plot(x)\nprint('done')",
+            "fig, ax = plt.subplots()\nfor a in x:\n    ax.plot(a)",
+            "def draw(ax):\n    ax.plot(x)\nfig, ax = plt.subplots()\ndraw(ax)",
+            "fig, ax = plt.subplots()\nax.pie(x)",
+        ],
+    )
+    def test_a_figure_that_nobody_shows(self, cell):
+        (found,) = run(ReturnDoesNotDisplay, cell)
+        assert body(apply(found)).endswith("\nfig")
+
+    @pytest.mark.parametrize(
+        "cells",
+        [
+            ("fig, ax = plt.subplots()\nax.plot(x)\nprint(1)", "ax"),
+            ("fig, ax = plt.subplots()\nax.plot(x)\nchart = mo.ui.matplotlib(ax)", "chart"),
+            ("fig, ax = plt.subplots()\nax.plot(x)\nlog(fig)",),
+            ("def draw(ax):\n    plt.show()\nfig, ax = plt.subplots()\ndraw(ax)",),
+            ("def show(ax):\n    return ax\nplt.plot(x)\nshow(plt.gca())",),
+            ("plt.plot(x)\naxes = plt.gca()\nNone", "mo.hstack([axes])"),
+            ("fig, ax = plt.subplots()\nax.set_xticks([0, 1])",),
+            ("_ = mo.md('kept for later')",),
+        ],
+    )
+    def test_shown_in_another_way_or_on_purpose_not(self, cells):
+        assert run(ReturnDoesNotDisplay, *cells) == []
