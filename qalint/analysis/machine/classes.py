@@ -87,6 +87,10 @@ class Classes(Calls):
             made = self.subclass_of_library(world, cls, base, args, keywords, node, wild)
             if made is not None:
                 return made
+        given = keywords.get("dtype")
+        if isinstance(obj, Model) and given is not None:
+            known = self.dtype_name(world, given)
+            obj.dtype = known if known in ("float16", "bfloat16") else None
         ref = world.put(self.oid(world, "new", node), obj)
         init = self.member(world, cls, "__init__")
         if type(init) is Fn:

@@ -312,3 +312,29 @@ def test_a_scaler_of_ones_own_may_take_closures() -> None:
     assert all(
         fault.confidence.value == "medium" for fault in story_of(text, HEAD).faults("scaler-step-closure")
     )
+
+
+def test_a_class_that_is_made_in_half_precision_needs_no_autocast() -> None:
+    text = """
+    class Adapted(nn.Linear):
+        def __init__(self, width, **options):
+            super().__init__(width, width, **options)
+            self.requires_grad_(False)
+            self.scale = nn.Parameter(torch.ones(width))
+
+        def forward(self, x):
+            return super().forward(x).float() * self.scale
+
+    net = Adapted(3, dtype=torch.float16).cuda()
+    own = torch.optim.SGD([net.scale], lr=0.1)
+    scaler = GradScaler("cuda")
+    for x in loader:
+        own.zero_grad()
+        scaler.scale(net(x).mean()).backward()
+        scaler.step(own)
+        scaler.update()
+    """
+    assert faults_of(text) == []
+    assert [
+        fault.partition(" ")[0] for fault in faults_of(text.replace("dtype=torch.float16", "bias=False"))
+    ] == ["forward-outside-autocast"]
