@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
 def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
     """All that the arguments ask for, in order."""
     from ..errors import UsageError, did_you_mean
-    from ..harness.cases import cases, fixtures
+    from ..harness.cases import cases, fixtures, plugin_cases
     from ..harness.fixer import Fixer
     from ..harness.jobs import HarnessUnavailable, Workers
     from ..harness.limits import Limits
@@ -98,8 +98,9 @@ def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
     device = _device(arguments.device)
     try:
         with Workers(limits=Limits(arguments.seconds)) as workers, _progress() as progress:
+            programs = [*cases(root), *plugin_cases(fixer.catalog)]
             yield from verify(
-                rules, cases(root), fixer, workers, quick=arguments.quick, device=device, progress=progress
+                rules, programs, fixer, workers, quick=arguments.quick, device=device, progress=progress
             )
             if not arguments.rule:
                 from ..harness import checklist

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..registry import Catalog
+
 READABLE = frozenset({".py", ".md", ".qmd", ".ipynb", ".txt", ".json", ".toml", ".csv"})
 
 
@@ -39,25 +41,40 @@ def fixtures() -> Path | None:
 
 
 def cases(root: Path) -> Iterator[Case]:
-    """All fixtures under `root`, in order."""
+    """All fixtures under `root`, in order: `SECTION/RULE/good_x` and `SECTION/RULE/bad_x`."""
     for entry in sorted(root.glob("*/*/*")):
-        good, bad = entry.name.startswith("good_"), entry.name.startswith("bad_")
-        if not (good or bad) or entry.parent.parent.name in ("trainer", "dashboard"):
-            continue
-        if entry.is_dir():
-            files = {
-                path.relative_to(entry).as_posix(): path.read_text(encoding="utf-8")
-                for path in sorted(entry.rglob("*"))
-                if path.is_file() and path.suffix in READABLE and "__marimo__" not in path.parts
-            }
-            main = main_of(files)
-        elif entry.suffix in READABLE:
-            files = {entry.name: entry.read_text(encoding="utf-8")}
-            main = entry.name
-        else:
-            continue
-        if main:
-            yield Case(entry.parent.name, f"{entry.parent.name}/{entry.stem}", good, files, main)
+        if entry.parent.parent.name not in ("trainer", "dashboard"):
+            yield from _case(entry)
+
+
+def plugin_cases(known: Catalog) -> Iterator[Case]:
+    """The fixtures that plugins bring: `fixtures/RULE/good_x` and `bad_x` beside the module of a section."""
+    for section in known.sections:
+        module = importlib.util.find_spec(section.entry.partition(":")[0])
+        if module is not None and module.origin is not None:
+            for entry in sorted((Path(module.origin).parent / "fixtures").glob("*/*")):
+                yield from _case(entry)
+
+
+def _case(entry: Path) -> Iterator[Case]:
+    """The fixture at a path, if it is one."""
+    good, bad = entry.name.startswith("good_"), entry.name.startswith("bad_")
+    if not (good or bad):
+        return
+    if entry.is_dir():
+        files = {
+            path.relative_to(entry).as_posix(): path.read_text(encoding="utf-8")
+            for path in sorted(entry.rglob("*"))
+            if path.is_file() and path.suffix in READABLE and "__marimo__" not in path.parts
+        }
+        main = main_of(files)
+    elif entry.suffix in READABLE:
+        files = {entry.name: entry.read_text(encoding="utf-8")}
+        main = entry.name
+    else:
+        return
+    if main:
+        yield Case(entry.parent.name, f"{entry.parent.name}/{entry.stem}", good, files, main)
 
 
 def main_of(files: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ from . import notebook_symptoms, symptoms
 from .branches import forced
 from .cases import Case, script_of
 from .jobs import Workers, copied
-from .oracles import BASE, Oracle, oracle_of
+from .oracles import BASE, Look, Oracle, oracle_of
 from .symptoms import Reports, Symptom
 
 
@@ -239,7 +239,7 @@ def verify(
     done: dict[str, list[Entry]] = {}
 
     def one(rule: RuleFacts, case: Case) -> Entry | None:
-        oracle = oracle_of(rule.code) or Oracle(compare=_any_symptom_gone)
+        oracle = oracle_of(rule.code) or third_party(case)
         if quick:
             oracle = oracle.quick()
         if case.good:
@@ -283,11 +283,11 @@ def _by_size(cases: Iterable[Case]) -> list[Case]:
     return sorted((case for case in cases if not case.good), key=cost)
 
 
-def _any_symptom_gone(before: Reports, after: Reports) -> str | None:
-    """For rules that declare no symptom of their own: any breaking one that the fix removes."""
-    left = {symptom.name for symptom in symptoms.symptoms(after)}
-    gone = [s for s in symptoms.symptoms(before) if s.name in symptoms.BREAKING and s.name not in left]
-    return str(gone[0]) if gone else None
+def third_party(case: Case) -> Oracle:
+    """For a rule that declares no symptom of its own: any that breaks a program, or a notebook."""
+    notebook = "marimo.App(" in case.files[case.main] or case.main.endswith((".md", ".qmd"))
+    breaking = notebook_symptoms.BREAKING if notebook else symptoms.BREAKING
+    return Oracle(tuple(Look(name) for name in sorted(breaking)), notebook=notebook)
 
 
 __all__ = ["BASE", "Entry", "Fixed", "RuleFacts", "judge", "verify"]

@@ -85,7 +85,11 @@ def home(tmp_path_factory):
 
 
 def test_the_guide_has_all_files():
-    assert set(files_of_the_guide()) == {"pyproject.toml", "acme_qalint/__init__.py", "tests/test_rules.py"}
+    fixtures = [f"acme_qalint/fixtures/step-without-gradients/{name}_order.py" for name in ("bad", "good")]
+    assert set(files_of_the_guide()) == {
+        *("pyproject.toml", "acme_qalint/__init__.py", "tests/test_rules.py"),
+        *fixtures,
+    }
 
 
 def test_the_plugins_own_tests_pass(home):
@@ -155,6 +159,30 @@ def test_it_is_fixed(home):
     assert done.returncode == 0, done.stdout + done.stderr
     assert path.read_text(encoding="utf-8") == "import torch as t\nt.manual_seed(1234)\n"
     path.unlink()
+
+
+def test_its_fixtures_are_marked_as_its_rules_and_ours_see_them(home):
+    program = (
+        "import acme_qalint, pathlib\nfrom qalint.testing import mismatches\n"
+        "for path in (pathlib.Path(acme_qalint.__file__).parent / 'fixtures').glob('*/*.py'):\n"
+        "    print(path.name, mismatches(str(path)))\n"
+    )
+    done = home.run("-c", program)
+    assert sorted(done.stdout.splitlines()) == ["bad_order.py []", "good_order.py []"], done.stderr
+
+
+def test_it_is_verified_by_running(home):
+    pytest.importorskip("torch")
+    done = home.qalint("verify", "--rule", "ACME02", "--device", "cpu", "--output-format", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = {entry["fixture"]: (entry["verdict"], entry["before"]) for entry in json.loads(done.stdout)}
+    assert set(seen) == {f"step-without-gradients/{name}_order" for name in ("bad", "good")}
+    assert seen["step-without-gradients/good_order"] == ("confirmed", "none")
+    verdict, symptom = seen["step-without-gradients/bad_order"]
+    assert verdict == "confirmed" and "zero-gradient" in symptom
+    done = home.qalint("verify", "--rule", "ACME01", "--device", "cpu", "--output-format", "json")
+    (entry,) = json.loads(done.stdout)
+    assert (entry["verdict"], entry["detail"]) == ("no-oracle", "every seed is a valid program")
 
 
 def test_a_plugin_that_does_not_load_is_named(home):
