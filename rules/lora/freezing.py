@@ -132,7 +132,7 @@ class BaseModelNotFrozen(Rule):
                         Related(adapters.place(event.site), "the optimizer is built here"),
                         *mistakes(adapters, injection),
                     ],
-                    fix=freeze_before(injection),
+                    fix=freeze_before(adapters, injection),
                     help=f"call {injection.name}.requires_grad_(False) before the adapters are injected",
                 )
                 break
@@ -190,19 +190,40 @@ def escaped(adapters: Adapters, injection: Injection) -> bool:
     )
 
 
-def freeze_before(injection: Injection) -> Fix | None:
-    """Freeze the model on the line before the injection."""
+def freeze_before(adapters: Adapters, injection: Injection) -> Fix | None:
+    """Freeze the model on the line before the injection, or before the loop over the model that injects."""
     site = injection.site
     edits = site.file.get(Edits)
     statement = edits.statement(site.node) if edits is not None else None
-    if edits is None or statement is None or not injection.model.name.isidentifier():
+    if edits is None or statement is None:
         return None
-    if not any(isinstance(n, ast.Name) and n.id == injection.model.name for n in ast.walk(site.node)):
+    found: tuple[ast.stmt, str] | None = None
+    header: ast.AST = site.node
+    while statement is not None:
+        name = next((name for name in names_of_model(adapters, header, injection)), None)
+        if name is not None:
+            found = (statement, name)
+        seat = edits.seat(statement)
+        holder = seat.parent if seat is not None else None
+        if not isinstance(holder, ast.For | ast.If | ast.With):
+            break
+        statement = holder
+        header = holder.iter if isinstance(holder, ast.For) else ast.Pass()
+    if found is None:
         return None
     return edits.unsafe(
-        "freeze the base model first",
-        edits.insert_before(statement, f"{injection.model.name}.requires_grad_(False)"),
+        "freeze the base model first", edits.insert_before(found[0], f"{found[1]}.requires_grad_(False)")
     )
+
+
+def names_of_model(adapters: Adapters, node: ast.AST, injection: Injection) -> Iterator[str]:
+    """The names in some code that stand for the model, or for what was all of it when it got its adapters."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            held = adapters.run.memo.get(part)
+            if isinstance(held, Mod) and held.parent is None and held.loaded:
+                if held.root is injection.model and held not in injection.cells:
+                    yield part.id
 
 
 class FreezeAfterInjection(Rule):
@@ -411,7 +432,7 @@ class AdapterLeavesExtraTrainable(Rule):
                                 "the optimizer takes what still requires gradients",
                             ),
                         ],
-                        fix=freeze_before(injection),
+                        fix=freeze_before(adapters, injection),
                         help=f"freeze all of it before the injection: {injection.name}.requires_grad_(False)",
                     )
                     break

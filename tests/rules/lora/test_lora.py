@@ -448,3 +448,56 @@ def test_a_list_that_hides_the_base_of_registered_adapters() -> None:
     optimizer = torch.optim.AdamW(tuned.parameters(), lr=1e-3)
     """
     assert findings(UnregisteredAdapter, text) == []
+
+
+def test_the_freeze_goes_before_the_loop_that_injects() -> None:
+    text = program("""
+    lm = AutoModelForCausalLM.from_pretrained("facebook/opt-125m")
+    for parent in list(lm.modules()):
+        for name, layer in list(parent.named_children()):
+            if name == "q_proj":
+                setattr(parent, name, Adapter(layer))
+    optimizer = torch.optim.AdamW(lm.parameters(), lr=1e-4)
+    """)
+    fixed = apply(only(BaseModelNotFrozen, text))
+    assert "lm.requires_grad_(False)\nfor parent in list(lm.modules()):" in fixed
+
+
+def test_both_matrices_become_fp32_together() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    class Side(nn.Module):
+        def __init__(self, layer, rank=4):
+            super().__init__()
+            self.layer = layer
+            self.a = nn.Parameter(torch.randn(layer.in_features, rank, dtype=layer.weight.dtype))
+            self.b = nn.Parameter(torch.zeros(rank, layer.out_features, dtype=layer.weight.dtype))
+        def forward(self, x):
+            return self.layer(x) + (x.to(self.a.dtype) @ self.a @ self.b).to(x.dtype)
+
+    lm = AutoModelForCausalLM.from_pretrained("facebook/opt-125m", torch_dtype=torch.float16)
+    lm.requires_grad_(False)
+    for layer in lm.model.decoder.layers:
+        layer.self_attn.q_proj = Side(layer.self_attn.q_proj)
+    optimizer = torch.optim.AdamW([p for p in lm.parameters() if p.requires_grad])
+    """
+    first, second = findings(AdapterNotFp32, text)
+    assert apply(first) == apply(second)
+    assert apply(first).count("dtype=torch.float32") == 2
+
+
+def test_wrong_names_of_a_gpt2_are_fixed_with_the_flag_that_its_layers_need() -> None:
+    from qalint_rules.gpu.layer_names import WrongLayerNames
+
+    text = """
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained("gpt2")
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    """
+    fixed = apply(only(WrongLayerNames, text))
+    assert 'target_modules=["c_attn", "c_proj"], fan_in_fan_out=True' in fixed
