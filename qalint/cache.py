@@ -14,13 +14,15 @@ from typing import Any
 
 from . import __version__, store
 from .needles import Mask
-from .outcome import Outcome
+from .outcome import CONSULTED, Outcome
 from .store import digest_of
 
 RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again within its timestamp."""
 
 Stat = tuple[int, int]
+THERE: Stat = (0, 0)
+"""In place of time and size: the file only has to be there."""
 
 
 class Entry:
@@ -74,7 +76,16 @@ class Cache:
         if not self._fresh:
             return
         entries = self._shelf.read() or {}
+        # Outcomes rest on the same files: each path and each time is written once, and read as one object.
+        once: dict[Any, Any] = {}
         for path, entry in self._fresh.items():
+            if entry.outcome:
+                consulted = entry.outcome[CONSULTED]
+                shared = {
+                    once.setdefault(name, name): once.setdefault(stat, stat)
+                    for name, stat in consulted.items()
+                }
+                entry.outcome = (*entry.outcome[:CONSULTED], shared, *entry.outcome[CONSULTED + 1 :])
             mask = (entry.mask.hits, entry.mask.imports, entry.mask.code, entry.mask.script)
             stat = entry.stat if self._now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
             about = (stat, entry.digest, mask, entry.scripted, entry.marked, entry.nothing)
@@ -93,12 +104,24 @@ class Cache:
                 store.write_atomically(path, content)
 
 
-def holds(outcome: Outcome, linted: Any) -> bool:
-    """Whether what the outcome was made from, besides its own file, is as it was."""
+def holds(outcome: Outcome, linted: Any, stats: dict[str, Stat | None]) -> bool:
+    """Whether what the outcome was made from, besides its own file, is as it was.
+
+    `stats` has what is known of files, and gets what is asked here: many outcomes rest on the same files.
+    """
     for path, stat in outcome.consulted.items():
-        if stat_of(path) != stat:
+        if path in stats:
+            now = stats[path]
+        else:
+            now = stats[path] = stat_of(path)
+        if now != stat and (now is None or stat != THERE):
             return False
     return all((path in linted) is there for path, there in outcome.elsewhere.items())
+
+
+def presence(path: str) -> Stat | None:
+    """What is kept of a file whose content did not matter: whether it is there."""
+    return THERE if os.path.exists(path) else None
 
 
 def stat_of(path: str) -> Stat | None:

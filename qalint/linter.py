@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from . import parsing, reader
-from .cache import stat_of
+from .cache import presence, stat_of
 from .describe import Describer, region
 from .diagnostic import Diagnostic, PlainEdit, PlainFix
 from .errors import did_you_mean
@@ -132,7 +132,9 @@ class _Lint:
             self._finish(self._raw(self.file))
             if self.project is not None:
                 self.outcome.consulted = {
-                    path: stat_of(path) for path in self.project.consulted if path != self.path
+                    path: stat_of(path) if path in self.project.used else presence(path)
+                    for path in self.project.consulted
+                    if path != self.path
                 }
             self.outcome.unknowns = [
                 (place.source.row(place.start), reason) for place, reason in self.file.unknowns

@@ -113,6 +113,8 @@ class _Unit(NamedTuple):
     codes: frozenset[str]
     bits: int
     """The groups as bits."""
+    last: int
+    """The commonest as a bit."""
 
 
 class Needles:
@@ -137,7 +139,12 @@ class Needles:
                 starts = 1 << number_of(section.starts) if section.starts else 0
                 units.setdefault((wanted, section.program, starts), set()).add(code)
         self.units = [
-            _Unit(*key, frozenset(codes), sum(1 << number for number in key[0]))
+            _Unit(
+                *key,
+                frozenset(codes),
+                sum(1 << number for number in key[0]),
+                1 << key[0][-1] if key[0] else 0,
+            )
             for key, codes in units.items()
         ]
         self.tested = frozenset(code for unit in self.units for code in unit.codes)
@@ -186,8 +193,12 @@ class Needles:
             alike.setdefault((mask.hits, mask.program), []).append(path)
         programs: set[str] = set()
         for unit in self.units:
+            bits, rest = unit.bits, unit.bits & ~unit.last
             for (hits, program), paths in alike.items():
-                for path in _covered(paths, program if unit.program else hits, unit, graph):
+                own = program if unit.program else hits
+                if not own & rest and own & bits != bits:
+                    continue  # nothing, or no more than the commonest
+                for path in _covered(paths, own, unit, graph):
                     if unit.program and masks[path].code is None and path.endswith(".py"):
                         programs.add(path)
                     found.setdefault(path, set()).update(unit.codes)
@@ -213,8 +224,6 @@ def _covered(paths: list[str], hits: int, unit: _Unit, graph: _Graph) -> list[st
     if not own or not unit.program:
         return []
     if not (own & (1 << wanted[0]) and (hits & unit.starts or not unit.starts)):
-        if own == 1 << wanted[-1]:
-            return []
         paths = [path for path in paths if graph.is_script(path)]
     return [path for path in paths if graph.reach(path, HOPS) & bits == bits]
 

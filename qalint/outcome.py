@@ -9,6 +9,10 @@ from .diagnostic import Diagnostic, PlainEdit, PlainFix, Region, RelatedPlace
 REPORT_AT = "please report it together with the file, or the part of it that is enough to make it fail"
 
 
+CONSULTED = 5
+"""Where a packed outcome has what was consulted."""
+
+
 class Candidate(NamedTuple):
     """A suppression's entry that is idle unless a finding of some file needs it.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import reader
-from .cache import Cache, Entry, holds, stat_of
+from .cache import Cache, Entry, Stat, holds, stat_of
 from .config import Configs
 from .diagnostic import Diagnostic, Region
 from .discovery import Discovery, Found
@@ -91,6 +91,7 @@ class _Batch:
         """Files with a suppression comment, which is judged even where no section can speak."""
         self.sizes: dict[str, int] = {}
         self.unreadable: set[str] = set()
+        self.stats: dict[str, Stat | None] = {}
         self.known: set[str] = set()
         """Files whose entry the cache already has as it is."""
         self.needles = Needles(runner.catalog.sections, self._enabled())
@@ -133,6 +134,8 @@ class _Batch:
         cache = self.runner.cache
         entry = cache.entry(path) if cache is not None and path not in reader.overlay else None
         stat = (found.stat or stat_of(path)) if path not in reader.overlay else None
+        if cache is not None:
+            self.stats[path] = stat
         if entry is not None and stat is not None and entry.stat == stat:
             self.known.add(path)
             self._adopt(path, entry)
@@ -211,7 +214,7 @@ class _Batch:
         outcome = Outcome.unpack(entry.outcome)
         if reader.overlay and not reader.overlay.keys().isdisjoint(outcome.consulted):
             return False
-        if not holds(outcome, self.linted):
+        if not holds(outcome, self.linted, self.stats):
             return False
         outcome.seconds = {}
         self.outcomes[path] = outcome

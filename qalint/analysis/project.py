@@ -2,7 +2,8 @@
 
 Nothing is executed, and nothing outside of the roots is read: a module is looked for below the
 importing file's package root and below the directories that are linted. `consulted` has every path
-that was asked for, whether it exists or not: a cache must know them all.
+that was asked for, whether it exists or not, and `used` those of them whose content mattered: a cache
+must know them all.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Project:
         self._load = load
         self.roots = tuple(os.path.abspath(root) for root in roots)
         self.consulted: set[str] = set()
+        self.used: set[str] = set()
         self._files: dict[str, File | None] = {}
         self._dirs: dict[str, frozenset[str]] = {}
 
@@ -152,6 +154,7 @@ class Project:
         if path in self._files:
             return self._files[path]
         self.consulted.add(path)
+        self.used.add(path)
         made: File | None = None
         try:
             made = File(*self._load(path), self)

@@ -156,3 +156,31 @@ def test_what_is_not_parsed_stays_so_and_is_told(
     assert "warning: The syntax of 2 files was not checked" in first.err, "nothing is skipped in silence"
     assert "syntax" not in run("-q").err
     assert run("b.py").codes == ["QA0002"], "a file that is named is always parsed"
+
+
+def test_a_file_that_only_has_to_be_there_may_change(tmp_path: Path) -> None:
+    """What was looked for by name and never read may change; gone, it is another program."""
+    from qalint.cache import THERE, holds, presence, stat_of
+    from qalint.outcome import Outcome
+
+    there, read, gone = tmp_path / "there.py", tmp_path / "read.py", tmp_path / "gone.py"
+    there.write_text("x = 1\n")
+    read.write_text("y = 1\n")
+    outcome = Outcome("main.py")
+    outcome.consulted = {
+        str(there): presence(str(there)),
+        str(read): stat_of(str(read)),
+        str(gone): presence(str(gone)),
+    }
+    assert outcome.consulted[str(there)] == THERE
+    assert holds(outcome, frozenset(), {})
+    there.write_text("x = 1000\n")
+    assert holds(outcome, frozenset(), {})
+    read.write_text("y = 1000\n")
+    assert not holds(outcome, frozenset(), {})
+    outcome.consulted[str(read)] = stat_of(str(read))
+    gone.write_text("")
+    assert not holds(outcome, frozenset(), {})
+    gone.unlink()
+    there.unlink()
+    assert not holds(outcome, frozenset(), {})

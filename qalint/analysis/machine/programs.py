@@ -125,6 +125,7 @@ class Files:
                     path = self.locate(module.path, name, level)
                     if path is None or path in self.by_path or path in self.cold or path == self.own:
                         continue
+                    self.project.used.add(path)
                     weight = self.weigh(path)
                     if weight is None:
                         self.cold.add(path)
