@@ -5,12 +5,14 @@ from __future__ import annotations
 from qalint.analysis.modules.needles import RUN
 from qalint.rule import Section
 
-from .application import AdapterNeverApplied, InertAdapter, LateBoundForward
+from .application import AdapterNeverApplied
 from .casting import AdapterInputNotCast, AdapterOutputNotRestored
 from .checkpointing import CheckpointingCutsGradients
 from .dimensions import LinearOnlyInjection, SwappedConv1dDimensions, UncheckedLayerType
 from .freeze_typo import FreezeHasNoEffect
 from .freezing import AdapterLeavesExtraTrainable, BaseModelNotFrozen, FreezeAfterInjection
+from .late_binding import LateBoundForward
+from .learning import InertAdapter
 from .optimizing import EmptyOptimizer, OptimizerBeforeInjection, TrainableShareUnverified
 from .placement import AdapterNotFp32, AdapterOnWrongDevice
 from .registration import NonLeafParameter, UnregisteredAdapter

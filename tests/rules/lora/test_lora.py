@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from qalint_rules.lora.application import AdapterNeverApplied, InertAdapter, LateBoundForward
+from qalint_rules.lora.application import AdapterNeverApplied
 from qalint_rules.lora.casting import AdapterInputNotCast, AdapterOutputNotRestored
 from qalint_rules.lora.dimensions import LinearOnlyInjection, SwappedConv1dDimensions, UncheckedLayerType
 from qalint_rules.lora.freezing import AdapterLeavesExtraTrainable, BaseModelNotFrozen, FreezeAfterInjection
+from qalint_rules.lora.late_binding import LateBoundForward
+from qalint_rules.lora.learning import InertAdapter
 from qalint_rules.lora.optimizing import EmptyOptimizer, OptimizerBeforeInjection
 from qalint_rules.lora.placement import AdapterNotFp32, AdapterOnWrongDevice
 from qalint_rules.lora.registration import NonLeafParameter, UnregisteredAdapter
