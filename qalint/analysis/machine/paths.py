@@ -32,6 +32,7 @@ from .values import (
     negate,
     term,
     test_of,
+    tests_in,
 )
 
 OBJECTS = (Ref, Term)
@@ -53,11 +54,11 @@ class World:
         "bind",
         "clock",
         "ctx",
-        "dead",
         "eqs",
         "frame",
         "grad",
         "heap",
+        "joined",
         "last",
         "loops",
         "memo",
@@ -94,7 +95,8 @@ class World:
         self.clock = 0
         self.last: frozenset[Any] = START
         """What came last on the paths of this world: events, loop heads, None for nothing at all."""
-        self.dead = False
+        self.joined = False
+        """The path condition came out of a join, and not all that follows from it was drawn yet."""
         self.tags: frozenset[Any] = NOTHING
         """What happened on this path that is no object's state (a framework was met, ...)."""
 
@@ -120,7 +122,7 @@ class World:
         other.ret = self.ret
         other.clock = self.clock
         other.last = self.last
-        other.dead = self.dead
+        other.joined = self.joined
         other.tags = self.tags
         return other
 
@@ -278,9 +280,11 @@ class World:
         if type(value) is not Term:
             return True
         self.pc[value] = outcome
+        fresh = [value]
         op, args = value.op, value.args
         if op == "eq" and outcome and type(args[1]) is Const:
             self.eqs[args[0]] = args[1]
+            fresh.append(args[0])
         if op == "and" and outcome:
             if not (self.assume(args[0], True) and self.assume(args[1], True)):
                 return False
@@ -289,10 +293,11 @@ class World:
                 return False
         elif op == "is" and args[1] is NONE and outcome and type(args[0]) is Term:
             self.pc[args[0]] = False
+            fresh.append(args[0])
         elif op == "ite":
             chosen = self.truth(args[0])
             if chosen is not None:
-                return self.assume(args[1] if chosen else args[2], outcome) and self._propagate()
+                return self.assume(args[1] if chosen else args[2], outcome) and self._propagate(fresh)
             yes, no = self.truth(args[1]), self.truth(args[2])
             if yes is not None and yes != outcome:
                 if not self.assume(args[0], False):
@@ -300,8 +305,10 @@ class World:
             elif no is not None and no != outcome and not self.assume(args[0], True):
                 return False
         elif op not in ("is", "eq", "lt", "and", "or", "in") and not outcome and value in self.bind:
-            self.pc[term("is", value, NONE)] = True
-        if len(self.pc) > 1 and not self._propagate():
+            absent = term("is", value, NONE)
+            self.pc[absent] = True
+            fresh.append(absent)
+        if len(self.pc) > 1 and not self._propagate(fresh):
             return False
         while len(self.pc) > CONDITION:
             del self.pc[next(iter(self.pc))]
@@ -317,14 +324,22 @@ class World:
         known = self.pc.get(test)
         return self.truth(test) if known is None and test.op in ("is", "eq") else known
 
-    def _propagate(self) -> bool:
-        """Draw what follows from the composite tests of the path condition."""
-        composites = [
-            (test, outcome)
-            for test, outcome in self.pc.items()
-            if (test.op == "and" and not outcome) or (test.op == "or" and outcome)
-        ]
-        choices = [(test, outcome) for test, outcome in self.pc.items() if test.op == "ite"]
+    def _propagate(self, fresh: list[Term]) -> bool:
+        """Draw what follows from the composite tests of the path condition that `fresh` facts concern."""
+        every = self.joined
+        self.joined = False
+        composites: list[tuple[Term, bool]] = []
+        choices: list[tuple[Term, bool]] = []
+        for test, outcome in self.pc.items():
+            op = test.op
+            if op == "ite":
+                found = choices
+            elif (op == "or" and outcome) or (op == "and" and not outcome):
+                found = composites
+            else:
+                continue
+            if every or not tests_in(test).isdisjoint(fresh):
+                found.append((test, outcome))
         for test, outcome in choices:
             chosen = self._known(test.args[0])
             if chosen is not None:
@@ -468,6 +483,7 @@ class Joiner:
 
     def _merge_conditions(self, one: World, two: World, atom: Term | None, outcome: bool) -> None:
         mine, other = one.pc, two.pc
+        one.joined = True
         same: dict[Term, bool] = {}
         only_one: list[tuple[Term, bool]] = []
         for test, result in mine.items():

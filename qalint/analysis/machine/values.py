@@ -87,7 +87,7 @@ class Term:
     `un`, `join`, `lib` (an unresolved import).
     """
 
-    __slots__ = ("args", "deps", "depth", "flow", "op")
+    __slots__ = ("args", "deps", "depth", "flow", "op", "tests")
     depth: int
     deps: frozenset[Term]
 
@@ -95,6 +95,8 @@ class Term:
         self.op = op
         self.args = args
         self.flow = flow
+        self.tests: frozenset[Term] | None = None
+        """See `tests_in`; worked out when it is first asked for."""
         depth = 0
         deps: frozenset[Term] = NOTHING
         for arg in args:
@@ -117,6 +119,16 @@ class Term:
         return f"{self.op}({', '.join(map(repr, self.args))})"
 
 
+def tests_in(test: Term) -> frozenset[Term]:
+    """The terms on whose outcome that of a test depends, itself among them."""
+    found = test.tests
+    if found is None:
+        inner = [arg for arg in test.args if type(arg) is Term] if test.op in COMPOSED else []
+        found = test.tests = frozenset((test,)).union(*map(tests_in, inner))
+    return found
+
+
+COMPOSED = frozenset(("not", "and", "or", "ite", "is", "eq"))
 _table: dict[tuple[Any, ...], Term] = {}
 
 
