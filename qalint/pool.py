@@ -27,8 +27,12 @@ WALL_SECONDS = 600.0
 """How long one job may take on the wall clock, waiting included."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
-RETIRE = 350 * 1024**2
-"""A worker that has grown beyond this many bytes is replaced by a fresh one."""
+COLLECT = 180 * 1024**2
+"""A worker looks for garbage in cycles only when it is larger than this: a sixth of a run's time."""
+GROWTH = 48 * 1024**2
+"""And again only when it has grown by this since."""
+RETIRE = 280 * 1024**2
+"""A worker that is still larger than this many bytes afterwards is replaced by a fresh one."""
 RECURSION = 3000
 """How deep Python may recurse in a worker: deeper code than by default is followed, and should it be
 too deep for the stack after all, only the worker dies."""
@@ -208,16 +212,19 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         _limit_memory()
         sys.setrecursionlimit(RECURSION)
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(500_000, 20, 50)
+        allowed = COLLECT
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             kind, value = _attempt(work, _HEADER.unpack(header)[0])
             signal.setitimer(signal.ITIMER_PROF, 0)
-            gc.collect()
-            # What is left (the trees that later files share) would be walked again after every job: half of a
-            # run's time. Should some of it become garbage in a cycle, the worker retires with it.
-            gc.freeze()
-            payload = marshal.dumps((kind, value, _peak() > RETIRE))
+            if _resident() > allowed:
+                gc.collect()
+                # What is left (the trees that later files share) would be walked again after every job: half
+                # of a run's time. Should some of it become garbage in a cycle, the worker retires with it.
+                gc.freeze()
+                allowed = max(COLLECT, _resident() + GROWTH)
+            payload = marshal.dumps((kind, value, _resident() > RETIRE))
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
                 data = data[os.write(answers, data) :]
@@ -229,6 +236,15 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
             traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _resident() -> int:
+    """The memory that this process has now, in bytes; where that is not known, the most that it has had."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return _peak()
 
 
 def _peak() -> int:
