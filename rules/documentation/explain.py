@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qalint.analysis.explanations import MISSING, Answer, Explanations, Gap
+from qalint.analysis.explanations import MISSING, Explanations
 from qalint.rule import Finding, Option, Rule, Severity
 
 
 class Advice(Rule):
-    """Base of the rules that ask one question of the prose; each names its question and its sentence."""
+    """Base of the rules that ask one question of the prose; each names its question and its sentences.
+
+    `missing` says what the reader is not told, `remedy` what to write; `{topic}` and `{text}` are the gap's,
+    `{choices}` the first design choices of the program, `{cells}` how many cells it has.
+    """
 
     severity = Severity.LOW
     default = False
     oracle = "none: no program can grade teaching"
     question: ClassVar[str]
+    missing: ClassVar[str]
+    remedy: ClassVar[str]
     options: ClassVar[dict[str, Option]] = {
         "topic-words": Option([], list, "further words that name the topic, in the language of the prose"),
         "reasoning-words": Option([], list, "further words that give a reason, in the language of the prose"),
@@ -26,17 +32,15 @@ class Advice(Rule):
         answer = explanations.ask(self.question, self.values["topic-words"], self.values["reasoning-words"])
         if answer.state == MISSING:
             for gap in answer.gaps:
+                words = {
+                    "topic": gap.topic,
+                    "text": _short(gap.text),
+                    "choices": _choices(explanations),
+                    "cells": str(explanations.decisions.cells),
+                }
                 yield self.finding(
-                    gap.place, self._message(gap, explanations), help=self._advice(gap, answer)
+                    gap.place, self.missing.format_map(words), help=self.remedy.format_map(words)
                 )
-
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        """What is missing, in the reader's words."""
-        raise NotImplementedError
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        """What to write."""
-        raise NotImplementedError
 
 
 class UnexplainedDecision(Advice):
@@ -77,13 +81,8 @@ class UnexplainedDecision(Advice):
     checklist = ("14.01",)
     question = "why"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return (
-            f"{explanations.decisions.cells} code cells, and no sentence says why anything is done as it is"
-        )
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "give the reason beside each decision: because ..., instead of ..., at the cost of ..."
+    missing = "{cells} code cells, and no sentence says why anything is done as it is"
+    remedy = "give the reason beside each decision: because ..., instead of ..., at the cost of ..."
 
 
 class MissingPerformanceImplications(Advice):
@@ -119,11 +118,8 @@ class MissingPerformanceImplications(Advice):
     checklist = ("14.02",)
     question = "performance"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"nothing says what {_choices(explanations)} costs or saves in time and memory"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "say how much memory and time it needs, and compared with what"
+    missing = "nothing says what {choices} costs or saves in time and memory"
+    remedy = "say how much memory and time it needs, and compared with what"
 
 
 class MissingAlternatives(Advice):
@@ -159,11 +155,8 @@ class MissingAlternatives(Advice):
     checklist = ("14.03",)
     question = "alternatives"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"{_choices(explanations)} is compared with no alternative"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "name what else was possible, and why it was not taken"
+    missing = "{choices} is compared with no alternative"
+    remedy = "name what else was possible, and why it was not taken"
 
 
 class MissingTradeOffs(Advice):
@@ -198,11 +191,8 @@ class MissingTradeOffs(Advice):
     checklist = ("14.04",)
     question = "trade-offs"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"nothing says what is given up with {_choices(explanations)}"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "say what it costs: quality, memory, time, simplicity"
+    missing = "nothing says what is given up with {choices}"
+    remedy = "say what it costs: quality, memory, time, simplicity"
 
 
 class UnexplainedGpu(Advice):
@@ -238,11 +228,8 @@ class UnexplainedGpu(Advice):
     checklist = ("14.05",)
     question = "gpu"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return "the code uses a GPU here, and nothing says why that helps"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "say what it gains (parallel work, bandwidth, a measured time), and what happens without one"
+    missing = "the code uses a GPU here, and nothing says why that helps"
+    remedy = "say what it gains (parallel work, bandwidth, a measured time), and what happens without one"
 
 
 class UnexplainedHyperparameters(Advice):
@@ -282,11 +269,8 @@ class UnexplainedHyperparameters(Advice):
     checklist = ("14.06",)
     question = "hyperparameters"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"no reason is given for the {gap.topic}: `{_short(gap.text)}`"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return f"say why, and what a larger or smaller {gap.topic} would do"
+    missing = "no reason is given for the {topic}: `{text}`"
+    remedy = "say why, and what a larger or smaller {topic} would do"
 
 
 class UnexplainedArchitecture(Advice):
@@ -324,11 +308,8 @@ class UnexplainedArchitecture(Advice):
     checklist = ("14.07",)
     question = "architecture"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"the code meets {gap.topic} here, and nothing explains that choice"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return f"say what {gap.topic} is for here, and what would be different without it"
+    missing = "the code meets {topic} here, and nothing explains that choice"
+    remedy = "say what {topic} is for here, and what would be different without it"
 
 
 class UnexplainedOptimization(Advice):
@@ -363,11 +344,8 @@ class UnexplainedOptimization(Advice):
     checklist = ("14.08",)
     question = "optimization"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"{gap.topic} is used here, and nothing says what it is for"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return f"say what goes wrong without {gap.topic}"
+    missing = "{topic} is used here, and nothing says what it is for"
+    remedy = "say what goes wrong without {topic}"
 
 
 class MissingWhenToUse(Advice):
@@ -402,11 +380,8 @@ class MissingWhenToUse(Advice):
     checklist = ("14.09",)
     question = "when"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return "nothing says for how much data, for which hardware or in which case this is meant"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "say when to use it and when not: size of the data, memory of the GPU, the goal"
+    missing = "nothing says for how much data, for which hardware or in which case this is meant"
+    remedy = "say when to use it and when not: size of the data, memory of the GPU, the goal"
 
 
 class UninterpretedResult(Advice):
@@ -442,11 +417,8 @@ class UninterpretedResult(Advice):
     checklist = ("14.13",)
     question = "results"
 
-    def _message(self, gap: Gap, explanations: Explanations) -> str:
-        return f"this result is shown and never interpreted: `{_short(gap.text)}`"
-
-    def _advice(self, gap: Gap, answer: Answer) -> str:
-        return "say what a good one looks like, and what to do if it does not"
+    missing = "this result is shown and never interpreted: `{text}`"
+    remedy = "say what a good one looks like, and what to do if it does not"
 
 
 def _choices(explanations: Explanations) -> str:
