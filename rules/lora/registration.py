@@ -265,7 +265,7 @@ class NonLeafParameter(Rule):
         seen: set[ast.AST] = set()
         for event in modules.all("nonleaf"):
             node = event.site.node
-            if node in seen or not event.grad:
+            if node in seen or (event.name != "assign" and not event.grad):
                 continue
             if event.name == "store" and (copied := unregistered(event)) is not None:
                 seen.add(copied.node)
