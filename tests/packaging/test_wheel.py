@@ -77,6 +77,7 @@ def run(wheel, tmp_path_factory):
             check=False,
         )
 
+    run.home = home
     return run
 
 
@@ -90,6 +91,29 @@ def test_the_wheel_lints_explains_and_has_its_schema(run, tmp_path):
     assert run("rule", "QA1105").stdout.startswith("clip-before-unscale (QA1105)")
     assert len(json.loads(run("checklist", "--output-format", "json").stdout)) == 86
     assert json.loads(run("schema").stdout)["title"] == "qalint"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_the_wheel_verifies_with_the_fixtures_that_it_holds(run, tmp_path):
+    """`qalint verify` from an installed wheel, torch being installed beside it."""
+    pytest.importorskip("torch")
+    done = run("verify", "--rule", "QA1108", "--quick", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Install qalint[harness]" in done.stderr and "Traceback" not in done.stderr
+    (site,) = run.home.glob("venv/**/site-packages")
+    path = site / "harness.pth"
+    path.write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    try:
+        done = run(
+            *("verify", "--rule", "QA1108", "--quick", "--device", "cpu", "--output-format", "json"),
+            cwd=tmp_path,
+        )
+    finally:
+        path.unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    (entry,) = json.loads(done.stdout)
+    assert (entry["code"], entry["verdict"]) == ("QA1108", "confirmed")
+    assert list(tmp_path.iterdir()) == [], "nothing is left in the working folder"
 
 
 def test_the_wheel_holds_what_runs_without_a_clone(wheel):
