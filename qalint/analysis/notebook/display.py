@@ -69,7 +69,8 @@ FRAME_METHODS = _words(
     "head tail describe sample sort_values sort sort_index value_counts groupby agg aggregate reset_index "
     "set_index rename drop dropna fillna drop_duplicates assign query merge join pivot pivot_table melt "
     "nlargest nsmallest corr cov round transpose select filter with_columns group_by limit collect copy "
-    "astype isna isnull sum mean median count nunique loc iloc T to_frame unique slice explode unstack stack"
+    "astype isna isnull sum mean median count nunique loc iloc T to_frame unique slice explode unstack stack "
+    "style highlight_max highlight_min background_gradient set_caption set_properties"
 )
 """Methods and attributes of a data frame that give another one and change nothing."""
 
