@@ -210,8 +210,11 @@ def can_run(rule: RuleFacts, device: str) -> bool:
     return rule.oracle == "cpu"
 
 
-def without_run(rule: RuleFacts) -> Entry:
+def without_run(rule: RuleFacts, device: str = "cpu") -> Entry:
     """The entry of a rule whose fault cannot be shown here."""
+    if rule.oracle == "gpu" and device == "cuda":
+        detail = "what a GPU shows of it is not measured yet"
+        return Entry(rule.code, rule.name, None, "cuda", "", "", "no-oracle", 0.0, detail)
     if rule.oracle == "gpu":
         detail = "run `qalint verify --device cuda` on a machine with a GPU"
         return Entry(rule.code, rule.name, None, "cuda", "", "", "needs-gpu", 0.0, detail)
@@ -264,7 +267,7 @@ def verify(
                 progress(count, len(futures), name)
     for rule in rules:
         if not can_run(rule, device):
-            yield without_run(rule)
+            yield without_run(rule, device)
             continue
         own = sorted(done.get(rule.code, []), key=lambda entry: entry.fixture or "")
         if not any("/bad_" in (entry.fixture or "") for entry in own):
