@@ -17,8 +17,8 @@ from qalint.harness.verify import Entry, Fixed, RuleFacts, can_run, verify
 RULES = [rule for rule in Fixer().rules() if rule.oracle == "gpu"]
 QUIET = {
     "exception": None, "warnings": [], "events": [["forward", "train.py", 1, {"grad": False}]], "steps": [],
-    "scales": [], "parameters": [], "models": [], "finite_loss": True, "backwards": 0, "promoted": [], "misread": [],
-    "clips": [], "host_copies": [], "output": "",
+    "scales": [], "parameters": [], "models": [], "finite_loss": True, "backwards": 0,
+    "promoted": [], "misread": [], "clips": [], "host_copies": [], "output": "",
 }  # fmt: skip
 
 
