@@ -154,6 +154,8 @@ class Protocol(Feeds):
             return
         old = obj.grads
         pending = obj.pending
+        if pending.get("clip", {}).get("entry"):
+            del pending["clip"]
         suspicion = pending.pop("unscale", None)
         if suspicion is not None and sure and new != "plain":
             stage = self._stage(world, suspicion["scaler"], ref)
@@ -508,6 +510,9 @@ class Protocol(Feeds):
                 continue
             if obj.grads == "scaled" and "clip" not in changed.pending:
                 changed.pending["clip"] = {"event": event, "place": place, "how": how}
+            elif obj.grads == "unknown" and not self.program.unscales and "clip" not in changed.pending:
+                # Whoever ran the backward: nothing in this program could have unscaled them.
+                changed.pending["clip"] = {"event": event, "place": place, "how": how, "entry": True}
             self._beyond(world, ref, changed, cells, event)
 
     def _beyond(self, world: World, ref: Ref, obj: Optimizer, cells: Cells | None, event: Event) -> None:

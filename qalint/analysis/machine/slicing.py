@@ -465,6 +465,8 @@ class Program:
         """Names that are stepped, without arguments, in functions that run a backward."""
         self.subclassed: set[str] = set()
         """Bases of classes that have a `step` of their own."""
+        self.unscales = False
+        """Something somewhere unscales gradients, or nothing scales a loss."""
         self.step_clears = False
         """A class has a `step` that clears gradients: what is only stepped may be one of these."""
 
@@ -510,6 +512,14 @@ class Program:
                 if owner is module.top or owner.paths:
                     for path, methods in owner.paths.items():
                         self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+        every_call = {
+            call
+            for module in self.modules.values()
+            for facts in module.facts.values()
+            for call in facts.calls
+        }
+        every_call |= {call for module in self.modules.values() for call in module.top.calls}
+        self.unscales = "scale" not in every_call or any("unscale" in call for call in every_call)
         self.step_clears = any(
             name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
         )

@@ -162,7 +162,9 @@ class Steps(Protocol):
         if scaler is not None:
             self._plain_gradients(world, scaler, optimizer, event)
             clip = pending.get("clip")
-            if clip is not None and o.grads in ("scaled", "unscaled"):
+            entry = clip is not None and clip.get("entry") and o.grads == "unknown"
+            if clip is not None and (entry or o.grads in ("scaled", "unscaled")):
+                made = world.get(scaler)
                 self.fault(
                     world,
                     "clip-before-unscale",
@@ -182,6 +184,7 @@ class Steps(Protocol):
                         "scale": o.places.get("scale"),
                         "backward": o.places.get("backward"),
                     },
+                    Confidence.MEDIUM if entry and made.assumed else None,
                 )
             beyond = pending.get("beyond")
             if beyond is not None and clip is None:
