@@ -55,6 +55,7 @@ def write(
     for curve in curves:
         if curve.points:
             parts.append(_curve(docs, curve))
+    docs.mkdir(parents=True, exist_ok=True)
     (docs / "speed.md").write_text("\n".join(parts))
 
 
