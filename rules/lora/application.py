@@ -128,8 +128,9 @@ class AdapterNeverApplied(Rule):
             return None
         if name in ALL_LAYERS or (isinstance(value, Mod) and wraps(value, target.root)):
             return None
-        if target.parent is None and target.path == "" and not target.loaded:
-            pass
+        leaf = target.path.rsplit(".", 1)[-1]
+        if leaf != "*" and leaf not in ALL_LAYERS and not target.kind.startswith(LAYERS):
+            return None  # a model that is not in sight, which may have a part of this name
         if event.info.get("old") is not None and isinstance(event.info["old"], Mod):
             return None
         if applied(modules, name, event) or reflective(modules):

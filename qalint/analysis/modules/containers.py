@@ -87,6 +87,8 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
             return tensors.dimension(run, base, index.value)
         return base
     if isinstance(base, Mod):
+        if isinstance(index, Const) and isinstance(index.value, str) and index.value in base.attrs:
+            return base.attrs[index.value]
         if base.elements:
             found = None
             if (
@@ -115,7 +117,7 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         )
     if isinstance(base, Batch):
         device = None if base.moved else tensors.CPU
-        return Tensor(None, device, site=base.site, source=base.kind or "batch")
+        return Tensor(None, device, site=base.site, source=base.kind or ("batch" if base.plain else "part"))
     if isinstance(base, Lib):
         return base
     if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:
@@ -131,6 +133,12 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
     if isinstance(base, Batch):
         base.moved = True  # item by item
         return
+    if isinstance(base, Tensor):
+        # what looks like a tensor may be a mapping, whose items are moved one by one
+        given = tensors.as_tensor(run, value)
+        if not isinstance(value, Const) and (given is None or given.device is not tensors.CPU):
+            base.device = None
+        return
     if isinstance(base, Seq):
         base.items.append(value)
         extend_attribute(run, base, value, site)
@@ -143,6 +151,8 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
     elif isinstance(base, Mod) and isinstance(value, Mod | Param):
         if (base.qual or "").endswith("ModuleDict"):
             base.elements.append(value)
+            if text := text_of(index):
+                base.attrs[text] = value
             library.hold(run, base, value)
             return
         library.hold(run, base, value)
@@ -228,7 +238,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
             return [run.fresh("element", site.node)]
         return [library.part(run, value, "*", site)]
     if isinstance(value, Loader):
-        return [Batch(value.site, value.moved)]
+        return [Batch(value.site, value.moved, plain=value.plain)]
     if isinstance(value, Batch):
         return [value]
     if isinstance(value, Tensor):

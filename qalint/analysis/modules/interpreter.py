@@ -21,6 +21,7 @@ from .values import (
     Func,
     Lib,
     Mod,
+    Obj,
     Param,
     Scope,
     Seq,
@@ -270,12 +271,29 @@ class Interpreter(Expressions):
         self.loops.pop()
         return None
 
+    def entered(self, value: Obj, node: ast.expr, scope: Scope) -> tuple[Value, Callable[[], Any]]:
+        """What a context of the program gives, and what leaves it."""
+        enter, leave = value.cls.find("__enter__"), value.cls.find("__exit__")
+        nothing: list[Value] = [Const(None), Const(None), Const(None)]
+        site = self.site(node, scope)
+
+        def left() -> None:
+            if isinstance(leave, Func):
+                self.enter(leave.bind(value), nothing, {}, site)
+
+        if not isinstance(enter, Func):
+            return self.fresh("context", node), left
+        return self.enter(enter.bind(value), [], {}, site), left
+
     def do_With(self, node: ast.With, scope: Scope) -> str | None:
         """Run a `With`."""
         undo: list[Callable[[], Any]] = []
         for item in node.items:
             value = self.ev(item.context_expr, scope)
             undo.append(library.enter(self, value))
+            if isinstance(value, Obj):
+                value, leave = self.entered(value, item.context_expr, scope)
+                undo.append(leave)
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, value, scope)
         out = self.block(node.body, scope)

@@ -254,6 +254,7 @@ def constructed(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Val
                 module.elements.extend(value.items)
             elif isinstance(value, Dict):
                 module.elements.extend(value.values())
+                module.attrs.update({key: one for key, one in value.pairs.items() if isinstance(key, str)})
             else:
                 module.elements.append(value)
         for value in module.elements:
@@ -692,6 +693,8 @@ def escape(run: Core, values: Iterable[Value], site: Site) -> None:
                 option = run.refined[option.term]
             if isinstance(option, Mod):
                 run.emit("escape", site, target=option)
+            elif isinstance(option, Batch):
+                option.moved = True  # a mapping may be changed in place
             elif isinstance(option, Params):
                 run.emit("escape", site, target=option.module, how="params")
             elif isinstance(option, Optim):

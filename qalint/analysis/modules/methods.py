@@ -152,10 +152,13 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=number
         )
     source = "output" if module.parent is None else "unknown"
+    # what looks like a layer of a model out of sight may be a method, which gives what it likes
+    named = module.parent is not None and module.path.isidentifier() and module.family is None
+    where = None if named else place
     if operands and all(operand.dtype in {"int64", "bool", None} for operand in operands):
         return Tensor(
             run.dtype_of(module) if run.in_autocast() is False else None,
-            run.device_of(module),
+            where,
             site=site,
             source=source,
         )
@@ -163,7 +166,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
     return Tensor(
-        dtype if run.in_autocast() is False else None, run.device_of(module), site=site, source=source
+        dtype if run.in_autocast() is False else None, where, site=site, source=source
     )
 
 
@@ -227,8 +230,10 @@ def method(
         return optimizer_method(run, base, name, args, site)
     if isinstance(base, Batch):
         if name in {"to", "cuda"}:
-            base.moved = base.moved or bool(base.kind)  # an encoding moves in place
-            return Batch(base.site, moved=True, kind=base.kind)
+            base.moved = True  # a mapping with a `to` of its own moves in place, as an encoding does
+            return Batch(base.site, moved=True, kind=base.kind, plain=base.plain)
+        if name == "update":
+            base.moved = True
         if name == "items":
             return Seq([Seq([run.fresh("key", site.node), base], "tuple")], "list", open=True, site=site)
         if name == "values":

@@ -110,6 +110,7 @@ def as_tensor(run: Core, value: Value) -> Tensor | None:
             source="parameter",
             dims=value.dims,
             fill=value.fill,
+            rank0=value.dims == (),
             weights=((value, False),),
         )
     if isinstance(value, Union):
@@ -128,6 +129,7 @@ def as_tensor(run: Core, value: Value) -> Tensor | None:
                 dtype=first.dtype if same_dtype else None,
                 device=first.device if same_device else None,
                 chain=max(chains, key=len),
+                rank0=any(option.rank0 for option in found),
             )
     return None
 
@@ -285,9 +287,15 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         known = first or second
         assert known is not None
         other = right if first is not None else left
-        if isinstance(other, Const | Dim) or name in {"*", "/"}:
-            return known.copy(site=site, rank0=False)
+        if isinstance(other, Const | Dim):
+            return known.copy(site=site)
+        # a number of no dimensions takes the shape and the device of what it meets
+        device = None if known.rank0 else known.device
+        if name in {"*", "/"}:
+            return known.copy(site=site, rank0=False, device=device)
         return known.copy(
+            rank0=False,
+            device=device,
             site=known.site if isinstance(other, Unknown) else site,
             chain=(),
             weights=(),

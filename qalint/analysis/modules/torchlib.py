@@ -336,7 +336,7 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
     dims = own_shape([size] if size is not None else args) if name != "tensor" else None
     if name in {"arange", "linspace", "logspace", "randperm"}:
         dims = (Unknown("length"),)
-    result = Tensor(dtype, device, site=site, source="factory", dims=dims)
+    result = Tensor(dtype, device, site=site, source="factory", dims=dims, rank0=dims == ())
     result.fill = {"zeros": "zeros", "ones": "ones", "empty": "empty"}.get(name, "random")
     if name == "full" and len(args) > 1:
         filler = args[1]
@@ -346,6 +346,8 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         result.rank0 = isinstance(args[0], Const | Dim) or (
             isinstance(args[0], Unknown) and not args[0].strings
         )
+        if result.rank0:
+            result.dims = ()
         if isinstance(args[0], Unknown | Union) and "dtype" not in kwargs:
             result.dtype = None
     grad = kwargs.get("requires_grad")
@@ -550,7 +552,7 @@ def functional(
                     and isinstance(args[1], Const)
                     and args[1].value == 0
                 )
-                cell.fill = "zeros" if zero else "random"
+                cell.fill = ("zeros" if zero else "random") if len(each(args[0])) == 1 else None
                 if isinstance(cell.owner, Mod) and cell.tensor_of == "weight":
                     cell.owner.args["fill"] = Const(cell.fill)
         return args[0] if args else run.fresh(last, site.node)
@@ -629,7 +631,8 @@ def torch_function(
             return tensors.elementwise(run, args[0], args[1], site, {"add": "+", "mul": "*"}.get(last, "-"))
     if name.endswith("data.DataLoader") or last == "DataLoader":
         dataset = args[0] if args else kwargs.get("dataset")
-        return Loader(site, moved=moves(kwargs.get("collate_fn")) or moves(item_of(dataset)))
+        collate = kwargs.get("collate_fn")
+        return Loader(site, moved=moves(collate) or moves(item_of(dataset)), plain=stacks(collate))
     if last in {"checkpoint", "checkpoint_sequential"} and "checkpoint" in name:
         reentrant = kwargs.get("use_reentrant")
         if last == "checkpoint_sequential":
@@ -689,6 +692,21 @@ def moves(function: Value | None) -> bool:
     return any(
         isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"}
         for node in ast.walk(function.node)
+    )
+
+
+def stacks(function: Value | None) -> bool:
+    """Whether what makes batches makes tensors, as far as it can be seen: it calls nothing but torch."""
+    if function is None or (isinstance(function, Const) and function.value is None):
+        return True
+    if not isinstance(function, Func):
+        return False
+    called = [node.func for node in ast.walk(function.node) if isinstance(node, ast.Call)]
+    return all(
+        ast.unparse(name).split(".")[0] == "torch"
+        or (isinstance(name, ast.Name) and name.id in {"zip", "list", "tuple", "len", "map", "max", "range"})
+        or (isinstance(name, ast.Attribute) and name.attr in {"append", "size", "float", "long"})
+        for name in called
     )
 
 
@@ -855,6 +873,8 @@ def convert(
 ) -> Value:
     """A tensor's `to`, `cuda`, `half` and kin: a copy, or the tensor itself where nothing changes."""
     dtype, device, asked = target(run, name, args, kwargs)
+    if isinstance(base, Tensor) and base.source == "part":
+        base.device = None  # no tensor, it may be, and then it moves in place
     if name == "cpu":
         run.emit("wait", site, how=name)
     changes = (asked in {"dtype", "both"} and dtype != tensor.dtype) or (

@@ -516,13 +516,16 @@ class Optim(Thing):
 
 
 class Loader(Value):
-    """A data loader: its elements are batches on the CPU, unless what makes them moves them."""
+    """A data loader: its elements are batches on the CPU, unless what makes them moves them. `plain`: the
+    parts of a batch are tensors (a `collate_fn` may make anything).
+    """
 
-    __slots__ = ("moved", "site")
+    __slots__ = ("moved", "plain", "site")
 
-    def __init__(self, site: Site, moved: bool = False) -> None:
+    def __init__(self, site: Site, moved: bool = False, *, plain: bool = True) -> None:
         self.site = site
         self.moved = moved
+        self.plain = plain
 
 
 class Batch(Value):
@@ -530,12 +533,13 @@ class Batch(Value):
     CPU tensors.
     """
 
-    __slots__ = ("kind", "moved", "site")
+    __slots__ = ("kind", "moved", "plain", "site")
 
-    def __init__(self, site: Site, moved: bool = False, kind: str = "") -> None:
+    def __init__(self, site: Site, moved: bool = False, kind: str = "", *, plain: bool = True) -> None:
         self.site = site
         self.moved = moved
         self.kind = kind
+        self.plain = plain
 
 
 class Tokenizer(Value):
