@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -281,6 +282,79 @@ def test_fixing_is_idempotent_and_changes_only_names(
     assert path.read_bytes() == once
     for name, other in ((b"new", b"old"), (b"careful", b"risky")):
         once = once.replace(name, other)
+    assert once == before
+
+
+CELLS = st.lists(
+    st.sampled_from(
+        [
+            "old()",
+            'x = "old() ☃"',
+            "if y:\n    old()  # old() é",
+            "y = [\n    old(),\n    risky(),\n]",
+            "%time old()\nold()",
+            "ping()",
+            "worse(old())",
+            "broken()",
+            "old()  # qalint: ignore[QA9901]",
+            "",
+            "\"quoted\" + 'x'\nold()",
+        ]
+    ),
+    max_size=6,
+)
+
+
+def jupyter(cells: list[str], lines: bool, ascii_only: bool) -> str:
+    sources = [cell.splitlines(keepends=True) if lines else cell for cell in cells]
+    shown = [{"data": {"text/plain": ["old()"]}, "output_type": "display_data", "metadata": {"b": 1, "a": 2}}]
+    entries = [
+        {"cell_type": "code", "execution_count": 1, "metadata": {}, "outputs": shown, "source": source}
+        for source in sources
+    ]
+    text = [{"cell_type": "markdown", "metadata": {}, "source": ["old() ☃"]}]
+    return json.dumps({"nbformat": 4, "metadata": {"z": 0}, "cells": text + entries}, ensure_ascii=ascii_only)
+
+
+def markdown(cells: list[str], lines: bool, ascii_only: bool) -> str:
+    fence = "````" if lines else "~~~"
+    name = "{python .marimo}" if ascii_only else "{.python.marimo}"
+    return "---\ntitle: old() é\n---\n" + "".join(
+        f"\nold() in prose\n\n{fence}{name}\n{cell}\n{fence}\n" for cell in cells
+    )
+
+
+def marimo(cells: list[str], lines: bool, ascii_only: bool) -> str:
+    head = "import marimo\n\napp = marimo.App()\n"
+    bodies = [cell.replace("%time ", "").replace("\n", "\n    ") for cell in cells]
+    gap = "\n\n" if lines else "\n"
+    return head + "".join(f"{gap}@app.cell\ndef _(y):\n    {body or 'pass'}\n    return\n" for body in bodies)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    form=st.sampled_from([("a.ipynb", jupyter), ("a.md", markdown), ("b.py", marimo)]),
+    cells=CELLS,
+    lines=st.booleans(),
+    ascii_only=st.booleans(),
+)
+def test_fixing_notebooks_is_idempotent_and_changes_only_names(
+    project: Path, run: Run, form: Any, cells: list[str], lines: bool, ascii_only: bool
+) -> None:
+    name, write = form
+    before = write(cells, lines, ascii_only).encode()
+    path = project / name
+    path.write_bytes(before)
+    arguments = ["--plugin", "demo_plugin", "--fix", "--unsafe-fixes", "--no-cache", "-q", "-j", "0"]
+    main(["check", name, *arguments])
+    once = path.read_bytes()
+    main(["check", name, *arguments])
+    assert path.read_bytes() == once
+    refused = {"broken()", "worse(old())", "ping()"}
+    if "if y:\n    old()  # old() é" in cells and refused.isdisjoint(cells):
+        assert b"new()" in once, "the fixes were applied"
+    for new, old in ((b"new", b"old"), (b"careful", b"risky")):
+        once = once.replace(new, old)
     assert once == before
 
 
