@@ -267,3 +267,26 @@ def test_a_manager_of_another_file_and_a_bound(tmp_path: Path) -> None:
     story = File(source, parsing.tree_of(source), Project([str(tmp_path)], load)).get(Story)
     assert story is not None
     assert {event.kind for event in story} >= {"backward", "optimizer-step", "zero-grad"}
+
+
+def test_a_generator_that_a_list_runs_is_run_with_what_it_was_given() -> None:
+    text = """
+    def train(net, opt, scaler, loader):
+        for x in loader:
+            opt.zero_grad()
+            with autocast("cuda"):
+                loss = net(x).mean()
+            scaler.scale(loss).backward()
+            scaler.step(opt)
+            yield loss.item()
+
+    losses = list(train(net, opt, scaler, loader))
+    total = sum(train(net, opt, GradScaler("cuda", enabled=False), loader))
+    """
+    assert faults_of(text, HEAD) == ["missing-scaler-update:step @ scaler.step(opt)"]
+    assert (
+        faults_of(
+            text.replace("opt, scaler, loader))", 'opt, GradScaler("cuda", enabled=False), loader))'), HEAD
+        )
+        == []
+    )

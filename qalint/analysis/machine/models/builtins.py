@@ -57,6 +57,7 @@ def list_(call: Call) -> Value:
             else world.put(machine.oid(world, "list", call.node), ListObj(call.node, world.module, []))
         )
     value = machine.as_ref(world, value)
+    machine.exhaust(world, value, call.node)
     if type(value) is Cells or (type(value) is Ref and isinstance(world.heap.get(value.oid), Iter)):
         cells = machine.cells_of(world, value, call.node)
         if cells is not None:
@@ -212,6 +213,7 @@ def sum_(call: Call) -> Value:
     if value is None:
         return call.fresh()
     inner = call.machine.as_ref(call.world, value)
+    call.machine.exhaust(call.world, inner, call.node)
     if type(inner) is Ref and isinstance(call.world.heap.get(inner.oid), Iter):
         call.machine.cells_of(call.world, inner, call.node)
     items = call.machine.known_items(call.world, value)
