@@ -57,6 +57,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Write the table of configuration keys and the example of the README where a page asks for them."""
+    if page.file.src_uri == "verified.md":
+        page.meta["hide"] = ["toc"]  # its table is wide
     for mark, make in (("<!-- keys -->", _keys), ("<!-- example -->", _example)):
         if mark in markdown:
             markdown = markdown.replace(mark, make())

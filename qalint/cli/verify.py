@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def main(argv: list[str]) -> int:
     arguments = build_parser().parse_args(argv)
     from ..errors import UsageError
 
+    began = time.perf_counter()
     try:
         entries = list(_entries(arguments))
     except UsageError as error:
@@ -61,7 +63,9 @@ def main(argv: list[str]) -> int:
     if arguments.output_format == "json":
         print(json.dumps([entry._asdict() for entry in entries], indent=2))
     elif arguments.output_format == "markdown":
-        print(tables.markdown(entries, " ".join(["qalint verify", *argv])), end="")
+        print(
+            tables.markdown(entries, " ".join(["qalint verify", *argv]), time.perf_counter() - began), end=""
+        )
     else:
         print(tables.terminal(entries, color=sys.stdout.isatty()), end="")
     return 1 if any(entry.verdict == "refuted" for entry in entries) else 0

@@ -64,14 +64,15 @@ def machine() -> str:
     return f"{platform.system()} {chip}, Python {platform.python_version()}, {', '.join(versions)}"
 
 
-def markdown(entries: Sequence[Entry], command: str) -> str:
-    """The page docs/verified.md. It counts what was run; a quick run runs less."""
+def markdown(entries: Sequence[Entry], command: str, seconds: float | None = None) -> str:
+    """The page docs/verified.md. It counts what was run, and says how many `seconds` it took."""
+    took = f" It took {seconds / 60:.1f} minutes." if seconds is not None else ""
     good = sum("/good_" in (entry.fixture or "") for entry in entries)
     bad = sum("/bad_" in (entry.fixture or "") for entry in entries)
     lines = [
         "# Verified by running",
         "",
-        f"Made by `{command}` on {machine()}. Do not edit.",
+        f"Made by `{command}` on {machine()}.{took} Do not edit.",
         "",
         f"{bad} faulty fixtures were run, fixed by qalint where it offers a fix, and run again;",
         f"{good} correct ones were run to see that the symptom is really the fault's.",
@@ -79,7 +80,7 @@ def markdown(entries: Sequence[Entry], command: str) -> str:
         "",
         f"**{summary(entries)}.** `needs-gpu` is not a pass; `no-oracle` says why running cannot tell.",
         "",
-        "| rule or item | fixture | device | before | after | verdict | s |",
+        "| rule or item | fixture | verdict | before | after | device | s |",
         "|---|---|---|---|---|---|---:|",
     ]
     for entry in entries:
@@ -87,10 +88,10 @@ def markdown(entries: Sequence[Entry], command: str) -> str:
         cells = (
             title_of(entry),
             (entry.fixture or "").partition("/")[2] or entry.fixture or "",
-            entry.device,
+            entry.verdict,
             entry.before,
             after,
-            entry.verdict,
+            entry.device,
             f"{entry.seconds:.1f}",
         )
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
