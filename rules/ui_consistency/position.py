@@ -140,6 +140,8 @@ def _counters(known: Positions, loop: ast.For | ast.AsyncFor) -> Positions:
 def _flags(known: Positions, callout: Callout, loop: ast.For | ast.AsyncFor) -> Positions:
     """`first = True` before the loop and `first = False` in every round of it."""
     changed = {name: value for statement in loop.body for name, value in _truth(statement)}
+    stored = [n.id for n in ast.walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    changed = {name: value for name, value in changed.items() if stored.count(name) == 1}
     if not changed:
         return known
     flags = dict(known.flags)

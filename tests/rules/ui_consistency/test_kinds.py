@@ -268,3 +268,16 @@ class TestLookups:
         assert 'mo.callout(t, kind="info")' in apply(found)
         mixed = "'success' if i == 0 else 'danger' if t.failed else 'info'"
         assert run(KindByPosition, f"[mo.callout(t, kind={mixed}) for i, t in enumerate(ts)]") == []
+
+    def test_a_flag_that_the_loop_decides_is_no_position(self):
+        cell = (
+            "ok = False\nfor r in rs:\n    ok = True\n    if r.bad:\n        ok = False\n"
+            "    out.append(mo.callout(r.text, kind='success' if ok else 'danger'))"
+        )
+        assert run(KindByPosition, cell) == []
+        first = (
+            "first = True\nfor r in rs:\n"
+            "    out.append(mo.callout(r.text, kind='success' if first else 'info'))\n    first = False"
+        )
+        (found,) = run(KindByPosition, first)
+        assert 'kind="info")' in apply(found)
