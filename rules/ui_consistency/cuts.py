@@ -69,9 +69,15 @@ class Table(NamedTuple):
         return next((each.value for each in self.call.keywords if each.arg == name), None)
 
 
-def tables(notebook: Notebook, *kinds: str) -> Iterator[Table]:
+def tables(notebook: Notebook, *kinds: str) -> list[Table]:
     """The tables of the notebook (`ui.table`, or the given elements), in file order."""
+    if "tables" not in notebook.memo:
+        notebook.memo["tables"] = list(_tables(notebook))
     wanted = kinds or ("ui.table",)
+    return [table for kind, table in notebook.memo["tables"] if kind in wanted]
+
+
+def _tables(notebook: Notebook) -> Iterator[tuple[str, Table]]:
     for cell in notebook.cells:
         bound = {
             id(value): target.id for target, value in bindings(cell.body) if isinstance(target, ast.Name)
@@ -81,13 +87,15 @@ def tables(notebook: Notebook, *kinds: str) -> Iterator[Table]:
         ]
         while stack:
             node, where = stack.pop()
-            if isinstance(node, ast.Call) and notebook.marimo(cell, node.func) in wanted:
-                data = (
-                    node.args[0]
-                    if node.args
-                    else next((k.value for k in node.keywords if k.arg == "data"), None)
-                )
-                yield Table(where, node, data, bound.get(id(node)))
+            if isinstance(node, ast.Call):
+                kind = notebook.marimo(cell, node.func)
+                if kind in ("ui.table", "ui.dataframe"):
+                    data = (
+                        node.args[0]
+                        if node.args
+                        else next((k.value for k in node.keywords if k.arg == "data"), None)
+                    )
+                    yield kind, Table(where, node, data, bound.get(id(node)))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 where = where._replace(function=node)
             stack.extend((child, where) for child in reversed(list(ast.iter_child_nodes(node))))
