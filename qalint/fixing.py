@@ -313,7 +313,7 @@ def replace(path: str, data: bytes) -> None:
     temporary = f"{target}.{os.getpid()}.qalint-tmp"
     try:
         status = os.stat(target)
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:  # never through a link that lies there
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from .. import reader
+from .. import __version__, reader
 from ..cache import Cache
 from ..config import Config, Configs
 from ..discovery import Discovery, Found
@@ -144,7 +144,8 @@ class Check:
         cache = None
         if not self.arguments.no_cache and not self.stdin:
             key = repr((self.catalog.stamp, sys.version, sorted(self._cache_key(files))))
-            cache = Cache(self._cache_folder(), key)
+            folder = self._cache_folder()
+            cache = Cache(folder, key) if folder is not None else None
         progress = None
         if sys.stderr.isatty() and not self.arguments.quiet:
             from .progress import Progress
@@ -250,9 +251,15 @@ class Check:
             return os.getcwd()
         return first if os.path.isdir(first) else os.path.dirname(first)
 
-    def _cache_folder(self) -> str:
+    def _cache_folder(self) -> str | None:
+        """Where findings are cached; None where a link of the tree would lead the writing elsewhere."""
         given = self.values["cache-dir"]
-        return os.path.abspath(given) if given else os.path.join(self.main_config.root, ".qalint_cache")
+        folder = os.path.abspath(given) if given else os.path.join(self.main_config.root, ".qalint_cache")
+        links = [os.path.join(folder, __version__)] if given else [folder, os.path.join(folder, __version__)]
+        if any(map(os.path.islink, links)):
+            self.warnings.append(f"The cache folder {os.path.relpath(folder)} is a link and is not used.")
+            return None
+        return folder
 
     def _cache_key(self, files: list[Found]) -> set[str]:
         folders = {os.path.dirname(found.path) for found in files}

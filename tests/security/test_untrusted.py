@@ -149,6 +149,47 @@ def test_fixes_are_not_written_through_links(tree):
     assert "requires_grad" in (tree / "train.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+@pytest.mark.parametrize("inside", ["", "VERSION"])
+def test_the_cache_is_not_written_through_links(tree, inside):
+    from qalint import __version__
+
+    outside = tree.parent / "outside"
+    outside.mkdir()
+    link = tree / ".qalint_cache" / inside.replace("VERSION", __version__)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    done = qalint(tree, "check", "--output-format", "json")
+    assert done.returncode == 1 and "QA1206" in codes(done)
+    assert "is a link and is not used" in done.stderr
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_temporary_files_are_not_written_through_links(tree, monkeypatch):
+    """The name of a temporary file can be guessed: a tree may hold a link for every process number."""
+    from qalint import fixing, store
+
+    victim = tree.parent / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    path = tree / "train.py"
+    (tree / f"train.py.{os.getpid()}.qalint-tmp").symlink_to(victim)
+    (tree / f"data.{os.getpid()}.tmp").symlink_to(victim)
+    with pytest.raises(fixing.UsageError, match="cannot be written"):
+        fixing.replace(str(path), b"x")
+    assert store.write_atomically(str(tree / "data"), b"x") is False
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert path.read_text(encoding="utf-8") == BAD
+
+
+def test_a_configuration_cannot_move_the_cache_out(tree):
+    for place in ("../outside", str(tree.parent / "outside")):
+        (tree / "qalint.toml").write_text(f"cache-dir = {json.dumps(place)}\n", encoding="utf-8")
+        done = qalint(tree, "check")
+        assert done.returncode == 2 and "`cache-dir`" in done.stderr
+        assert not (tree.parent / "outside").exists()
+
+
 def test_a_cache_that_came_with_the_tree_is_not_believed(tree):
     mine, theirs = str(tree.parent / "mine"), str(tree.parent / "theirs")
     first = qalint(tree, "check", "--output-format", "json", XDG_CACHE_HOME=theirs)
