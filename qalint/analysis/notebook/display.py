@@ -242,8 +242,23 @@ class Display:
         if isinstance(call.func, ast.Attribute):
             return self._method(call.func, call)
         if isinstance(call.func, ast.Name):
+            whole = self._partial(call.func.id)
+            if whole is not None:
+                return self.of(ast.Call(whole, call.args, call.keywords))
             shown = self.notebook.returned_by(call.func.id, self.cell)
             return shown._replace(what=call.func.id) if shown is not None else None
+        return None
+
+    def _partial(self, name: str) -> ast.expr | None:
+        """What is called by `note = functools.partial(mo.callout, kind="info")`."""
+        for definer in [self.cell] if name in self.cell.bound else self.notebook.definers(name):
+            for target, value in bindings(definer.body):
+                match value:
+                    case ast.Call(func=func, args=[whole, *_]) if is_name(target, name):
+                        if self.notebook.resolve(definer, func) == "functools.partial":
+                            return whole
+                    case _:
+                        pass
         return None
 
     def _method(self, func: ast.Attribute, call: ast.Call) -> Shown | None:
