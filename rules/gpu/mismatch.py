@@ -13,7 +13,7 @@ from qalint.analysis.modules.torchlib import DTYPES, FACTORIES, WEIGHTED
 from qalint.analysis.modules.values import FLOATS, Batch, Cell, Func, Mod, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
-from .tensors import plain_attributes, visible
+from .tensors import mapping, plain_attributes, visible
 
 MADE = frozenset({"factory", "leaf"})
 """Tensors that the program itself made, of which it is known that they are on the CPU."""
@@ -169,6 +169,8 @@ class DeviceMismatch(Rule):
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
             if any(place is None or place.kinds != {"cpu"} for place in places):
                 continue
+            if not shown(modules, event):
+                continue
             seen.add(event.site.node)
             related = (
                 [Related(modules.place(model.site), "the model is made here, on the CPU")]
@@ -181,6 +183,19 @@ class DeviceMismatch(Rule):
                 related=related,
                 help="move the model first: model.to(device)",
             )
+
+
+def shown(modules: Modules, call: Event) -> bool:
+    """Whether a layer is seen to meet the input: a class of the program's own may move what it is given."""
+    model = call.target
+    if not any(isinstance(cell, Mod) and cell.cls is not None for cell in own_cells(model)):
+        return True
+    return any(
+        event.how == "device"
+        and event.time > call.time
+        and (event.site.node is call.site.node or any(site.node is call.site.node for site in event.stack))
+        for event in modules.all("clash")
+    )
 
 
 def has_weights(cell: Cell) -> bool:
@@ -274,6 +289,8 @@ class BatchNotMoved(Rule):
             batch = next((value for value in event.args if on_cpu(value)), None)
             if batch is None or escaped(modules, event) or moves_inputs(modules, event):
                 continue
+            if moved_as_mapping(modules, batch):
+                continue
             moved = moved_to_gpu(modules, event)
             if moved is None:
                 continue
@@ -298,6 +315,15 @@ class BatchNotMoved(Rule):
                 help="move the batch first: x = x.to(device)",
             )
         del run
+
+
+def moved_as_mapping(modules: Modules, batch: Value) -> bool:
+    """Whether a part of a batch that is used as a mapping was told to move, which it does in place."""
+    sites = {option.site.node for option in each(batch) if isinstance(option, Tensor) and option.site}
+    return any(
+        event.target.site is not None and event.target.site.node in sites and mapping(event)
+        for event in modules.all("discard")
+    )
 
 
 def moves_inputs(modules: Modules, call: Event) -> bool:
@@ -337,7 +363,7 @@ def on_cpu(value: Value) -> bool:
         (isinstance(option, Batch) and not option.moved and not option.kind)
         or (
             isinstance(option, Tensor)
-            and option.source == "batch"
+            and option.source in {"batch", "part"}
             and option.device is not None
             and option.device.kinds == {"cpu"}
         )
@@ -472,7 +498,7 @@ class InputDtypeNotMatched(Rule):
                 continue
             if event.autocast is not False or not model.loaded or event.inside or model.holders:
                 continue
-            if not event.info["sure"] or escaped(modules, event):
+            if not event.info["sure"] or escaped(modules, event) or rebuilt(modules, event):
                 continue
             own = event.info["dtype"]
             if own not in FLOATS:
@@ -508,6 +534,17 @@ class InputDtypeNotMatched(Rule):
                 help=f"cast the input: x.to(torch.{own})",
             )
         del run
+
+
+def rebuilt(modules: Modules, call: Event) -> bool:
+    """Whether layers of the called model were replaced, in a function or under a name that is computed."""
+    return any(
+        isinstance(event.target, Mod)
+        and (event.kind == "replaced" or event.how in {"setattr", "item", "add_module", "register_module"})
+        and (held_by(event.target, call.target) or event.target.root is call.target.root)
+        and event.time < call.time
+        for event in modules.all("attach", "replaced")
+    )
 
 
 def reaches_weights(modules: Modules, call: Event, dtype: str) -> bool:

@@ -177,7 +177,9 @@ class DiscardedToResult(Rule):
             node = event.site.node
             if node in seen or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
-            if tried(event):
+            if tried(event) or (event.target.site is not None and event.target.site.node is node.func.value):
+                continue  # a question whether it can be done, or work to warm up: nobody has the tensor
+            if mapping(event):
                 continue
             seen.add(node)
             receiver = ast.unparse(node.func.value)
@@ -203,8 +205,39 @@ def tried(event: Event) -> bool:
     """Whether the conversion stands in a `try` that asks whether it can be done at all."""
     edits = event.site.file.get(Edits)
     statement = edits.statement(event.site.node) if edits is not None else None
-    seat = edits.seat(statement) if edits is not None and statement is not None else None
-    return seat is not None and isinstance(seat.parent, ast.Try) and seat.block is seat.parent.body
+    while edits is not None and statement is not None:
+        seat = edits.seat(statement)
+        if seat is None or not isinstance(seat.parent, ast.Try | ast.If | ast.With):
+            return False
+        if isinstance(seat.parent, ast.Try) and seat.block is seat.parent.body:
+            return True
+        statement = seat.parent
+    return False
+
+
+def mapping(event: Event) -> bool:
+    """Whether what is converted is used as a mapping: those of transformers move in place."""
+    node = event.site.node
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    edits = event.site.file.get(Edits)
+    function = edits.function(node) if edits is not None else None
+    return used_as_mapping(node.func.value, function or event.site.file.tree)
+
+
+def used_as_mapping(value: ast.expr, scope: ast.AST) -> bool:
+    """Whether `**value`, `value["key"]`, `value.items()` or `value.input_ids` stands in a scope."""
+    name = ast.unparse(value)
+    for part in ast.walk(scope):
+        match part:
+            case (
+                ast.keyword(arg=None, value=used)
+                | ast.Subscript(value=used, slice=ast.Constant(value=str()))
+                | ast.Attribute(value=used, attr="items" | "keys" | "values" | "input_ids" | "attention_mask")
+            ):
+                if ast.unparse(used) == name:
+                    return True
+    return False
 
 
 def assign(event: Event) -> Fix | None:

@@ -165,9 +165,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     if (module.qual or "").startswith(library.UNSEEN):
         return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
-    return Tensor(
-        dtype if run.in_autocast() is False else None, where, site=site, source=source
-    )
+    return Tensor(dtype if run.in_autocast() is False else None, where, site=site, source=source)
 
 
 def run_adapters(run: Core, module: Mod, site: Site) -> None:
@@ -430,6 +428,8 @@ def attach(run: Core, module: Mod, name: Value, value: Value, site: Site, how: s
         if isinstance(option, Mod | Param):
             library.hold(run, module, option)
             run.emit("attach", site, target=module, value=option, name="", how=how, info={"name": name})
+        elif isinstance(option, Unknown | Tensor):
+            run.emit("replaced", site, target=module)  # whatever it is, it stands where a layer stood
 
 
 def convert(

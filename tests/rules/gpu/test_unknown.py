@@ -1,0 +1,146 @@
+"""Correct programs of which it is not known where their tensors are: section 17 is silent."""
+
+from __future__ import annotations
+
+import pytest
+from qalint_rules.gpu.mismatch import BatchNotMoved, DeviceMismatch, InputDtypeNotMatched
+from qalint_rules.gpu.tensors import DiscardedToResult
+
+from qalint.testing import findings
+
+LOOP = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("bert-base-uncased")
+
+def collate(examples):
+    return tokenizer.pad(examples, padding="longest", return_tensors="pt")
+
+net = AutoModel.from_pretrained("bert-base-uncased")
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+net.to(device)
+for {target} in DataLoader(texts{collate}):
+    {move}
+    net({given})
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "collate", "move", "given"),
+    [
+        ("batch", ", collate_fn=collate", "batch.to(device)", "**batch"),
+        ("batch", "", "batch.to(device)", "**batch"),
+        ("batch", "", "batch.update(on(device, batch))", "**batch"),
+        ("inputs, labels", ", collate_fn=collate", "inputs.to(device)", "inputs"),
+        ("inputs, labels", "", "inputs.to(device)", "**inputs"),
+        ("inputs, labels", "", "for k, v in inputs.items(): inputs[k] = v.to(device)", "inputs"),
+        ("inputs, labels", "", "for k in inputs: inputs[k] = inputs[k].to(device)", "inputs"),
+    ],
+)
+def test_a_mapping_moves_in_place(target: str, collate: str, move: str, given: str) -> None:
+    text = LOOP.format(target=target, collate=collate, move=move, given=given)
+    assert findings(BatchNotMoved, text) == []
+    assert findings(DiscardedToResult, text) == []
+    left = LOOP.format(target=target, collate=collate, move="pass", given=given)
+    assert len(findings(BatchNotMoved, left)) == 1
+
+
+def test_a_tensor_of_a_batch_does_not() -> None:
+    text = LOOP.format(target="x, y", collate="", move="x.to(device)", given="x")
+    assert len(findings(DiscardedToResult, text)) == 1
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "nn.Parameter(torch.tensor(args.weight))",
+        "nn.Parameter(torch.tensor(2.0)) if args.learn else args.weight",
+        "nn.Parameter(torch.ones([])) * 2",
+        "torch.zeros(())",
+    ],
+)
+def test_a_number_meets_any_device(weight: str) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    net = nn.Linear(8, 2).to("cuda")
+    weight = {weight}
+    out = net(torch.randn(4, 8, device="cuda"))
+    print(weight * out + weight)
+    """
+    assert findings(DeviceMismatch, text) == []
+    assert len(findings(DeviceMismatch, text.replace(weight, "torch.ones(2)"))) == 1
+
+
+def test_a_method_out_of_sight_gives_what_it_likes() -> None:
+    text = """
+    import torch
+    from torch.utils.data import DataLoader
+    from elsewhere.nn import Forecaster
+    model = Forecaster(8).to("cuda")
+    total = torch.zeros(4)
+    for data in DataLoader(rows):
+        data = data.to("cuda")
+        total += model.score(model(data), data.y)
+    """
+    assert findings(DeviceMismatch, text) == []
+
+
+def test_a_layer_of_ones_own_may_move_its_input() -> None:
+    text = """
+    import torch
+    from torch import nn
+
+    class Streamed(nn.Linear):
+        def forward(self, x):
+            return stream(x, self.weight)
+
+    device = torch.device("cuda")
+    other = nn.Linear(4, 4).to(device)
+    model = nn.Sequential({layer}(4, 4), nn.SiLU())
+    model(torch.randn(8, 4, device=device))
+    """
+    assert findings(DeviceMismatch, text.format(layer="Streamed")) == []
+    assert len(findings(DeviceMismatch, text.format(layer="nn.Linear"))) == 1
+
+
+@pytest.mark.parametrize("new", ["Stub()", "library.Linear(child.in_features, child.out_features)"])
+def test_layers_that_were_replaced(new: str) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    import library
+
+    class Stub(nn.Module):
+        def forward(self, x):
+            return x
+
+    def replace(module):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(module, name, {new})
+            else:
+                replace(child)
+
+    model = nn.Sequential(nn.Linear(4, 4))
+    replace(model)
+    model(torch.ones(1, 4, dtype=torch.bfloat16))
+    """
+    assert findings(InputDtypeNotMatched, text) == []
+    assert len(findings(InputDtypeNotMatched, text.replace("replace(model)\n", "print(model)\n"))) == 1
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "torch.zeros(1).to('cuda')",
+        "try:\n    if asked:\n        x.to('mps')\n        found = 1\nexcept RuntimeError:\n    found = 0",
+    ],
+)
+def test_a_question_whether_it_can_be_done(probe: str) -> None:
+    text = f"import torch\nx = torch.ones(2)\n{probe}\nnet = torch.nn.Linear(2, 2)\nnet(x)\n"
+    assert findings(DiscardedToResult, text) == []
+    assert len(findings(DiscardedToResult, text.replace(probe, "x.to('cuda')"))) == 1
