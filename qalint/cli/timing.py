@@ -19,6 +19,12 @@ def tell(runner: Runner, outcomes: Iterable[Outcome], seconds: float, found: lis
             total[what] = total.get(what, 0.0) + spent
     err = sys.stderr
     print(f"{len(outcomes)} files, {runner.parsed} parsed, in {seconds:.3f} s", file=err)
+    passed = [outcome for outcome in outcomes if any(key.startswith("analysis ") for key in outcome.seconds)]
+    print(
+        f"tiers: the bytes left {len(runner.survivors)} files to the rules, "
+        f"the tree left {len(passed)} to the analyses",
+        file=err,
+    )
     for what, spent in sorted(total.items(), key=lambda item: -item[1]):
         if spent >= 0.0005:
             print(f"{spent:9.3f} s  {what}", file=err)

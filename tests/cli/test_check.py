@@ -328,7 +328,9 @@ def test_quiet_prints_findings_and_nothing_else(project: Path, run: Run) -> None
 def test_quiet_and_verbose(project: Path, run: Run) -> None:
     (project / "a.py").write_text("new()\n")
     assert run("a.py", "--exclude", "a.py", "--force-exclude", "-q").err == ""
-    assert "1 files" in run("a.py", "-v", "--no-cache").err
+    told = run("a.py", "-v", "--no-cache").err
+    assert "1 files" in told
+    assert "tiers: the bytes left 1 files to the rules, the tree left 1 to the analyses" in told
 
 
 def test_show_files_and_settings(project: Path, run: Run) -> None:
