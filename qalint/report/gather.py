@@ -19,6 +19,10 @@ from ..runner import Runner, merge, projects
 from ..source import Source
 from .paths import readable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .evidence import Facts
+
 Problem = UsageError
 """Why a report cannot be made, in one sentence."""
 
@@ -59,6 +63,8 @@ class Gathered:
         self._progress = progress
         self._sources: dict[str, Source | None] = {}
         self._files: dict[str, File | None] = {}
+        self.facts: list[Facts] | None = None
+        """What the analyses of each file know, once somebody has asked (see `judge.facts_of`)."""
         self._project = projects(configs)
         self.paths = [each.path for each in found]
         self.named = [each.path for each in found if each.named]

@@ -21,8 +21,7 @@ assert evidence_adapters and evidence_notebooks and evidence_pages and evidence_
 def judge(gathered: Gathered) -> list[Verdict]:
     """One verdict an item, in the order of the checklist."""
     judgements: dict[str, list[Judgement]] = {item.id: [] for item in items()}
-    judged = frozenset(gathered.paths)
-    every = [Facts(file, judged) for file in gathered.files()]
+    every = facts_of(gathered)
     modules = {path: ", ".join(map(readable, gathered.named)) for path in gathered.followed}
     modules |= supporting(every)
     for facts in every:
@@ -60,6 +59,14 @@ def judge(gathered: Gathered) -> list[Verdict]:
         judgements[item.id] += [_suppressed(each) for each in quiet]
         verdicts.append(combine(item, judgements[item.id], findings))
     return verdicts
+
+
+def facts_of(gathered: Gathered) -> list[Facts]:
+    """The facts of every file, made once: verdicts and scores ask the same analyses."""
+    if gathered.facts is None:
+        judged = frozenset(gathered.paths)
+        gathered.facts = [Facts(file, judged) for file in gathered.files()]
+    return gathered.facts
 
 
 def supporting(every: Iterable[Facts]) -> dict[str, str]:

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from ..checklist import PRIORITIES
 from ..diagnostic import Diagnostic
-from .evidence import Facts
 from .frames import frames
 from .gather import Gathered, Watch, diagnostic_json, gather
-from .judge import judge, supporting
+from .judge import facts_of, judge, supporting
 from .listing import LABELS, by_section, counts, escape_markdown, explanation
 from .paths import readable
 from .scores import NAMES, Score, score_json, scores
@@ -70,7 +69,7 @@ def scorecard(paths: list[str], progress: Watch | None = None) -> Scorecard:
     """The scorecard of the files under `paths`. Raises `gather.Problem`."""
     gathered = gather(paths, progress)
     verdicts = judge(gathered)
-    every = [Facts(file) for file in gathered.files()]
+    every = facts_of(gathered)
     modules = supporting(every)
     beside = {*modules, *gathered.followed}
     found = scores(facts for facts in every if facts.file.path not in beside)
