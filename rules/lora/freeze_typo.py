@@ -282,10 +282,10 @@ def made_module(names: Names, call: ast.Call, depth: int) -> bool:
         last = qualified.rpartition(".")[2]
         if qualified.startswith("torch.nn.") and last[:1].isupper() and last not in ("Parameter", "Buffer"):
             return "parameter" not in qualified
-        if qualified.startswith("torchvision.models."):
+        if qualified.startswith("torchvision.models.") or qualified == "timm.create_model":
             return True
         head, _, method = qualified.rpartition(".")
-        return method in _LOADERS and head.startswith("transformers.") and model_class(head)
+        return method in _LOADERS and head.startswith(("transformers.", "diffusers.")) and model_class(head)
     if isinstance(func, ast.Name):
         return is_module_class(names, func)
     if isinstance(func, ast.Attribute) and func.attr in (
@@ -302,9 +302,9 @@ def made_module(names: Names, call: ast.Call, depth: int) -> bool:
 
 
 def model_class(qualified: str) -> bool:
-    """Whether a class of transformers is a model: `AutoModelForCausalLM`, `GPT2LMHeadModel`."""
+    """Whether a class of transformers or diffusers is a model: `AutoModelForCausalLM`, `AutoencoderKL`."""
     name = qualified.rpartition(".")[2]
-    return "Model" in name or "For" in name
+    return "Model" in name or "For" in name or name.startswith("Autoencoder")
 
 
 def is_module_class(names: Names, name: ast.Name) -> bool:

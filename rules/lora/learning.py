@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.modules import Modules
+from qalint.analysis.modules import Adapters, Modules
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import ADAPT, ZEROS
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
@@ -58,7 +58,7 @@ class InertAdapter(Rule):
     oracle = "cpu"
     needles = (ADAPT, ZEROS)
 
-    def check(self, modules: Modules) -> Iterator[Finding]:
+    def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Pairs of zeros, and floor-divided factors."""
         seen: set[ast.AST] = set()
         trained = any(True for _ in modules.all("optimizer", "backward", "step", "train"))
@@ -82,7 +82,8 @@ class InertAdapter(Rule):
                     help="initialise the first at random and the second with zeros",
                 )
         for event in modules.all("floor"):
-            if event.site.node in seen:
+            factors = {step.cell for step in event.target.chain} | {cell for cell, _ in event.target.weights}
+            if event.site.node in seen or not factors & adapters.paired:
                 continue
             seen.add(event.site.node)
             yield self.finding(

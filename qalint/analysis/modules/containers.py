@@ -133,6 +133,9 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
     if isinstance(base, Batch):
         base.moved = True  # item by item
         return
+    if isinstance(base, Tensor) and base.source in {"batch", "encoding"}:
+        base.device = None  # a part of a batch that is a dict itself
+        return
     if isinstance(base, Tensor):
         # what looks like a tensor may be a mapping, whose items are moved one by one
         given = tensors.as_tensor(run, value)

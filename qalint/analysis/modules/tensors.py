@@ -67,6 +67,10 @@ class Factor(NamedTuple):
     gives: Value | None
 
 
+SCALING = frozenset({"Mult", "Div", "//", "int", "float", "round"})
+"""What leaves a rounded-down factor a factor."""
+
+
 def mixed(op: str, values: Iterable[Value]) -> Unknown:
     """An unknown computed from values."""
     values = list(values)
@@ -78,7 +82,7 @@ def mixed(op: str, values: Iterable[Value]) -> Unknown:
         for option in value.options if isinstance(value, Union) else (value,):
             if isinstance(option, Unknown):
                 named = named or option.name_of
-                floor = floor or option.floor
+                floor = floor or (option.floor if op in SCALING else None)
     term = f"{op}({','.join(value.term for value in values)})"
     return Unknown(term, name_of=named, strings=frozenset(strings), floor=floor)
 

@@ -417,6 +417,14 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
                 if isinstance(method, Func):
                     run.enter(method.bind(args[2]), [library.weight_of(run, module, site)], {}, site)
         return module or run.fresh(last, site.node)
+    if last == "pad_sequence" and name.startswith("torch.nn.utils."):
+        rows = (
+            [tensors.as_tensor(run, row) for row in containers.elements(run, first, site, 5)] if first else []
+        )
+        row = rows[0] if rows else None
+        return Tensor(
+            row.dtype if row else None, row.device if row else None, site=site, source="input-derived"
+        )
     if name.startswith("torch.nn.utils."):
         return run.fresh(last, site.node)
     if name.startswith("torch.nn.") and last[:1].isupper():
