@@ -88,6 +88,9 @@ def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
     if arguments.browser:
         from ..harness import browser
 
+        _say(
+            f"Runs the notebook {arguments.browser} with all its cells, as you, and looks at it in a browser."
+        )
         yield from browser.own_notebook(Path(arguments.browser))
         return
     assert root is not None
@@ -103,6 +106,12 @@ def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
     try:
         with Workers(limits=Limits(arguments.seconds)) as workers, _progress() as progress:
             programs = [*cases(root), *plugin_cases(fixer.catalog)]
+            plugins = sorted({section.plugin for section in fixer.catalog.sections} - {"qalint"})
+            others = f" and its plugins ({', '.join(plugins)})" if plugins else ""
+            _say(
+                f"Runs programs that come with qalint{others}, as you, in child processes of at most "
+                f"{arguments.seconds:g} s each; nothing of the working folder is run."
+            )
             yield from verify(
                 rules, programs, fixer, workers, quick=arguments.quick, device=device, progress=progress
             )
@@ -118,6 +127,11 @@ def _entries(arguments: argparse.Namespace) -> Iterator[Entry]:
             yield from browser.on_dashboard(root) if arguments.browser is not None else browser.not_run()
     except HarnessUnavailable as error:
         raise UsageError(f"The harness cannot run: {error}. Install qalint[harness].") from error
+
+
+def _say(what: str) -> None:
+    """Say what is run, before it is."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def _device(wanted: str) -> str:

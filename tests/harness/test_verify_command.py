@@ -33,6 +33,19 @@ def test_a_rule_that_running_cannot_show_is_not_passed(capsys):
     assert [entry["verdict"] for entry in entries] == ["needs-gpu"]
 
 
+def test_it_says_what_it_runs(capsys, monkeypatch):
+    main(["--rule", "QA1708", "--device", "cpu", "--output-format", "json"])
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert captured.err.startswith(
+        "Runs programs that come with qalint, as you, in child processes of at most 60 s"
+    )
+    assert "nothing of the working folder is run" in captured.err
+    monkeypatch.setattr("qalint.harness.browser.own_notebook", lambda path: iter(()))
+    main(["--browser", "my.py"])
+    assert capsys.readouterr().err.startswith("Runs the notebook my.py with all its cells, as you")
+
+
 def test_an_unknown_rule_is_one_sentence_and_status_2(capsys):
     assert main(["--rule", "QA1999", "--device", "cpu"]) == 2
     captured = capsys.readouterr()
