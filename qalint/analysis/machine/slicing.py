@@ -49,6 +49,9 @@ CASTING = words("autocast custom_fwd backward GradScaler")
 TRAINING = words("backward zero_grad unscale_")
 """Words of a function that takes a training step, whatever its name (`agent.update()`)."""
 
+KEPT = words("state_dict load_state_dict")
+"""Words of a function that saves or restores a training, whatever its name (`trainer.save()`)."""
+
 CALLED = words("""step scale prepare half setattr grad load_state_dict state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
 
@@ -504,6 +507,7 @@ class Program:
                     facts.calls |= {path.rpartition(".")[2] for path in facts.passed} & names
         self.common = COMMON
         self.common = COMMON - self._closure(every, "trains")
+        self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
         self.hot_names = self._closure(every, "strong")
         self.core_names = self._closure(every, "core")
         self.casting_names = self._closure(every, "casting")

@@ -233,3 +233,40 @@ def train(net, loader):
 """
     (fault,) = faults_of(text, HEAD)
     assert fault.startswith("fp16-trainable-parameters")
+
+
+def test_a_method_called_save_is_run_where_it_is_called() -> None:
+    text = """
+class Trainer:
+    def __init__(self, net):
+        self.net = net.cuda()
+        self.opt = torch.optim.Adam(self.net.parameters())
+        self.scaler = GradScaler("cuda")
+
+    def save(self):
+        torch.save({"net": self.net.state_dict(), "opt": self.opt.state_dict()}, "last.pt")
+
+    def load(self):
+        kept = torch.load("last.pt")
+        self.net.load_state_dict(kept["net"])
+        self.opt.load_state_dict(kept["opt"])
+
+    def fit(self, loader):
+        self.load()
+        for x in loader:
+            self.opt.zero_grad()
+            with autocast("cuda"):
+                loss = self.net(x).mean()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.opt)
+            self.scaler.update()
+        self.save()
+
+Trainer(nn.Linear(3, 1)).fit(loader)
+"""
+    (fault,) = faults_of(text, HEAD)
+    assert fault.startswith("scaler-not-checkpointed")
+    kept = text.replace(
+        '"opt": self.opt.state_dict()', '"opt": self.opt.state_dict(), "s": self.scaler.state_dict()'
+    )
+    assert faults_of(kept, HEAD) == []
