@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
+from ..presets import PRESETS
 from ..settings import KEYS, Key
 from .parser import Parser
 
@@ -53,7 +54,9 @@ def _explained(name: str, key: Key) -> str:
 
     default = json.dumps(key.default) if key.default is not None else "none"
     lines = [key.help, "", f"Default value: {default}", f"Type: {_TYPES[key.type]}"]
-    if key.choices:
+    if name == "preset":
+        lines += ["", *(f"{preset}: {found.help}" for preset, found in PRESETS.items()), ""]
+    elif key.choices:
         lines.append(f"One of: {', '.join(key.choices)}")
     example = key.default if key.default not in (None, {}, []) else None
     if example is not None:

@@ -118,3 +118,9 @@ def test_the_documentation_names_them_all() -> None:
     text = DOCS.read_text()
     for name, preset in PRESETS.items():
         assert f"| `{name}` | {preset.help}" in text
+
+
+def test_the_key_explains_each_preset(run: Run) -> None:
+    out = run("preset", command="config").out
+    for name, preset in PRESETS.items():
+        assert f"{name}: {preset.help}" in out
