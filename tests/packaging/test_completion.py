@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from qalint.cli import COMMANDS, completion
+from qalint.cli import COMMANDS, completion, main
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,5 @@ def test_the_shell_accepts_the_script(shell, commands, tmp_path):
 
 
 def test_an_unknown_shell_is_status_2(capsys):
-    with pytest.raises(SystemExit) as stop:
-        completion.main(["tcsh"])
-    assert stop.value.code == 2
+    assert main(["generate-shell-completion", "tcsh"]) == 2
+    assert capsys.readouterr().err.startswith("error: `shell` cannot be `tcsh`; it is one of `bash`, ")
