@@ -400,9 +400,12 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return functional(run, name, last, args, kwargs, site)
     if last in {"Parameter", "UninitializedParameter"} and name.startswith("torch.nn."):
         return parameter(run, args, kwargs, site)
-    if last in {"DataParallel", "DistributedDataParallel"}:
-        for option in each(first) if first is not None else ():
+    if last in {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"}:
+        given = first if first is not None else kwargs.get("module")
+        for option in each(given) if given is not None else ():
             if isinstance(option, Mod):
+                if last == "FullyShardedDataParallel":
+                    run.set(option, "device", None)  # `device_id` says where, or where it is used first
                 run.emit("scatter", site, target=option)
                 run.scattered.add(option)
     if name in WRAPPERS or last in {"DistributedDataParallel", "FullyShardedDataParallel", "EMA"}:

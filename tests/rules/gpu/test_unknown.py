@@ -144,3 +144,26 @@ def test_a_question_whether_it_can_be_done(probe: str) -> None:
     text = f"import torch\nx = torch.ones(2)\n{probe}\nnet = torch.nn.Linear(2, 2)\nnet(x)\n"
     assert findings(DiscardedToResult, text) == []
     assert len(findings(DiscardedToResult, text.replace(probe, "x.to('cuda')"))) == 1
+
+
+def test_a_sharded_model_is_where_it_is_put() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+    other = nn.Linear(4, 4).to("cuda")
+    model = FSDP(nn.Linear(4, 4), device_id=torch.cuda.current_device())
+    model(torch.randn(8, 4, device="cuda"))
+    """
+    assert findings(DeviceMismatch, text) == []
+    assert (
+        len(
+            findings(
+                DeviceMismatch,
+                text.replace(
+                    "FSDP(nn.Linear(4, 4), device_id=torch.cuda.current_device())", "nn.Linear(4, 4)"
+                ),
+            )
+        )
+        == 1
+    )
