@@ -468,10 +468,10 @@ class Base:
                 if isinstance(obj, Model):
                     known = obj.dtype
                     return known if type(known) is str else None
+                if type(base) is Term and base.flow is not None and base.flow.dtype is not None:
+                    return base.flow.dtype
                 if type(base) is not Term or base.op not in ("attr", "item"):
                     return None
-                if base.flow is not None and base.flow.dtype is not None:
-                    return base.flow.dtype
                 base = base.args[0]
         return None
 

@@ -80,6 +80,9 @@ FOLD: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes that a test of a tensor's dtype can be decided for."""
+
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: lambda a, b: a < b,
     ast.LtE: lambda a, b: a <= b,
@@ -304,6 +307,10 @@ class Operators(Base):
     def comparison(self, world: World, op: type[ast.cmpop], left: Value, right: Value) -> Value:
         """One comparison."""
         left, right = world.resolve(left), world.resolve(right)
+        if op in (ast.Is, ast.IsNot, ast.Eq, ast.NotEq):
+            same = self.same_dtype(world, left, right)
+            if same is not None:
+                return TRUE if same is (op in (ast.Is, ast.Eq)) else FALSE
         if op is ast.Is or op is ast.IsNot:
             if right == NONE:
                 test = is_none(left)
@@ -345,6 +352,15 @@ class Operators(Base):
             else:
                 test = term("in", left, right)
         return negate(test) if negated else test
+
+    def same_dtype(self, world: World, left: Value, right: Value) -> bool | None:
+        """Whether `x.dtype is torch.float16` holds; None where it asks something else, or is not known."""
+        for asked, other in ((left, right), (right, left)):
+            if type(asked) is Term and asked.op == "attr" and asked.args[1] == "dtype" and type(other) is Lib:
+                one, two = self.dtype_name(world, asked), self.dtype_name(world, other)
+                if one in FLOATING and two in FLOATING:
+                    return one == two
+        return None
 
     def choice(self, node: ast.IfExp, world: World) -> Value:
         """`a if test else b`: a term where neither side has an effect."""

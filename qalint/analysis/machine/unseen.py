@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from .comprehensions import Comprehensions
 from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer, Scaler
@@ -24,9 +25,6 @@ from .values import (
     root,
     term,
 )
-
-if TYPE_CHECKING:
-    pass
 
 PURE = frozenset(
     [
@@ -198,6 +196,10 @@ HARMLESS_METHODS = frozenset(
 class Unseen(Comprehensions):
     """Code that is not seen: what becomes of what it is given."""
 
+    def tree(self, world: World, ref: Ref) -> Iterator[tuple[Ref, Model]]:
+        """A module and the modules below it that are known apart."""
+        raise NotImplementedError
+
     def holds_actor(self, world: World, values: list[Value]) -> bool:
         """Whether a scaler or optimizer is reached from some values."""
         seen: set[Any] = set()
@@ -320,7 +322,12 @@ class Unseen(Comprehensions):
                         self.why(
                             world, node, f"`{obj.name or 'optimizer'}` is given to {to}: its state is unknown"
                         )
-                elif isinstance(obj, Iter | Model):
+                elif isinstance(obj, Model):
+                    for part, module in list(self.tree(world, value)):
+                        # Whoever has it may have cast it; a cast that the program shows counts on.
+                        if module.cast is None and module.dtype is not None:
+                            world.edit(part).dtype = None
+                elif isinstance(obj, Iter):
                     continue
                 elif isinstance(obj, Instance):
                     todo += obj.attrs.values()

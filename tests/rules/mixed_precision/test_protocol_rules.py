@@ -381,3 +381,52 @@ for i in {loop}:
 """
     (found,) = findings(RULES["QA1117"], text)
     assert (found.fix is not None) is counts
+
+
+@pytest.mark.parametrize(
+    ("test", "found"),
+    [
+        ("x.dtype is torch.float16", False),
+        ("x.dtype != torch.float32", False),
+        ("torch.float16 == x.dtype", False),
+        ("x.dtype is torch.float32", True),
+        ("x.dtype is not torch.bfloat16", True),
+    ],
+)
+def test_a_test_of_a_known_dtype_is_decided(test: str, found: bool) -> None:
+    """A model that becomes FP16 where its input is: the input of this program is FP32."""
+    source = f"""\
+import torch
+
+def time_of(model, x):
+    for _ in range(3):
+        model = model.half() if {test} else model
+        y = model(x)
+    return y
+
+time_of(torch.nn.Linear(3, 3), torch.randn(3, 3))
+"""
+    lines = [finding.place.line for finding in findings(RULES["QA1118"], source)]
+    assert lines == ([6] if found else [])
+
+
+@pytest.mark.parametrize(("given", "found"), [("engines.prepare(model)", False), ("print(model)", True)])
+def test_what_unseen_code_has_had_may_be_cast(given: str, found: bool) -> None:
+    """An engine casts the model it is given; printing it does not."""
+    source = f"""\
+import torch, engines
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.first(x)
+
+model = Net()
+{given}
+for i in range(3):
+    model(torch.randn(3, 3).half())
+"""
+    assert bool(findings(RULES["QA1118"], source)) is found
