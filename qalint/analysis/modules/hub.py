@@ -109,6 +109,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         and not last.startswith(("get_", "list_"))
     ):
         return torchlib.module_of(run, name, args, kwargs, site)
+    if name == "timm.create_model":
+        return torchlib.module_of(run, name, [], {}, site)
     if name.startswith("bitsandbytes.nn."):
         return torchlib.module_of(run, name, args, kwargs, site)
     return None

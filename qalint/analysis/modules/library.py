@@ -251,7 +251,8 @@ def constructed(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Val
     if (module.qual or "").endswith(("ModuleList", "Sequential", "ModuleDict")):
         for value in args:
             if isinstance(value, Seq):
-                module.elements.extend(value.items)
+                for item in value.items:  # of a starred list, or the list itself
+                    module.elements.extend(item.items if isinstance(item, Seq) else [item])
             elif isinstance(value, Dict):
                 module.elements.extend(value.values())
                 module.attrs.update({key: one for key, one in value.pairs.items() if isinstance(key, str)})
