@@ -406,7 +406,7 @@ def time_of(model, x):
 
 time_of(torch.nn.Linear(3, 3), torch.randn(3, 3))
 """
-    lines = [finding.place.line for finding in findings(RULES["QA1118"], source)]
+    lines = [finding.place.source.row(finding.place.start) for finding in findings(RULES["QA1118"], source)]
     assert lines == ([6] if found else [])
 
 
