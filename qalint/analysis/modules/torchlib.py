@@ -643,7 +643,11 @@ def torch_function(
     if name.endswith("data.DataLoader") or last == "DataLoader":
         dataset = args[0] if args else kwargs.get("dataset")
         collate = kwargs.get("collate_fn")
-        return Loader(site, moved=moves(collate) or moves(item_of(dataset)), plain=stacks(collate))
+        return Loader(site, moved=moves(collate) or away(dataset), plain=stacks(collate))
+    if last in {"TensorDataset", "Subset", "ConcatDataset", "StackDataset", "random_split"} and (
+        made := dataset_of(last, args, site)
+    ):
+        return made
     if last in {"checkpoint", "checkpoint_sequential"} and "checkpoint" in name:
         reentrant = kwargs.get("use_reentrant")
         if last == "checkpoint_sequential":
@@ -689,9 +693,34 @@ def torch_function(
     return tensors.mixed(name, [*args, *kwargs.values()])
 
 
-def item_of(dataset: Value | None) -> Value | None:
-    """What gives an element of a dataset of the program."""
-    return dataset.cls.find("__getitem__") if isinstance(dataset, Obj) else None
+def away(dataset: Value | None, depth: int = 0) -> bool:
+    """Whether a dataset may hold or give tensors that are not on the CPU."""
+    if isinstance(dataset, Tensor):
+        return dataset.device is None or dataset.device.kinds != {"cpu"}
+    if isinstance(dataset, Loader | Batch):
+        return dataset.moved
+    if depth > 3:
+        return False
+    if isinstance(dataset, Seq):
+        return any(away(item, depth + 1) for item in dataset.items)
+    if isinstance(dataset, Dict):
+        return any(away(item, depth + 1) for item in dataset.values())
+    if isinstance(dataset, Union):
+        return any(away(option, depth + 1) for option in dataset.options)
+    if isinstance(dataset, Obj):
+        methods = [dataset.cls.find(name) for name in ("__getitem__", "__init__", "__iter__")]
+        return any(method is not None and moves(method) for method in methods) or any(
+            away(value, depth + 1) for value in dataset.attrs.values()
+        )
+    return False
+
+
+def dataset_of(name: str, args: list[Value], site: Site) -> Value | None:
+    """A dataset of torch's own whose tensors may not be on the CPU, or parts of one."""
+    if not any(away(value) for value in args):
+        return None
+    found = Loader(site, moved=True)
+    return Seq([found], "list", open=True, site=site) if name == "random_split" else found
 
 
 def moves(function: Value | None) -> bool:
@@ -701,7 +730,8 @@ def moves(function: Value | None) -> bool:
     if not isinstance(function, Func):
         return True
     return any(
-        isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"}
+        (isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"})
+        or (isinstance(node, ast.keyword) and node.arg == "device")
         for node in ast.walk(function.node)
     )
 
@@ -787,6 +817,10 @@ def tensor_method(
             if base.source == "factory":
                 return base.copy(source="leaf")
         return base
+    if name == "type" and (first is not None or kwargs):
+        # a class such as `torch.cuda.FloatTensor` is a device too
+        dtype = to_dtype(first)
+        return tensor.copy(dtype=dtype, device=tensor.device if dtype is not None else None, sums=())
     if name == "type_as":
         other = tensors.as_tensor(run, first) if first is not None else None
         device = other.device if other else None

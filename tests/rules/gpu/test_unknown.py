@@ -167,3 +167,47 @@ def test_a_sharded_model_is_where_it_is_put() -> None:
         )
         == 1
     )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "TensorDataset(torch.randn(10, 4){0}, torch.zeros(10){0})",
+        "random_split(TensorDataset(torch.randn(10, 4){0}, torch.zeros(10){0}), [8, 2])[0]",
+        "Subset(TensorDataset(torch.randn(10, 4){0}, torch.zeros(10){0}), [1, 2])",
+        "list(zip(torch.randn(10, 4){0}, torch.zeros(10){0}))",
+        "Rows()",
+    ],
+)
+def test_a_dataset_may_be_on_the_device(data: str) -> None:
+    text = """
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, random_split
+
+    class Rows(Dataset):
+        def __init__(self):
+            self.rows = torch.randn(10, 4){0}
+        def __getitem__(self, index):
+            return self.rows[index], index
+
+    net = nn.Linear(4, 2).to("cuda")
+    for x, y in DataLoader({data}, batch_size=2):
+        net(x)
+    """.replace("{data}", data)
+    assert findings(BatchNotMoved, text.replace("{0}", '.to("cuda")')) == []
+    assert len(findings(BatchNotMoved, text.replace("{0}", ""))) == 1
+
+
+@pytest.mark.parametrize(("kind", "known"), [("torch.cuda.FloatTensor", False), ("torch.float32", True)])
+def test_a_type_may_be_a_device(kind: str, known: bool) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader
+    net = nn.Linear(4, 2).cuda()
+    for x, y in DataLoader(rows):
+        x = x.type({kind})
+        net(x)
+    """
+    assert len(findings(BatchNotMoved, text)) == known
