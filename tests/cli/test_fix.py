@@ -319,6 +319,7 @@ def jupyter(cells: list[str], lines: bool, ascii_only: bool) -> str:
 def markdown(cells: list[str], lines: bool, ascii_only: bool) -> str:
     fence = "````" if lines else "~~~"
     name = "{python .marimo}" if ascii_only else "{.python.marimo}"
+    cells = [cell.replace("%time ", "") for cell in cells]  # IPython's syntax is none of marimo's
     return "---\ntitle: old() é\n---\n" + "".join(
         f"\nold() in prose\n\n{fence}{name}\n{cell}\n{fence}\n" for cell in cells
     )
