@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 from . import tensors
@@ -107,7 +108,9 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         if isinstance(base, Tensor) and base.source == "output":
             return base
         flat = tensor.dims is not None and len(tensor.dims) == 1
-        one = flat and isinstance(index, Const) and isinstance(index.value, int)
+        sliced = isinstance(getattr(site.node, "slice", None), ast.Slice | ast.Tuple)
+        several = isinstance(index, Seq | Param) or (isinstance(index, Tensor) and not index.rank0)
+        one = flat and not sliced and not several  # an index that is not known is a number, most likely
         return tensor.copy(
             rank0=one or (tensor.rank0 and isinstance(base, Tensor)),
             dims=None,

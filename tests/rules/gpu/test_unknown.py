@@ -60,6 +60,7 @@ def test_a_tensor_of_a_batch_does_not() -> None:
         "nn.Parameter(torch.tensor(2.0)) if args.learn else args.weight",
         "nn.Parameter(torch.ones([])) * 2",
         "torch.zeros(())",
+        "torch.linspace(0, 1, 5)[args.step]",
     ],
 )
 def test_a_number_meets_any_device(weight: str) -> None:
