@@ -113,7 +113,12 @@ def meets(event: Event) -> bool:
         for node in ast.walk(guard.node)
     ):
         return False
-    about = [test for test in types if test.module.root is event.target.root]
+    about = [
+        test
+        for test in types
+        if test.module.root is event.target.root
+        and (test.module is event.target or "walk" in test.module.args or test.module.path == "*")
+    ]
     if about:
         wanted = frozenset[str]().union(*(test.types for test in about))
         return any(module.kind in wanted or any(base in wanted for base in roots(module)) for module in made)

@@ -152,6 +152,8 @@ class Interpreter(Expressions):
             containers.extend(self, old, value)
             return
         result = tensors.binary(self, node, node.op, old, value, scope)
+        if isinstance(old, Param):
+            return  # in place: it stays the parameter that it is
         if isinstance(old, Tensor) and isinstance(result, Tensor):
             result = result.copy(dtype=old.dtype, sums=old.sums)  # in place: the dtype stays
         self.assign(target, result, scope)

@@ -59,6 +59,9 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
+DTYPES = FLOATS | {"int64", "int32", "int16", "int8", "uint8", "bool"}
+
+
 class Factor(NamedTuple):
     """A matrix that an input was multiplied by: the dimension it takes and the one it gives."""
 
@@ -442,6 +445,17 @@ def compare(run: Core, node: ast.Compare, scope: Scope) -> Value:
     return compared(run, left, node.ops[0], rights[0], Site(node, scope.file))
 
 
+def same_dtype(left: Value, right: Value) -> bool | None:
+    """Whether a dtype is another one, or one of several; None where one of them is not known."""
+    if not isinstance(left, Lib) or not left.name.startswith("torch."):
+        return None
+    asked = right.items if isinstance(right, Seq) and not right.open else [right]
+    names = {value.name[6:] for value in asked if isinstance(value, Lib) and value.name.startswith("torch.")}
+    if len(names) != len(asked) or not names <= DTYPES or left.name[6:] not in DTYPES:
+        return None
+    return left.name[6:] in names
+
+
 def compared(run: Core, left: Value, op: ast.cmpop, right: Value, site: Site) -> Value:
     """The outcome of `left op right`, in its positive form."""
     if (test := _type_test(run, left, right, site)) is not None:
@@ -463,6 +477,8 @@ def compared(run: Core, left: Value, op: ast.cmpop, right: Value, site: Site) ->
             and isinstance(left.value, str)
         ):
             return Const(left.value in right.value)
+    if (alike := same_dtype(left, right)) is not None:
+        return Const(alike)
     if isinstance(left, Const) and isinstance(op, ast.In | ast.NotIn):
         items = right.items if isinstance(right, Seq) and not right.open else None
         if items is not None and all(isinstance(item, Const) for item in items):
