@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.modules import Adapters, Event, Modules
+from qalint.analysis.modules import Adapters, Event, Guard, Modules
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
 from qalint.analysis.modules.gates import says_dimensions
@@ -191,9 +191,17 @@ class SwappedConv1dDimensions(Rule):
 
 
 def is_square(event: Event, layer: Mod) -> bool:
-    """Whether a layer is one that gives as much as it takes, by its name or those that are asked for."""
+    """Whether a layer gives as much as it takes: by its name, by those that are asked for, or by a test."""
     names = names_tested(event)
+    if any(guard.outcome and compares_own(guard, layer) for guard in (*event.guards, *layer.passed)):
+        return True
     return bool(names and names <= SQUARE) or layer.full_path.endswith(SQUARE_PATHS)
+
+
+def compares_own(guard: Guard, layer: Mod) -> bool:
+    """Whether a test says that the two dimensions of a layer are equal."""
+    equal = isinstance(guard.node, ast.Compare) and isinstance(guard.node.ops[0], ast.Eq)
+    return equal and guard.key.count(f"{layer.term}.") >= 2
 
 
 def swapped(takes: Value | None, gives: Value | None) -> list[Dim]:
