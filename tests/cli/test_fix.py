@@ -321,7 +321,7 @@ def markdown(cells: list[str], lines: bool, ascii_only: bool) -> str:
     name = "{python .marimo}" if ascii_only else "{.python.marimo}"
     cells = [cell.replace("%time ", "") for cell in cells]  # IPython's syntax is none of marimo's
     return "---\ntitle: old() é\n---\n" + "".join(
-        f"\nold() in prose\n\n{fence}{name}\n{cell}\n{fence}\n" for cell in cells
+        f"\nold() in prose\n\n{fence}{name}\n{cell.replace('%time ', '')}\n{fence}\n" for cell in cells
     )
 
 
