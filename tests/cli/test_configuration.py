@@ -114,6 +114,10 @@ def test_variables(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         ("output-file = 'x'\n", "sets `output-file`, which only the flag"),
         ("cache-dir = '../x'\n", "sets `cache-dir` to a folder outside its own"),
         ("select = [\n", "is not valid TOML"),
+        (
+            "[tool.qalint]\nignore = []\n",
+            "qalint.toml has a table `[tool.qalint]`, as in pyproject.toml; here the",
+        ),
         ("select = ['QA9x']\n", "Unknown rule `QA9x` in `qalint.toml: select`"),
     ],
 )
