@@ -181,6 +181,8 @@ class DiscardedToResult(Rule):
                 continue  # a question whether it can be done, or work to warm up: nobody has the tensor
             if mapping(event):
                 continue
+            if event.name == "cpu" and any(True for _ in modules.all("clock")):
+                continue  # a copy to the CPU waits for the GPU, which is what a clock needs
             seen.add(node)
             receiver = ast.unparse(node.func.value)
             tensor = event.target

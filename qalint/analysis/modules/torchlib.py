@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, hub, library, python, tensors
+from . import containers, hub, library, loaders, python, tensors
 from .values import (
     Array,
     Batch,
@@ -643,9 +643,11 @@ def torch_function(
     if name.endswith("data.DataLoader") or last == "DataLoader":
         dataset = args[0] if args else kwargs.get("dataset")
         collate = kwargs.get("collate_fn")
-        return Loader(site, moved=moves(collate) or away(dataset), plain=stacks(collate))
+        return Loader(
+            site, moved=loaders.moves(collate) or loaders.away(dataset), plain=loaders.stacks(collate)
+        )
     if last in {"TensorDataset", "Subset", "ConcatDataset", "StackDataset", "random_split"} and (
-        made := dataset_of(last, args, site)
+        made := loaders.dataset_of(last, args, site)
     ):
         return made
     if last in {"checkpoint", "checkpoint_sequential"} and "checkpoint" in name:
@@ -691,64 +693,6 @@ def torch_function(
     if last[:1].isupper() or "." in name[6:]:
         library.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
-
-
-def away(dataset: Value | None, depth: int = 0) -> bool:
-    """Whether a dataset may hold or give tensors that are not on the CPU."""
-    if isinstance(dataset, Tensor):
-        return dataset.device is None or dataset.device.kinds != {"cpu"}
-    if isinstance(dataset, Loader | Batch):
-        return dataset.moved
-    if depth > 3:
-        return False
-    if isinstance(dataset, Seq):
-        return any(away(item, depth + 1) for item in dataset.items)
-    if isinstance(dataset, Dict):
-        return any(away(item, depth + 1) for item in dataset.values())
-    if isinstance(dataset, Union):
-        return any(away(option, depth + 1) for option in dataset.options)
-    if isinstance(dataset, Obj):
-        methods = [dataset.cls.find(name) for name in ("__getitem__", "__init__", "__iter__")]
-        return any(method is not None and moves(method) for method in methods) or any(
-            away(value, depth + 1) for value in dataset.attrs.values()
-        )
-    return False
-
-
-def dataset_of(name: str, args: list[Value], site: Site) -> Value | None:
-    """A dataset of torch's own whose tensors may not be on the CPU, or parts of one."""
-    if not any(away(value) for value in args):
-        return None
-    found = Loader(site, moved=True)
-    return Seq([found], "list", open=True, site=site) if name == "random_split" else found
-
-
-def moves(function: Value | None) -> bool:
-    """Whether what makes batches may put them on a device: it does so, or it is out of sight."""
-    if function is None or (isinstance(function, Const) and function.value is None):
-        return False
-    if not isinstance(function, Func):
-        return True
-    return any(
-        (isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"})
-        or (isinstance(node, ast.keyword) and node.arg == "device")
-        for node in ast.walk(function.node)
-    )
-
-
-def stacks(function: Value | None) -> bool:
-    """Whether what makes batches makes tensors, as far as it can be seen: it calls nothing but torch."""
-    if function is None or (isinstance(function, Const) and function.value is None):
-        return True
-    if not isinstance(function, Func):
-        return False
-    called = [node.func for node in ast.walk(function.node) if isinstance(node, ast.Call)]
-    return all(
-        ast.unparse(name).split(".")[0] == "torch"
-        or (isinstance(name, ast.Name) and name.id in {"zip", "list", "tuple", "len", "map", "max", "range"})
-        or (isinstance(name, ast.Attribute) and name.attr in {"append", "size", "float", "long"})
-        for name in called
-    )
 
 
 def apart(run: Core, operands: list[Tensor], name: str, site: Site) -> None:

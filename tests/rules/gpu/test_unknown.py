@@ -212,3 +212,17 @@ def test_a_type_may_be_a_device(kind: str, known: bool) -> None:
         net(x)
     """
     assert len(findings(BatchNotMoved, text)) == known
+
+
+def test_a_copy_that_waits() -> None:
+    text = """
+    import time
+    import torch
+    net = torch.nn.Linear(2, 2).cuda()
+    start = time.time()
+    out = net(torch.ones(1, 2).cuda())
+    out.cpu()
+    print(time.time() - start)
+    """
+    assert findings(DiscardedToResult, text) == []
+    assert len(findings(DiscardedToResult, text.replace("- start", ""))) == 1

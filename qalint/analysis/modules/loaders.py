@@ -1,0 +1,65 @@
+"""Where the batches of a data loader may be: what makes them, and what they are made of."""
+
+from __future__ import annotations
+
+import ast
+
+from .values import Batch, Const, Dict, Func, Loader, Obj, Seq, Site, Tensor, Union, Value
+
+
+def away(dataset: Value | None, depth: int = 0) -> bool:
+    """Whether a dataset may hold or give tensors that are not on the CPU."""
+    if isinstance(dataset, Tensor):
+        return dataset.device is None or dataset.device.kinds != {"cpu"}
+    if isinstance(dataset, Loader | Batch):
+        return dataset.moved
+    if depth > 3:
+        return False
+    if isinstance(dataset, Seq):
+        return any(away(item, depth + 1) for item in dataset.items)
+    if isinstance(dataset, Dict):
+        return any(away(item, depth + 1) for item in dataset.values())
+    if isinstance(dataset, Union):
+        return any(away(option, depth + 1) for option in dataset.options)
+    if isinstance(dataset, Obj):
+        methods = [dataset.cls.find(name) for name in ("__getitem__", "__init__", "__iter__")]
+        return any(method is not None and moves(method) for method in methods) or any(
+            away(value, depth + 1) for value in dataset.attrs.values()
+        )
+    return False
+
+
+def dataset_of(name: str, args: list[Value], site: Site) -> Value | None:
+    """A dataset of torch's own whose tensors may not be on the CPU, or parts of one."""
+    if not any(away(value) for value in args):
+        return None
+    found = Loader(site, moved=True)
+    return Seq([found], "list", open=True, site=site) if name == "random_split" else found
+
+
+def moves(function: Value | None) -> bool:
+    """Whether what makes batches may put them on a device: it does so, or it is out of sight."""
+    if function is None or (isinstance(function, Const) and function.value is None):
+        return False
+    if not isinstance(function, Func):
+        return True
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"})
+        or (isinstance(node, ast.keyword) and node.arg == "device")
+        for node in ast.walk(function.node)
+    )
+
+
+def stacks(function: Value | None) -> bool:
+    """Whether what makes batches makes tensors, as far as it can be seen: it calls nothing but torch."""
+    if function is None or (isinstance(function, Const) and function.value is None):
+        return True
+    if not isinstance(function, Func):
+        return False
+    called = [node.func for node in ast.walk(function.node) if isinstance(node, ast.Call)]
+    return all(
+        ast.unparse(name).split(".")[0] == "torch"
+        or (isinstance(name, ast.Name) and name.id in {"zip", "list", "tuple", "len", "map", "max", "range"})
+        or (isinstance(name, ast.Attribute) and name.attr in {"append", "size", "float", "long"})
+        for name in called
+    )
