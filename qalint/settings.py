@@ -87,7 +87,7 @@ def validated(table: Mapping[str, Any], where: str, catalog: Catalog) -> dict[st
                 )
             if name == "tool" and isinstance(value, dict) and "qalint" in value:
                 raise UsageError(
-                    f"{where} has a table `[tool.qalint]`, as in pyproject.toml; here the keys stand at the top."
+                    f"{where} has a table `[tool.qalint]`, as in pyproject.toml; here keys stand at the top."
                 )
             raise UsageError(f"{where} has an unknown key `{name}`{did_you_mean(name, KEYS)}.")
         done[name] = _value(name, KEYS[name], value, where, catalog)
