@@ -116,7 +116,7 @@ def test_variables(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         ("select = [\n", "is not valid TOML"),
         (
             "[tool.qalint]\nignore = []\n",
-            "qalint.toml has a table `[tool.qalint]`, as in pyproject.toml; here the",
+            "qalint.toml has a table `[tool.qalint]`, as in pyproject.toml; here keys",
         ),
         ("select = ['QA9x']\n", "Unknown rule `QA9x` in `qalint.toml: select`"),
     ],
