@@ -230,8 +230,7 @@ class Modules(Steps):
         if isinstance(obj.cls, Lib) and obj.cls.name.rpartition(".")[2].endswith("Loss"):
             self.tell(world, Forward, node, things=(ref,), loss=True)
             made = flow if flow is not None else Flow(wide=True, grad=world.grad)
-            if obj.attrs.get("reduction") == Const("sum"):
-                made = made._replace(summed=True)
+            made = made._replace(summed=obj.attrs.get("reduction") == Const("sum"))
             return self.fresh(world, node, made)
         self.tell(world, Forward, node, things=(ref,), loss=False, inputs=self.inputs(world, values))
         self.forward_faults(world, ref, obj, values, node)

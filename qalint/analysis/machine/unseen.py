@@ -263,7 +263,10 @@ class Unseen(Comprehensions):
             # Perhaps a module: what comes out of it was fed by its parameters.
             precision = frozenset({("maybe", TRUE)}) if not world.auto else frozenset({self.precision(world)})
             made = Flow(frozenset({target}), False, precision=precision, grad=world.grad)
+            # What it makes of other results may be their sum.
             flow = made if flow is None else mix(flow, made, (node, world.module))
+            if feeding and flow is not None:
+                flow = flow._replace(summed=True)
         elif type(callee) in (Lib, Method) and flow is None and not feeding:
             pass
         if flow is not None and (flow.dtype is not None or not world.grad):

@@ -338,3 +338,20 @@ def test_a_class_that_is_made_in_half_precision_needs_no_autocast() -> None:
     assert [
         fault.partition(" ")[0] for fault in faults_of(text.replace("dtype=torch.float16", "bias=False"))
     ] == ["forward-outside-autocast"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "mean"), [("criterion(model(x), y)", False), ("F.mse_loss(model(x), y)", True)]
+)
+def test_only_a_mean_has_to_be_divided(loss: str, mean: bool) -> None:
+    text = f"""
+    def train(model, loader, criterion, every):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):
+            loss = {loss}
+            loss.backward()
+            if (i + 1) % every == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    """
+    assert faults_of(text) == ["accumulated-loss-not-divided @ loss.backward()"] * mean

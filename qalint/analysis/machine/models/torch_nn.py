@@ -116,8 +116,8 @@ def tensors(call: Call) -> Value:
         flow = flow._replace(grad=False)
     if flow is not None and flow.dtype is not None and (call.wild or len(call.values) > 1):
         flow = flow._replace(dtype=None)
-    if flow is not None and call.const(None, "reduction", None) == "sum":
-        flow = flow._replace(summed=True)
+    if flow is not None and call.callee.name.endswith(("_loss", "cross_entropy", ".mean", "_div")):
+        flow = flow._replace(summed=call.const(None, "reduction", None) == "sum")
     return call.fresh(flow)
 
 
@@ -525,8 +525,8 @@ def detached(call: Call) -> Value:
 def tensor_method(call: Call) -> Value:
     """A tensor stays what it is."""
     flow = flow_of(call.receiver)
-    if call.name == "sum" and flow is not None:
-        flow = flow._replace(summed=True)
+    if call.name in ("sum", "mean") and flow is not None:
+        flow = flow._replace(summed=call.name == "sum")
     for value in call.args:
         flow = mix(flow, flow_of(value), call.place)
     return call.fresh(flow)
