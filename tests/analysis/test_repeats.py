@@ -16,7 +16,8 @@ def modules(text: str) -> Modules:
 def test_what_a_call_asks_for_is_asked_again_on_another_path():
     found = modules(
         "import sys\nimport torch\n\n\n"
-        "def place(small):\n    if small:\n        return torch.device('cpu')\n    return torch.device('cuda')\n\n\n"
+        "def place(small):\n    if small:\n        return torch.device('cpu')\n"
+        "    return torch.device('cuda')\n\n\n"
         "net = torch.nn.Linear(2, 2)\nsmall = len(sys.argv) > 1\n"
         "if small:\n    net.to(place(small))\n    net.to(place(small))\nelse:\n    net.to(place(small))\n"
     )
