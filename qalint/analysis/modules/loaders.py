@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from .values import Batch, Const, Dict, Func, Loader, Obj, Seq, Site, Tensor, Union, Value
+from .values import Batch, Class, Const, Dict, Func, Lib, Loader, Obj, Scope, Seq, Site, Tensor, Union, Value
 
 
 def away(dataset: Value | None, depth: int = 0) -> bool:
@@ -37,17 +37,33 @@ def dataset_of(name: str, args: list[Value], site: Site) -> Value | None:
     return Seq([found], "list", open=True, site=site) if name == "random_split" else found
 
 
-def moves(function: Value | None) -> bool:
+def moves(function: Value | None, depth: int = 0) -> bool:
     """Whether what makes batches may put them on a device: it does so, or it is out of sight."""
     if function is None or (isinstance(function, Const) and function.value is None):
         return False
-    if not isinstance(function, Func):
+    if not isinstance(function, Func) or depth > 3:
         return True
-    return any(
-        (isinstance(node, ast.Attribute) and node.attr in {"to", "cuda", "device"})
-        or (isinstance(node, ast.keyword) and node.arg == "device")
-        for node in ast.walk(function.node)
-    )
+    for node in ast.walk(function.node):
+        match node:
+            case ast.Attribute(attr="to" | "cuda" | "device") | ast.keyword(arg="device"):
+                return True
+            case ast.Call(func=ast.Name(id=name)):
+                called = bound(name, function.scope)
+                if isinstance(called, Func):
+                    if moves(called, depth + 1):
+                        return True
+                elif not isinstance(called, Lib | Class | Const | None):  # imported, and not seen yet
+                    return True
+    return False
+
+
+def bound(name: str, scope: Scope | None) -> Value | None:
+    """What a name stands for, where a function was defined."""
+    while scope is not None:
+        if name in scope.vars:
+            return scope.vars[name]
+        scope = scope.parent
+    return None
 
 
 def stacks(function: Value | None) -> bool:

@@ -403,6 +403,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if last in {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"}:
         given = first if first is not None else kwargs.get("module")
         for option in each(given) if given is not None else ():
+            if isinstance(option, Unknown):
+                option = run.as_module(option, site) or option
             if isinstance(option, Mod):
                 if last == "FullyShardedDataParallel":
                     run.set(option, "device", None)  # `device_id` says where, or where it is used first

@@ -226,3 +226,51 @@ def test_a_copy_that_waits() -> None:
     """
     assert findings(DiscardedToResult, text) == []
     assert len(findings(DiscardedToResult, text.replace("- start", ""))) == 1
+
+
+@pytest.mark.parametrize(
+    "collate", ["lambda rows: put(rows, 'cuda')", "gather", "partial(put, device='cuda')"]
+)
+def test_what_a_collate_function_calls(collate: str) -> None:
+    text = """
+    import torch
+    from functools import partial
+    from torch import nn
+    from torch.utils.data import DataLoader
+
+    def put(rows, device):
+        return torch.stack(rows).to(device)
+
+    def gather(rows):
+        return put(rows, "cuda")
+
+    net = nn.Linear(4, 2).cuda()
+    for x in DataLoader(rows, collate_fn={collate}):
+        net(x)
+    """.replace("{collate}", collate)
+    assert findings(BatchNotMoved, text) == []
+    if "partial" not in collate:
+        assert len(findings(BatchNotMoved, text.replace(".to(device)", ""))) == 1
+
+
+def test_a_wrapped_model_of_unknown_class_takes_batches_from_the_cpu() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader
+    import zoo
+
+    def train(model, loader):
+        model.train()
+        for x, y in loader:
+            model(x)
+
+    model = zoo.__dict__[args.arch](2)
+    model = model.cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model = nn.parallel.DistributedDataParallel(model, device_ids=[0])
+    train(model, DataLoader(rows))
+    """
+    assert findings(BatchNotMoved, text) == []
+    bare = text.replace("nn.parallel.DistributedDataParallel(model, device_ids=[0])", "torch.compile(model)")
+    assert len(findings(BatchNotMoved, bare)) == 1
