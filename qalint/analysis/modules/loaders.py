@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import ast
 
-from .values import Batch, Class, Const, Dict, Func, Lib, Loader, Obj, Scope, Seq, Site, Tensor, Union, Value
+from .values import (
+    Batch,
+    Class,
+    Const,
+    Dict,
+    Func,
+    Lib,
+    Loader,
+    Obj,
+    Scope,
+    Seq,
+    Site,
+    Tensor,
+    Tokenizer,
+    Union,
+    Value,
+)
 
 
 def away(dataset: Value | None, depth: int = 0) -> bool:
@@ -52,7 +68,9 @@ def moves(function: Value | None, depth: int = 0) -> bool:
                 if isinstance(called, Func):
                     if moves(called, depth + 1):
                         return True
-                elif not isinstance(called, Lib | Class | Const | None):  # imported, and not seen yet
+                elif not isinstance(
+                    called, Lib | Class | Const | Tokenizer | None
+                ):  # imported, and not seen yet
                     return True
     return False
 

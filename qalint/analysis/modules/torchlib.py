@@ -334,6 +334,8 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         device = tensors.CPU
     size = kwargs.get("size")
     dims = own_shape([size] if size is not None else args) if name != "tensor" else None
+    if dims is not None and len(dims) > 1 and all(isinstance(d, Const) and d.value == 0 for d in dims):
+        device = None  # nothing is in it: it stands for "none yet", and code asks for its size first
     if name in {"arange", "linspace", "logspace", "randperm"}:
         dims = (Unknown("length"),)
     result = Tensor(dtype, device, site=site, source="factory", dims=dims, rank0=dims == ())

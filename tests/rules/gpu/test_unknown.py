@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qalint_rules.gpu.mismatch import BatchNotMoved, DeviceMismatch, InputDtypeNotMatched
-from qalint_rules.gpu.tensors import DiscardedToResult
+from qalint_rules.gpu.tensors import DiscardedToResult, UnregisteredTensorAttribute
 
 from qalint.testing import findings
 
@@ -274,3 +274,28 @@ def test_a_wrapped_model_of_unknown_class_takes_batches_from_the_cpu() -> None:
     assert findings(BatchNotMoved, text) == []
     bare = text.replace("nn.parallel.DistributedDataParallel(model, device_ids=[0])", "torch.compile(model)")
     assert len(findings(BatchNotMoved, bare)) == 1
+
+
+def test_a_tensor_without_elements_stands_for_none_yet() -> None:
+    text = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.cache = torch.zeros(0, 0)
+
+        def forward(self, x):
+            if self.cache.size(0) > 0:
+                x = torch.cat((self.cache, x))
+            return self.layer(x)
+
+    net = Net().cuda()
+    net.eval()
+    net(torch.randn(4, 8, device="cuda"))
+    """
+    assert findings(UnregisteredTensorAttribute, text) == []
+    assert findings(DeviceMismatch, text) == []
+    assert len(findings(UnregisteredTensorAttribute, text.replace("zeros(0, 0)", "zeros(1, 8)"))) == 1
