@@ -250,8 +250,9 @@ NOTEBOOKS: dict[str, Oracle] = {
 GPU: dict[str, Oracle] = {
     "QA1127": see("raises")._replace(gpu=True),
     "QA1131": see("raises unsafe to autocast")._replace(gpu=True),
+    "QA1708": see("early-clock")._replace(gpu=True),
 }
-"""What a CPU cannot show. QA1708 is not here: that a clock did not wait, no run says of itself."""
+"""What a CPU cannot show."""
 
 
 def oracle_of(code: str) -> Oracle | None:

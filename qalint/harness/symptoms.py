@@ -57,6 +57,7 @@ MEANINGS = {
     "closure": "a closure is handed to scaler.step",
     "argument-misread": "an argument of AMP lands in another parameter",
     "warns": "a warning at a line of the program",
+    "early-clock": "a clock is read while the GPU is still at work",
     "host-copy": "a tensor is made on the CPU and copied to the GPU at once",
 }
 
@@ -265,6 +266,8 @@ def _of_events(report: Report) -> Iterator[Symptom]:
             forwards = []
         elif kind == "scaler-step" and what.get("closure"):
             yield from once("closure", f"line {line}")
+        elif kind == "early-clock":
+            yield from once("early-clock", f"line {line}")
     kinds = {kind for kind, *_ in report["events"]}
     enabled = any(kind == "scaler-created" and what["enabled"] for kind, _, _, what in report["events"])
     if enabled and "optimizer-saved" in kinds and "scaler-saved" not in kinds:

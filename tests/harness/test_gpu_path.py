@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -47,15 +48,48 @@ def test_rules_that_need_a_gpu_are_run_once_on_it_or_say_so(rule: RuleFacts) -> 
     entries = on("cpu")
     assert [entry.verdict for entry in entries] == ["needs-gpu"] and workers.asked == []
     oracle = oracle_of(rule.code)
-    if oracle is None or not oracle.gpu:
-        assert not can_run(rule, "cuda"), "what nobody knows how to see is not passed on a GPU either"
-        assert [entry.verdict for entry in on("cuda")] == ["no-oracle"]
-        return
+    assert oracle is not None and oracle.gpu and can_run(rule, "cuda")
     entries = on("cuda")
     assert [asked["mode"] for asked in workers.asked] == ["gpu"]
     assert workers.asked[0]["memory"] == 1 << 46, "CUDA maps more than it uses"
     assert {entry.device for entry in entries} == {"cuda"}
     assert all(entry.verdict != "needs-gpu" for entry in entries)
+
+
+TIMED = """
+import time, torch
+start = time.perf_counter()
+work()
+{wait}elapsed = time.perf_counter() - start
+"""
+
+
+@pytest.mark.parametrize(
+    ("wait", "seen"), [("", ["early-clock timed.py line 5"]), ("torch.cuda.synchronize()\n", [])]
+)
+def test_a_clock_that_does_not_wait_is_seen(
+    wait: str, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from qalint.harness.probe import MODES, Probe
+    from qalint.harness.symptoms import symptoms
+
+    busy = []
+    for name in ("time", "perf_counter", "monotonic"):
+        monkeypatch.setattr(time, name, getattr(time, name))  # what the probe sets is taken back
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", busy.clear)
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda: type("Stream", (), {"query": lambda self: not busy})()
+    )
+    probe = Probe(str(tmp_path), MODES["gpu"])
+    probe.patch_clocks()
+    program = compile(TIMED.format(wait=wait), str(tmp_path / "timed.py"), "exec")
+    exec(program, {"work": lambda: busy.append(1)})
+    told = [f"{kind} {file} line {line}" for kind, file, line, _ in probe.events]
+    assert told == seen
+    found = symptoms({"gpu": {**QUIET, "events": [[*event] for event in probe.events]}})  # type: ignore[dict-item]
+    assert [symptom.name for symptom in found] == ["early-clock"][: len(seen)]
 
 
 MEASURE = """
