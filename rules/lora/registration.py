@@ -11,7 +11,7 @@ from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.library import ADAPTERS
 from qalint.analysis.modules.needles import ADAPT
-from qalint.analysis.modules.values import Cell, Dict, Mod, Param, Seq, Site, Tensor, Value, each
+from qalint.analysis.modules.values import Cell, Class, Dict, Lib, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 BASES = ("Conv", "Embedding", "LSTM", "GRU", "Multihead", "Transformer")
@@ -119,11 +119,44 @@ def keeps(adapters: Adapters, module: Mod) -> bool:
     )
 
 
+PLAIN_BASES = frozenset(
+    (
+        "torch",
+        "builtins",
+        "abc",
+        "typing",
+        "enum",
+        "lightning",
+        "pytorch_lightning",
+        "transformers",
+        "diffusers",
+        "timm",
+        "peft",
+        "accelerate",
+        "huggingface_hub",
+    )
+)
+"""Packages whose classes register nothing but what is set as an attribute."""
+
+
 def registers(module: Mod) -> bool:
-    """Whether some method of the module's class registers modules under computed names."""
-    if module.cls is None:
-        return False
-    return _registers(module.cls.node)
+    """Whether a method of the module's class, or of a base of it, registers modules under computed names.
+
+    A base that is not seen may, but for those of libraries known not to.
+    """
+    return module.cls is not None and _class_registers(module.cls)
+
+
+def _class_registers(cls: Class) -> bool:
+    if _registers(cls.node):
+        return True
+    for base in cls.bases:
+        if isinstance(base, Class):
+            if _class_registers(base):
+                return True
+        elif not isinstance(base, Lib) or base.name.partition(".")[0] not in PLAIN_BASES:
+            return True
+    return False
 
 
 @lru_cache(maxsize=256)
