@@ -63,6 +63,8 @@ def start(tree: Path, *arguments: str, limit: int | None = None, **streams: obje
     def limited() -> None:
         import resource
 
+        # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
