@@ -9,8 +9,8 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
-from qalint.analysis.modules.library import ADAPTERS, PLAIN_BASES
 from qalint.analysis.modules.needles import ADAPT
+from qalint.analysis.modules.spellings import ADAPTERS, PLAIN_BASES
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity

@@ -9,8 +9,8 @@ from functools import lru_cache
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
-from qalint.analysis.modules.library import ADAPTERS
 from qalint.analysis.modules.needles import ADAPT
+from qalint.analysis.modules.spellings import ADAPTERS
 from qalint.analysis.modules.values import Cell, Class, Dict, Lib, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -119,7 +119,7 @@ def keeps(adapters: Adapters, module: Mod) -> bool:
     )
 
 
-PLAIN_BASES = frozenset(
+ATTRIBUTE_ONLY = frozenset(
     (
         "torch",
         "builtins",
@@ -154,7 +154,7 @@ def _class_registers(cls: Class) -> bool:
         if isinstance(base, Class):
             if _class_registers(base):
                 return True
-        elif not isinstance(base, Lib) or base.name.partition(".")[0] not in PLAIN_BASES:
+        elif not isinstance(base, Lib) or base.name.partition(".")[0] not in ATTRIBUTE_ONLY:
             return True
     return False
 

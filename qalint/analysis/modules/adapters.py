@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 from .analysis import Modules
+from .effects import part
 from .events import Event, compatible
-from .library import UNSEEN, part
+from .spellings import UNSEEN
 from .values import Cell, Const, Func, Mod, Optim, Param, Params, Seq, Site, Value
 
 if TYPE_CHECKING:

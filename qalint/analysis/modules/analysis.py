@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 from ..notebook import Notebook
 from ..project import Project
 from .core import LIBRARY, METHOD, STEPS, TOTAL
+from .effects import is_static, module_base
 from .events import Event
 from .interpreter import Interpreter, Stop
-from .library import is_static, module_base
 from .slicing import statements
 from .toplevel import is_main_test
 from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value

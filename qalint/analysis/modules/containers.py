@@ -29,7 +29,7 @@ from .values import (
 
 if TYPE_CHECKING:
     from .core import Core
-from . import library
+from . import effects
 
 
 def extend(run: Core, sequence: Seq, value: Value) -> None:
@@ -101,7 +101,7 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
             for value in base.elements[:6]:
                 found = join(found, value)
             return found or run.fresh("item", site.node)
-        return library.part(run, base, "*" if not isinstance(index, Const) else f"[{index.value}]", site)
+        return effects.part(run, base, "*" if not isinstance(index, Const) else f"[{index.value}]", site)
     if isinstance(base, Tensor | Param):
         tensor = tensors.as_tensor(run, base)
         assert tensor is not None
@@ -125,7 +125,7 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         return base
     if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:
         if isinstance(base.base, Mod):
-            return run.parts.get((id(base.base), f"_modules[{index.term}]")) or library.part(
+            return run.parts.get((id(base.base), f"_modules[{index.term}]")) or effects.part(
                 run, base.base, "*", site
             )
     return tensors.mixed("item", [base, index])
@@ -159,9 +159,9 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
             base.elements.append(value)
             if text := text_of(index):
                 base.attrs[text] = value
-            library.hold(run, base, value)
+            effects.hold(run, base, value)
             return
-        library.hold(run, base, value)
+        effects.hold(run, base, value)
         if (
             isinstance(index, Const)
             and isinstance(index.value, int)
@@ -172,7 +172,7 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
             base.elements.append(value)
         run.emit("attach", site, target=base, value=value, name="", how="item")
     elif isinstance(base, Bound) and base.name in {"_modules", "_parameters"} and isinstance(base.base, Mod):
-        library.hold(run, base.base, value)
+        effects.hold(run, base.base, value)
         run.parts[(id(base.base), f"_modules[{index.term}]")] = value
         run.emit(
             "attach",
@@ -242,7 +242,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
             return list(value.elements[:most])
         if value.known and value.cls is not None:
             return [run.fresh("element", site.node)]
-        return [library.part(run, value, "*", site)]
+        return [effects.part(run, value, "*", site)]
     if isinstance(value, Loader):
         return [Batch(value.site, value.moved, plain=value.plain)]
     if isinstance(value, Batch):
@@ -251,7 +251,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
         flat = value.dims is not None and len(value.dims) == 1
         return [value.copy(dims=None, rank0=flat)]
     if isinstance(value, Bound) and value.name in {"_modules"} and isinstance(value.base, Mod):
-        return [library.part(run, value.base, "*", site)]
+        return [effects.part(run, value.base, "*", site)]
     if isinstance(value, Unknown):
         return [Unknown(f"{value.term}[{site.node.lineno}]", strings=value.strings, name_of=value.name_of)]  # type: ignore[attr-defined]
     return [run.fresh("element", site.node)]
@@ -260,7 +260,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
 def sequence_method(run: Core, base: Seq, name: str, args: list[Value], site: Site) -> Value:
     """A list's or set's method."""
     if name in {"append", "add", "insert", "appendleft"} and args:
-        base.items.append(library.filtered(run, args[-1]))
+        base.items.append(effects.filtered(run, args[-1]))
         if run.loops or run.guards:
             base.open = True
         extend_attribute(run, base, args[-1], site)

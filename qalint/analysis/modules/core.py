@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import families, library, tensors
+from . import effects, families, tensors
 from .events import Event, Guard, compatible
 from .repeats import Repeats
 from .slicing import Slices
@@ -302,8 +302,8 @@ class Core:
         return Unknown(f"{hint}@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}#{self.counter}")
 
     def as_module(self, value: Value, site: Site) -> Mod | None:
-        """A value as a module: see `library.as_module`."""
-        return library.as_module(self, value, site)
+        """A value as a module: see `effects.as_module`."""
+        return effects.as_module(self, value, site)
 
     def cond(self, node: ast.expr, scope: Scope) -> Cond:
         """A test as a tree of evaluated atoms."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import containers, library, methods, tensors
+from . import containers, effects, methods, spellings, tensors, torchlib
 from .values import (
     Bound,
     Class,
@@ -243,7 +243,7 @@ class Expressions(Core):
     def ev_Yield(self, node: ast.Yield, scope: Scope) -> Value:
         """The value of a `Yield`."""
         if node.value is not None and self.frames:
-            self.frames[-1].yields.append(library.filtered(self, self.ev(node.value, scope)))
+            self.frames[-1].yields.append(effects.filtered(self, self.ev(node.value, scope)))
         return self.fresh("yield", node)
 
     def ev_YieldFrom(self, node: ast.YieldFrom, scope: Scope) -> Value:
@@ -251,7 +251,7 @@ class Expressions(Core):
         value = self.ev(node.value, scope)
         if self.frames:
             found = self.elements(value, node, scope)
-            self.frames[-1].yields.extend(library.filtered(self, item) for item in found)
+            self.frames[-1].yields.extend(effects.filtered(self, item) for item in found)
         return self.fresh("yield", node)
 
     def ev_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> Value:
@@ -300,7 +300,7 @@ class Expressions(Core):
             if isinstance(found, Func):
                 return found.bind(base.receiver)
             return Bound(base, name, node)
-        return library.get_attribute(self, base, name, Site(node, scope.file))
+        return effects.get_attribute(self, base, name, Site(node, scope.file))
 
     def super_of(self, args: list[Value], node: ast.Call, scope: Scope) -> Value:
         """`super()` or `super(C, self)`."""
@@ -338,7 +338,7 @@ class Expressions(Core):
         exact = self.clauses(generators, 0, elements[0], key, found, inner)
         del self.guards[depth:]
         if len(found) == 1 and isinstance(found[0], Params | Param) and not exact:
-            return library.collect(self, found, Site(node, scope.file), once=kind == "generator")
+            return effects.collect(self, found, Site(node, scope.file), once=kind == "generator")
         return Seq(found, kind, open=not exact, site=Site(node, scope.file))
 
     def clauses(
@@ -354,7 +354,7 @@ class Expressions(Core):
         if index == len(generators):
             if key is not None:
                 self.ev(key, scope)
-            found.append(library.filtered(self, self.ev(element, scope)))
+            found.append(effects.filtered(self, self.ev(element, scope)))
             return True
         generator = generators[index]
         iterable = self.ev(generator.iter, scope)
@@ -423,8 +423,8 @@ class Expressions(Core):
                 return methods.super_call(self, function.base, function.name, args, kwargs, site)
             return methods.method(self, function.base, function.name, args, kwargs, site)
         if isinstance(function, Lib):
-            return library.call(self, function.name, args, kwargs, site)
-        return library.unknown_call(self, function, args, kwargs, site)
+            return torchlib.call(self, function.name, args, kwargs, site)
+        return effects.unknown_call(self, function, args, kwargs, site)
 
     def enter(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
         """Follow a call of the program's own function."""
@@ -478,7 +478,7 @@ class Expressions(Core):
         try:
             if isinstance(node, ast.Lambda):
                 return self.ev(node.body, scope)
-            undo = [library.decorated(self, decorator, function.scope) for decorator in node.decorator_list]
+            undo = [effects.decorated(self, decorator, function.scope) for decorator in node.decorator_list]
             self.block(node.body, scope)
         finally:
             for leave in undo:
@@ -487,7 +487,7 @@ class Expressions(Core):
             self.frames.pop()
             self.stack.pop()
         if frame.yields:
-            return library.collect(self, frame.yields, site)
+            return effects.collect(self, frame.yields, site)
         result: Value | None = None
         for value in frame.returns:
             result = join(result, value)
@@ -541,7 +541,7 @@ class Expressions(Core):
         """Make an instance of a class of the program."""
         self.built.add(cls.node)
         roots = cls.roots()
-        base = library.module_base(roots)
+        base = effects.module_base(roots)
         key = None if base is not None or self.entry_call(site) else self.repeats.key(cls, args, kwargs)
         if key is not None and (known := self.repeats.find(key, self.guards)) is not None:
             self.asked.update(known.asked)
@@ -553,9 +553,9 @@ class Expressions(Core):
         thing: Mod | Obj
         if base is not None:
             thing = Mod(site, self.tick(), qual=base, cls=cls)
-            thing.known = all(root in library.PLAIN_BASES for root in roots)
+            thing.known = all(root in spellings.PLAIN_BASES for root in roots)
             thing.loaded = True
-            library.fresh_module(self, thing, kwargs if base != "torch.nn.Module" else {})
+            effects.fresh_module(self, thing, kwargs if base != "torch.nn.Module" else {})
             self.emit("load", site, target=thing)
         else:
             self.time += 1
@@ -601,7 +601,7 @@ class Expressions(Core):
                 else:
                     thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
         elif isinstance(thing, Mod) and not thing.known:
-            library.constructed(self, thing, args, kwargs)
+            effects.constructed(self, thing, args, kwargs)
 
 
 Expressions.evaluators = {

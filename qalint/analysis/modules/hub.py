@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import families, library, tensors, torchlib
+from . import effects, families, tensors, torchlib
 from .values import Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Tokenizer, Union, Unknown, Value, each
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         if last in {"Linear", "Embedding", "Conv2d", "MergedLinear"}:
             return torchlib.module_of(run, name, args, kwargs, site)
     if name.startswith(FRAMEWORKS):
-        library.escape(run, [*args, *kwargs.values()], site)
+        effects.escape(run, [*args, *kwargs.values()], site)
         return Unknown(f"{name}@{getattr(site.node, 'lineno', 0)}")
     if (
         name.startswith("torchvision.models.")
@@ -198,7 +198,7 @@ def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site
             model, config_ = config_ if len(args) > 1 else kwargs.get("model"), args[0] if args else config_
         for option in each(model) if model is not None else ():
             if isinstance(option, Unknown):
-                option = library.as_module(run, option, site) or option
+                option = effects.as_module(run, option, site) or option
             if isinstance(option, Mod):
                 run.emit("attach", site, target=option, value=config_ or Const(None), name="", how="peft")
         return model or run.fresh(last, site.node)
@@ -208,7 +208,7 @@ def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site
                 run.emit("freeze", site, target=option, flag=False, filters=frozenset(), how="kbit")
                 run.emit("inputs", site, target=option)
         return args[0] if args else run.fresh(last, site.node)
-    library.escape(run, [*args, *kwargs.values()], site)
+    effects.escape(run, [*args, *kwargs.values()], site)
     return run.fresh(last, site.node)
 
 

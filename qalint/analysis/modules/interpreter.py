@@ -12,7 +12,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import containers, library, tensors
+from . import containers, effects, spellings, tensors, torchlib
 from .events import Guard
 from .values import (
     Class,
@@ -108,7 +108,7 @@ class Interpreter(Expressions):
         if (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
-            and call.func.attr in library.CONVERSIONS
+            and call.func.attr in spellings.CONVERSIONS
             and isinstance(value, Tensor)
         ):
             receiver = self.memo.get(call.func.value)
@@ -292,7 +292,7 @@ class Interpreter(Expressions):
         undo: list[Callable[[], Any]] = []
         for item in node.items:
             value = self.ev(item.context_expr, scope)
-            undo.append(library.enter(self, value))
+            undo.append(torchlib.enter(self, value))
             if isinstance(value, Obj):
                 value, leave = self.entered(value, item.context_expr, scope)
                 undo.append(leave)
@@ -387,7 +387,7 @@ class Interpreter(Expressions):
                 tests = [part for part in parts if part is not None]
                 return Cond("or", tests, None, node) if len(tests) == len(parts) else None
             case ast.MatchClass(patterns=[], kwd_patterns=[]):
-                value = library.call(
+                value = torchlib.call(
                     self,
                     "builtins.isinstance",
                     [subject, self.ev(node.cls, scope)],
@@ -408,10 +408,8 @@ class Interpreter(Expressions):
 
     def do_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
         """Run a `FunctionDef`."""
-        value: Value = self.function(node, scope)
-        for decorator in reversed(node.decorator_list):
-            value = library.decorate(self, decorator, value, scope)
-        scope.vars[node.name] = value
+        # A decorator leaves the function as it is; `effects.decorated` enters one that is a context.
+        scope.vars[node.name] = self.function(node, scope)
 
     do_AsyncFunctionDef = do_FunctionDef
 
@@ -514,7 +512,7 @@ class Interpreter(Expressions):
                 value.name = target.id
             home.vars[target.id] = value
             if home.kind == "module" and isinstance(value, Mod) and value.parent is None and not self.frames:
-                library.shared(self, value, target.id, scope.file)
+                effects.shared(self, value, target.id, scope.file)
             for option in each(value):
                 if isinstance(option, Dim) and option.index is not None:
                     self.emit("bound", option.site, target=option, name=target.id, value=target)
@@ -522,7 +520,7 @@ class Interpreter(Expressions):
             base = self.ev(target.value, scope)
             if isinstance(value, Thing) and not value.name:
                 value.name = ast.unparse(target)
-            library.set_attribute(self, base, target.attr, value, self.site(target, scope))
+            effects.set_attribute(self, base, target.attr, value, self.site(target, scope))
         elif isinstance(target, ast.Subscript):
             base = self.ev(target.value, scope)
             index = self.ev(target.slice, scope)

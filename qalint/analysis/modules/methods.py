@@ -31,7 +31,7 @@ from .values import (
 
 if TYPE_CHECKING:
     from .core import Core, Super
-from . import library
+from . import effects, spellings
 
 CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wrap", "prepare")
 """Words in the names of methods out of sight that may change what is trained."""
@@ -51,9 +51,9 @@ def super_call(
     if isinstance(receiver, Mod):
         if name == "__init__":
             if receiver.qual != "torch.nn.Module":
-                library.constructed(run, receiver, args, kwargs)
+                effects.constructed(run, receiver, args, kwargs)
                 if kwargs.keys() & {"dtype", "device"}:
-                    library.fresh_module(run, receiver, kwargs)
+                    effects.fresh_module(run, receiver, kwargs)
             return Const(None)
         if name in {"forward", "__call__"} and receiver.qual and receiver.qual.startswith("torch.nn."):
             tensor = next((t for t in (tensors.as_tensor(run, a) for a in args) if t is not None), None)
@@ -77,7 +77,7 @@ def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], 
     if module in run.scattered:
         args = [arg.copy(device=None) if isinstance(arg, Tensor) else arg for arg in args]
     value = plain_forward(run, module, args, kwargs, site)
-    hooks = module.attrs.get(library.HOOKS)
+    hooks = module.attrs.get(spellings.HOOKS)
     for hook in hooks.items if isinstance(hooks, Seq) else ():
         if isinstance(hook, Func):
             changed = run.enter(hook, [module, Seq(args, "tuple", site=site), value], {}, site)
@@ -90,7 +90,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
     if module.parent is not None and module.path.startswith(VERBS):
-        library.escape(run, [module, *everything], site)  # a method of a class that is out of sight
+        effects.escape(run, [module, *everything], site)  # a method of a class that is out of sight
         return run.fresh(module.path, site.node)
     here_ = run.dtype_of(module)
     run.emit(
@@ -162,7 +162,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
             site=site,
             source=source,
         )
-    if (module.qual or "").startswith(library.UNSEEN):
+    if (module.qual or "").startswith(spellings.UNSEEN):
         return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
     return Tensor(dtype if run.in_autocast() is False else None, where, site=site, source=source)
@@ -201,11 +201,11 @@ def method(
     run: Core, base: Value, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """`base.name(...)` of a library type."""
-    if isinstance(base, Unknown) and name in library.REFINING:
-        module = library.as_module(run, base, site)
+    if isinstance(base, Unknown) and name in spellings.REFINING:
+        module = effects.as_module(run, base, site)
         assert module is not None
         base = module
-    if isinstance(base, Unknown) and name in library.CONVERSIONS and base.term in run.refined:
+    if isinstance(base, Unknown) and name in spellings.CONVERSIONS and base.term in run.refined:
         base = run.refined[base.term]
     if isinstance(base, Mod):
         return module_method(run, base, name, args, kwargs, site)
@@ -238,7 +238,7 @@ def method(
             return Seq([base], "list", open=True, site=site)
         return base
     if isinstance(base, Lib):
-        return library.call(run, f"{base.name}.{name}", args, kwargs, site)
+        return torchlib.call(run, f"{base.name}.{name}", args, kwargs, site)
     if isinstance(base, Const) and isinstance(base.value, str):
         if name in {"format", "join", "lower", "strip", "replace", "split"}:
             return tensors.mixed(f"str.{name}", [base, *args])
@@ -253,7 +253,7 @@ def method(
             return (
                 Walk(base.base, "children", site)
                 if name == "values"
-                else library.part(run, base.base, "*", site)
+                else effects.part(run, base.base, "*", site)
             )
     if name == "synchronize":
         run.emit("wait", site)
@@ -261,8 +261,8 @@ def method(
         stepped(run, args, site)  # a scaler steps the optimizer
         return Const(None)
     if isinstance(base, Unknown) and base.name_of is None and name not in HARMLESS:
-        library.escape(run, [*args, *kwargs.values()], site)
-    if isinstance(base, Unknown) and name in library.CONVERSIONS:
+        effects.escape(run, [*args, *kwargs.values()], site)
+    if isinstance(base, Unknown) and name in spellings.CONVERSIONS:
         run.converted[base.term] = (name, args, kwargs, site)
         return Unknown(base.term, name_of=base.name_of, strings=base.strings)
     if name == "backward":
@@ -306,19 +306,19 @@ def module_method(
 ) -> Value:
     """A method that every module has."""
     first = args[0] if args else None
-    if name in library.CONVERSIONS:
+    if name in spellings.CONVERSIONS:
         return convert(run, module, name, args, kwargs, site)
     if name in {"parameters", "named_parameters"}:
         if module.path == "*" and isinstance(module.args.get("walk"), Walk):
-            filters = frozenset({"typed"} if any(g.tests for g in library.guards_inside(run)) else set()) | {
-                g.flavor for g in library.guards_inside(run) if g.flavor == "named"
+            filters = frozenset({"typed"} if any(g.tests for g in effects.guards_inside(run)) else set()) | {
+                g.flavor for g in effects.guards_inside(run) if g.flavor == "named"
             }
             return Params(module, filters, named=name[0] == "n", once=True, site=site)
         return Params(module, named=name.startswith("named"), once=True, site=site)
-    if name in library.WALKS:
+    if name in spellings.WALKS:
         return Walk(module, name, site)
     if name == "requires_grad_":
-        library.freeze(run, module, first or kwargs.get("requires_grad") or Const(True), site)
+        effects.freeze(run, module, first or kwargs.get("requires_grad") or Const(True), site)
         return module
     if name in {"train", "eval", "share_memory", "zero_grad", "compile", "tie_weights"}:
         return module
@@ -332,7 +332,7 @@ def module_method(
         return module
     if name in {"add_module", "register_module", "register_parameter"} and len(args) >= 2:
         if isinstance(args[0], Const) and isinstance(args[0].value, str):
-            library.set_attribute(run, module, args[0].value, args[1], site, how=name)
+            effects.set_attribute(run, module, args[0].value, args[1], site, how=name)
         else:
             attach(run, module, args[0], args[1], site, name)
         return Const(None)
@@ -351,7 +351,7 @@ def module_method(
     if name in {"get_submodule", "get_parameter"}:
         if isinstance(first, Const) and isinstance(first.value, str) and first.value in module.attrs:
             return module.attrs[first.value]
-        return library.part(run, module, f"({first.term if first else ''})", site)
+        return effects.part(run, module, f"({first.term if first else ''})", site)
     if name == "set_submodule" and len(args) >= 2:
         attach(run, module, args[0], args[1], site, "setattr")
         return Const(None)
@@ -360,14 +360,14 @@ def module_method(
             first = called.bind(first)
         run.emit("attach", site, target=module, value=first, name=name, how="hook")
         if name == "register_forward_hook":
-            hooks = module.attrs.setdefault(library.HOOKS, Seq([], "list"))
+            hooks = module.attrs.setdefault(spellings.HOOKS, Seq([], "list"))
             if isinstance(hooks, Seq):
                 hooks.items.append(first)
-        x = library.tensors_input(run, module)
+        x = effects.tensors_input(run, module)
         inputs: list[Value] = [module, Seq([x], "tuple", site=site)]
         if name == "register_forward_hook":
             inputs.append(Tensor(None, None, site=site, source="model"))
-        library.deferred(run, first, inputs, site)
+        effects.deferred(run, first, inputs, site)
         return run.fresh("handle", site.node)
     if name == "load_state_dict":
         run.emit("restore", site, target=module)
@@ -382,8 +382,8 @@ def module_method(
         values = value.items if isinstance(value, Seq) and name == "extend" else [value]
         module.elements.extend(values)
         for added in values:
-            library.hold(run, module, added)
-            library.element(run, module, added)
+            effects.hold(run, module, added)
+            effects.element(run, module, added)
         return Const(None)
     if name in {"items", "values"} and module.elements:
         pairs = [Seq([run.fresh("key", site.node), inner], "tuple") for inner in module.elements]
@@ -398,7 +398,7 @@ def module_method(
         run.emit("attach", site, target=module, value=first or Const(None), name="", how="peft")
         return Const(None)
     if name in {"get_input_embeddings", "get_output_embeddings"}:
-        return library.part(run, module, name, site)
+        return effects.part(run, module, name, site)
     if name in {
         "state_dict",
         "buffers",
@@ -412,7 +412,7 @@ def module_method(
     if name == "__class__":
         return run.fresh("instance", site.node)
     if module.cls is None and not module.known:
-        library.escape(run, args, site)
+        effects.escape(run, args, site)
         if any(word in name for word in CHANGING):
             run.emit("escape", site, target=module, how="method")
     return tensors.mixed(name, [module, *args])
@@ -422,11 +422,11 @@ def attach(run: Core, module: Mod, name: Value, value: Value, site: Site, how: s
     """`setattr(module, name, value)` and its kin, with a name that may be unknown."""
     text = containers.text_of(name)
     if text:
-        library.set_attribute(run, module, text, value, site, how=how)
+        effects.set_attribute(run, module, text, value, site, how=how)
         return
     for option in each(value):
         if isinstance(option, Mod | Param):
-            library.hold(run, module, option)
+            effects.hold(run, module, option)
             run.emit("attach", site, target=module, value=option, name="", how=how, info={"name": name})
         elif isinstance(option, Unknown | Tensor):
             run.emit("replaced", site, target=module)  # whatever it is, it stands where a layer stood

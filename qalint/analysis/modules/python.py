@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from . import containers, library, methods, tensors
+from . import containers, effects, methods, spellings, tensors, torchlib
 from .values import (
     Bound,
     Class,
@@ -30,7 +30,6 @@ from .values import (
 
 if TYPE_CHECKING:
     from .core import Core
-from . import torchlib
 
 
 def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
@@ -53,12 +52,12 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
     if name == "getattr" and len(args) >= 2:
         if isinstance(args[1], Const) and isinstance(args[1].value, str):
             return run.attribute(args[0], args[1].value, site.node, torchlib.scope_of(run, site))
-        module = library.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
+        module = effects.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
         if module is not None:
             run.emit("reflect", site, target=module, value=args[1])
             if module.attrs and module.known:
                 return run.fresh("getattr", site.node)
-            return library.part(run, module, f"({args[1].term})", site)
+            return effects.part(run, module, f"({args[1].term})", site)
         if isinstance(args[0], Lib):
             return run.fresh("getattr", site.node)
         return tensors.mixed("getattr", args[:2])
@@ -169,13 +168,13 @@ def setter(run: Core, args: list[Value], site: Site) -> None:
                 setter(run, [option, name, value], site)
         return
     if isinstance(base, Unknown) and isinstance(value, Mod | Param | Union):
-        base = library.as_module(run, base, site) or base
+        base = effects.as_module(run, base, site) or base
     if isinstance(base, Unknown) and any(isinstance(option, Mod | Param) for option in each(value)):
-        base = library.as_module(run, base, site) or base
+        base = effects.as_module(run, base, site) or base
     if isinstance(base, Mod):
         methods.attach(run, base, name, value, site, "setattr")
     elif isinstance(name, Const) and isinstance(name.value, str):
-        library.set_attribute(run, base, name.value, value, site, how="setattr")
+        effects.set_attribute(run, base, name.value, value, site, how="setattr")
 
 
 def pairing(run: Core, name: str, args: list[Value], site: Site) -> Value:
@@ -207,7 +206,7 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
     """`isinstance(value, classes)`, as a test of a layer's type where it is one."""
     names = tensors.class_names(classes)
     if isinstance(value, Unknown) and any(name.startswith(("torch.nn.", "transformers.")) for name in names):
-        value = library.as_module(run, value, site) or value
+        value = effects.as_module(run, value, site) or value
     if isinstance(value, Mod):
         short = frozenset(name.rsplit(".", 1)[-1] for name in names)
         if value.cls is not None and short:
@@ -216,7 +215,7 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
             )
             if "Module" in short or known & short:
                 return Const(True)
-            if all(root in library.PLAIN_BASES for root in value.cls.roots()):
+            if all(root in spellings.PLAIN_BASES for root in value.cls.roots()):
                 return Const(False)
         if value.cls is None and value.parent is None and value.qual and value.qual.startswith("torch.nn."):
             return Const(value.kind in short or "Module" in short)
@@ -243,7 +242,7 @@ def hasattr_(run: Core, value: Value, name: Value, site: Site) -> Value:
     """`hasattr(value, name)`."""
     text = name.value if isinstance(name, Const) else None
     if isinstance(value, Unknown) and text in {"in_features", "nf", "nx", "weight"}:
-        value = library.as_module(run, value, site) or value
+        value = effects.as_module(run, value, site) or value
     if isinstance(value, Mod) and isinstance(text, str):
         if text in value.attrs:
             return Const(True)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, hub, library, loaders, python, tensors
+from . import containers, effects, hub, loaders, python, spellings, tensors
 from .values import (
     Array,
     Batch,
@@ -266,8 +266,8 @@ def target(
     run: Core, name: str, args: list[Value], kwargs: dict[str, Value]
 ) -> tuple[str | None, Device | None, str]:
     """What `to(...)` and its kin ask for: dtype, device, and `dtype`, `device`, `both` or `unknown`."""
-    if name in library.CASTS:
-        return library.CASTS[name], None, "dtype"
+    if name in spellings.CASTS:
+        return spellings.CASTS[name], None, "dtype"
     if name == "cpu":
         return None, tensors.CPU, "device"
     if name == "cuda":
@@ -415,14 +415,14 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if name in WRAPPERS or last in {"DistributedDataParallel", "FullyShardedDataParallel", "EMA"}:
         return wrap(run, first, site)
     if name.startswith("torch.nn.utils.parametrize.register_parametrization") and len(args) >= 3:
-        module = library.as_module(run, args[0], site)
+        module = effects.as_module(run, args[0], site)
         if module is not None:
-            library.hold(run, module, args[2])
+            effects.hold(run, module, args[2])
             run.emit("attach", site, target=module, value=args[2], name="", how="parametrize")
             if isinstance(args[2], Mod) and args[2].cls is not None:
                 method = args[2].cls.find("forward")
                 if isinstance(method, Func):
-                    run.enter(method.bind(args[2]), [library.weight_of(run, module, site)], {}, site)
+                    run.enter(method.bind(args[2]), [effects.weight_of(run, module, site)], {}, site)
         return module or run.fresh(last, site.node)
     if last == "pad_sequence" and name.startswith("torch.nn.utils."):
         rows = (
@@ -482,8 +482,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if not name.startswith(
         ("math.", "os.", "json.", "logging.", "marimo.", "random.", "numpy.", "wandb.", "torchinfo.")
     ):
-        library.escape(run, [*args, *kwargs.values()], site)
-        if (made := library.unseen_adapter(run, name, args, kwargs, site)) is not None:
+        effects.escape(run, [*args, *kwargs.values()], site)
+        if (made := effects.unseen_adapter(run, name, args, kwargs, site)) is not None:
             return made
     return tensors.mixed(f"{name}@{getattr(site.node, 'lineno', 0)}", [*args, *kwargs.values()])
 
@@ -523,10 +523,10 @@ def clone(run: Core, value: Value, site: Site, memo: dict[int, Value] | None = N
     run.set(new, "device", run.device_of(value))
     for name, attribute in value.attrs.items():
         new.attrs[name] = clone(run, attribute, site, memo)
-        library.hold(run, new, new.attrs[name])
+        effects.hold(run, new, new.attrs[name])
     for element in value.elements:
         new.elements.append(clone(run, element, site, memo))
-        library.hold(run, new, new.elements[-1])
+        effects.hold(run, new, new.elements[-1])
     return new
 
 
@@ -535,8 +535,8 @@ def module_of(run: Core, name: str, args: list[Value], kwargs: dict[str, Value],
     module = Mod(site, run.tick(), qual=name)
     module.stack = tuple(run.stack)
     module.loaded = True
-    library.fresh_module(run, module, kwargs)
-    library.constructed(run, module, args, kwargs)
+    effects.fresh_module(run, module, kwargs)
+    effects.constructed(run, module, args, kwargs)
     return module
 
 
@@ -695,7 +695,7 @@ def torch_function(
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0
         )
     if last[:1].isupper() or "." in name[6:]:
-        library.escape(run, [*args, *kwargs.values()], site)
+        effects.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
 
 
@@ -754,11 +754,11 @@ def tensor_method(
     tensor = tensors.as_tensor(run, base)
     assert tensor is not None
     first = args[0] if args else None
-    if name in library.CONVERSIONS:
+    if name in spellings.CONVERSIONS:
         return convert(run, base, tensor, name, args, kwargs, site)
     if name == "requires_grad_":
         if isinstance(base, Param):
-            library.freeze(run, base, first or Const(True), site)
+            effects.freeze(run, base, first or Const(True), site)
         else:
             run.emit("inputs", site, target=base)
             base.grad = True
@@ -809,7 +809,7 @@ def tensor_method(
         return tensors.elementwise(run, base, first, site, {"add": "+", "mul": "*"}.get(name, "-"))
     if name in {"size"}:
         if isinstance(base, Param) and base.tensor_of == "weight" and base.owner is not None:
-            shape = library.tensor_attribute(run, base, "shape", site)
+            shape = effects.tensor_attribute(run, base, "shape", site)
             if isinstance(shape, Shape) and first is not None:
                 return containers.item(run, shape, first, site)
             return shape

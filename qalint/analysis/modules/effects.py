@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, hub, methods, tensors, torchlib
+from . import containers, methods, tensors, torchlib
+from .spellings import ADAPTERS, CONVERSIONS, MODULE_METHODS, RANKS, REFINING, TENSORS, UNSEEN
 from .values import (
     Batch,
     Bound,
@@ -40,141 +41,6 @@ from .values import (
 if TYPE_CHECKING:
     from ...file import File
     from .core import Core
-
-PLAIN_BASES = frozenset(
-    {"torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module", "builtins.object"}
-)
-CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
-HOOKS = "<forward hooks>"
-TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
-"""What a tokenizer or processor gives under these names are tensors."""
-UNSEEN = "?"
-"""Begins the name of what an adapter was made by, where that is out of sight."""
-ADAPTERS = ("lora", "dora", "adapter", "lowrank", "low_rank")
-RANKS = frozenset({"r", "rank", "lora_r", "lora_rank", "lora_alpha"})
-CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
-WALKS = frozenset({"modules", "named_modules", "children", "named_children"})
-MODULE_METHODS = (
-    WALKS
-    | CONVERSIONS
-    | frozenset(
-        [
-            "parameters",
-            "named_parameters",
-            "buffers",
-            "named_buffers",
-            "requires_grad_",
-            "train",
-            "eval",
-            "zero_grad",
-            "state_dict",
-            "load_state_dict",
-            "register_buffer",
-            "register_parameter",
-            "add_module",
-            "register_module",
-            "get_submodule",
-            "get_parameter",
-            "set_submodule",
-            "apply",
-            "register_forward_hook",
-            "register_forward_pre_hook",
-            "register_full_backward_hook",
-            "named_buffers",
-            "forward",
-            "generate",
-            "save_pretrained",
-            "push_to_hub",
-            "gradient_checkpointing_enable",
-            "gradient_checkpointing_disable",
-            "enable_input_require_grads",
-            "print_trainable_parameters",
-            "get_nb_trainable_parameters",
-            "get_input_embeddings",
-            "get_output_embeddings",
-            "resize_token_embeddings",
-            "tie_weights",
-            "merge_and_unload",
-            "num_parameters",
-            "append",
-            "extend",
-            "insert",
-            "type",
-            "share_memory",
-            "compile",
-            "extra_repr",
-            "reset_parameters",
-            "items",
-            "keys",
-            "values",
-            "get_base_model",
-            "set_adapter",
-            "__class__",
-            "_modules",
-            "_parameters",
-            "__dict__",
-            "add_adapter",
-            "training",
-            "config",
-            "generation_config",
-            "device",
-            "dtype",
-            "name_or_path",
-            "num_labels",
-        ]
-    )
-)
-REFINING = frozenset(
-    [
-        "named_modules",
-        "modules",
-        "named_children",
-        "children",
-        "parameters",
-        "named_parameters",
-        "requires_grad_",
-        "get_submodule",
-        "register_forward_hook",
-        "gradient_checkpointing_enable",
-        "enable_input_require_grads",
-        "register_parameter",
-        "add_module",
-        "named_buffers",
-        "print_trainable_parameters",
-        "set_submodule",
-        "zero_grad",
-    ]
-) - {"zero_grad"}
-HARMLESS = frozenset(
-    [
-        "print",
-        "len",
-        "type",
-        "isinstance",
-        "id",
-        "repr",
-        "str",
-        "hasattr",
-        "callable",
-        "dir",
-        "vars",
-        "next",
-        "sum",
-        "list",
-        "sorted",
-        "max",
-        "min",
-        "bool",
-        "hash",
-        "format",
-        "issubclass",
-        "any",
-        "all",
-        "enumerate",
-        "zip",
-        "iter",
-    ]
-)
 
 
 def module_base(roots: list[str]) -> str | None:
@@ -752,16 +618,6 @@ def unseen_adapter(
     return None
 
 
-def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
-    """A call of a library function or class."""
-    return torchlib.call(run, name, args, kwargs, site)
-
-
-def enter(run: Core, value: Value) -> Callable[[], Any]:
-    """A `with` item is entered; the result leaves it."""
-    return torchlib.enter(run, value)
-
-
 def decorated(run: Core, decorator: ast.expr, scope: Scope) -> Callable[[], Any]:
     """A decorator that is a context (`@torch.no_grad()`, `@torch.autocast(...)`) holds for the call."""
     if isinstance(decorator, ast.Name | ast.Attribute | ast.Call):
@@ -769,12 +625,3 @@ def decorated(run: Core, decorator: ast.expr, scope: Scope) -> Callable[[], Any]
         if isinstance(value, torchlib.Context):
             return torchlib.enter(run, value)
     return lambda: None
-
-
-def decorate(run: Core, decorator: ast.expr, value: Value, scope: Scope) -> Value:
-    """What a decorator makes of a function: unknown ones leave it as it is."""
-    del run, decorator, scope
-    return value
-
-
-__all__ = ["CONVERSIONS", "hub"]

@@ -1,0 +1,138 @@
+"""Names that torch, its modules and adapters go by: bases, methods, conversions, hooks."""
+
+from __future__ import annotations
+
+PLAIN_BASES = frozenset(
+    {"torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module", "builtins.object"}
+)
+CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
+HOOKS = "<forward hooks>"
+TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
+"""What a tokenizer or processor gives under these names are tensors."""
+UNSEEN = "?"
+"""Begins the name of what an adapter was made by, where that is out of sight."""
+ADAPTERS = ("lora", "dora", "adapter", "lowrank", "low_rank")
+RANKS = frozenset({"r", "rank", "lora_r", "lora_rank", "lora_alpha"})
+CASTS = {"half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16"}
+WALKS = frozenset({"modules", "named_modules", "children", "named_children"})
+MODULE_METHODS = (
+    WALKS
+    | CONVERSIONS
+    | frozenset(
+        [
+            "parameters",
+            "named_parameters",
+            "buffers",
+            "named_buffers",
+            "requires_grad_",
+            "train",
+            "eval",
+            "zero_grad",
+            "state_dict",
+            "load_state_dict",
+            "register_buffer",
+            "register_parameter",
+            "add_module",
+            "register_module",
+            "get_submodule",
+            "get_parameter",
+            "set_submodule",
+            "apply",
+            "register_forward_hook",
+            "register_forward_pre_hook",
+            "register_full_backward_hook",
+            "named_buffers",
+            "forward",
+            "generate",
+            "save_pretrained",
+            "push_to_hub",
+            "gradient_checkpointing_enable",
+            "gradient_checkpointing_disable",
+            "enable_input_require_grads",
+            "print_trainable_parameters",
+            "get_nb_trainable_parameters",
+            "get_input_embeddings",
+            "get_output_embeddings",
+            "resize_token_embeddings",
+            "tie_weights",
+            "merge_and_unload",
+            "num_parameters",
+            "append",
+            "extend",
+            "insert",
+            "type",
+            "share_memory",
+            "compile",
+            "extra_repr",
+            "reset_parameters",
+            "items",
+            "keys",
+            "values",
+            "get_base_model",
+            "set_adapter",
+            "__class__",
+            "_modules",
+            "_parameters",
+            "__dict__",
+            "add_adapter",
+            "training",
+            "config",
+            "generation_config",
+            "device",
+            "dtype",
+            "name_or_path",
+            "num_labels",
+        ]
+    )
+)
+REFINING = frozenset(
+    [
+        "named_modules",
+        "modules",
+        "named_children",
+        "children",
+        "parameters",
+        "named_parameters",
+        "requires_grad_",
+        "get_submodule",
+        "register_forward_hook",
+        "gradient_checkpointing_enable",
+        "enable_input_require_grads",
+        "register_parameter",
+        "add_module",
+        "named_buffers",
+        "print_trainable_parameters",
+        "set_submodule",
+        "zero_grad",
+    ]
+) - {"zero_grad"}
+HARMLESS = frozenset(
+    [
+        "print",
+        "len",
+        "type",
+        "isinstance",
+        "id",
+        "repr",
+        "str",
+        "hasattr",
+        "callable",
+        "dir",
+        "vars",
+        "next",
+        "sum",
+        "list",
+        "sorted",
+        "max",
+        "min",
+        "bool",
+        "hash",
+        "format",
+        "issubclass",
+        "any",
+        "all",
+        "enumerate",
+        "zip",
+        "iter",
+    ]
+)
