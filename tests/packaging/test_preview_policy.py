@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-import qalint
-
 FIRST_RELEASE = frozenset(
     """
     QA0901 QA0902 QA0903 QA0904 QA0905 QA0906 QA0907
@@ -22,10 +20,7 @@ FIRST_RELEASE = frozenset(
     QA1701 QA1702 QA1703 QA1704 QA1705 QA1706 QA1707 QA1708 QA1709 QA1710 QA1711 QA1712
     """.split()  # noqa: SIM905
 )
-"""The rules of 0.1.0. One that comes later is stable from a minor version on: it is listed in STABLE then."""
-
-STABLE: dict[str, str] = {}
-"""Rules that came later and are no preview any more, to the minor version that made them stable."""
+"""The rules of 0.1.0. A minor version that makes a later one stable adds it here."""
 
 
 def rules() -> dict[str, bool]:
@@ -37,15 +32,7 @@ def rules() -> dict[str, bool]:
 
 
 def test_a_rule_that_is_new_is_a_preview() -> None:
-    known = FIRST_RELEASE | STABLE.keys()
-    assert [code for code, preview in rules().items() if code not in known and not preview] == []
-
-
-def test_a_rule_becomes_stable_in_a_minor_version_only() -> None:
-    released = tuple(int(part) for part in qalint.__version__.split(".")[:2])
-    for code, version in STABLE.items():
-        major, minor, patch = (int(part) for part in version.split("."))
-        assert patch == 0 and (major, minor) <= released, (code, version)
+    assert [code for code, preview in rules().items() if code not in FIRST_RELEASE and not preview] == []
 
 
 def test_a_rule_that_was_released_is_never_lost() -> None:
