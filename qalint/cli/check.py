@@ -13,7 +13,7 @@ from ..discovery import Discovery, Found
 from ..errors import UsageError, did_you_mean
 from ..registry import Catalog, catalog
 from ..report_data import Report
-from ..runner import SYNTAX_BUDGET, Importers, Runner, merge
+from ..runner import Importers, Runner, merge
 from ..settings import FORMATS
 from ..source import Source
 from .flags import build_parser, configurations, overrides, parse
@@ -65,6 +65,8 @@ class Check:
         self.outputs = [_output(text) for text in arguments.output or ()]
         self._sources: dict[str, Source | None] = {}
         self.warnings: list[str] = []
+        self.notes: list[str] = []
+        """What was done, or left undone by design: told like warnings, and none."""
 
     def run(self) -> int:
         """Find the files, lint, fix, report."""
@@ -103,9 +105,9 @@ class Check:
         self._warn(discovery, files)
         if runner.unparsed:
             some = f"{runner.unparsed} file{'s' * (runner.unparsed != 1)}"
-            self.warnings.append(
-                f"The syntax of {some} was not checked: no rule can speak of them, and all of their kind are "
-                f"larger than {SYNTAX_BUDGET:,} bytes together. A file that you name is always checked."
+            self.notes.append(
+                f"The syntax of {some} was not checked, to save time: no rule has anything to look for in "
+                "them. A file that you name is always checked."
             )
         self._tell_renamed(outcomes.values())
         status = self.report(found, linted, fixes)
@@ -186,7 +188,7 @@ class Check:
             assert fixes is not None
             _write_bytes(fixes.diff(os.getcwd()), self.values["output-file"])
             number = sum(fixed.number for fixed in fixes.fixed)
-            self.warnings += [f"Would fix {number} finding{'s' * (number != 1)}."] if number else []
+            self.notes += [f"Would fix {number} finding{'s' * (number != 1)}."] if number else []
             text = None
         elif self.stdin and self.fixing:
             assert fixes is not None
@@ -210,6 +212,8 @@ class Check:
         if not arguments.quiet:
             for message in (*self.catalog.warnings, *self.warnings):
                 print(f"warning: {message}", file=sys.stderr)
+            for message in self.notes:
+                print(message, file=sys.stderr)
         return self._status(report, fixes)
 
     def _tell_renamed(self, outcomes: Iterable[Outcome]) -> None:
@@ -289,7 +293,7 @@ class Check:
 
         if arguments.write_baseline is not None:
             counted = Baseline.write(arguments.write_baseline, found)
-            self.warnings.append(f"{counted} findings were written to {arguments.write_baseline} as known.")
+            self.notes.append(f"{counted} findings were written to {arguments.write_baseline} as known.")
             return Baseline.read(arguments.write_baseline).mark(found)
         baseline = Baseline.read(self.values["baseline"], self.catalog.former)
         marked = baseline.mark(found)

@@ -153,7 +153,7 @@ def test_what_is_not_parsed_stays_so_and_is_told(
     assert run() == first
     assert run("--no-cache") == first
     assert parsed == [2, 2]
-    assert "warning: The syntax of 2 files was not checked" in first.err, "nothing is skipped in silence"
+    assert first.err.startswith("The syntax of 2 files was not checked"), "nothing is skipped in silence"
     assert "syntax" not in run("-q").err
     assert run("b.py").codes == ["QA0002"], "a file that is named is always parsed"
 

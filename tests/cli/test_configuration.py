@@ -223,7 +223,7 @@ def test_baseline(project: Path, run: Run) -> None:
     (project / "a.py").write_text("old()\nold(1)\n")
     ran = run("--write-baseline", "known.json")
     assert ran.status == 0
-    assert ran.err == "warning: 2 findings were written to known.json as known.\n"
+    assert ran.err == "2 findings were written to known.json as known.\n"
     (project / "qalint.toml").write_text("baseline = 'known.json'\n")
     assert run().status == 0
     assert run("sub").status == 0

@@ -119,7 +119,7 @@ def test_diff_applies_with_patch(project: Path, run: Run, before: str) -> None:
     ran = run("a b.py", "--diff", format=None)
     assert ran.status == 1
     assert path.read_bytes() == before.encode()
-    assert "Would fix" in ran.err
+    assert ran.err.startswith("Would fix "), "no warning"
     done = subprocess.run(
         ["patch", "-p0", "--binary"], input=ran.out.encode(), capture_output=True, check=False
     )
