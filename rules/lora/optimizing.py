@@ -9,10 +9,10 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules, compatible
 from qalint.analysis.modules.adapters import outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
-from qalint.analysis.modules.values import Cell, Mod, Params, Seq, Site, Value
+from qalint.analysis.modules.values import Cell, Dict, Mod, Params, Seq, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
-from .freezing import unconditional
+from .freezing import has_parameters, unconditional
 
 
 class OptimizerBeforeInjection(Rule):
@@ -218,7 +218,43 @@ def frozen_before(modules: Modules, value: Value, event: Event) -> Event | None:
     """The freeze that leaves `value` (what still requires gradients in a model) empty."""
     if not isinstance(value, Params) or value.filters != {"trainable"} or value.module.parent is not None:
         return None
-    model = value.module
+    return stilled(modules, value.module, event)
+
+
+def stilled(modules: Modules, model: Mod, event: Event, depth: int = 0) -> Event | None:
+    """The freeze after which nothing of a model requires gradients: its own, or those of all its parts."""
+    cause = frozen_whole(modules, model, event)
+    if cause is not None or depth > 4:
+        return cause
+    parts = parts_of(model)
+    if not parts or any(
+        other.kind == "escape" and other.target is model and other.time <= event.time
+        for other in modules.all("escape")
+    ):
+        return None
+    causes = [stilled(modules, part, event, depth + 1) for part in parts]
+    return None if None in causes else causes[0]
+
+
+def parts_of(model: Mod) -> list[Mod]:
+    """The parts with parameters that a model consists of; empty where they are not all in sight, or
+    something is its own.
+    """
+    if not (model.elements or (model.known and model.cls is not None)) or model.parts:
+        return []
+    found: list[Mod] = []
+    for held in [*model.attrs.values(), *model.elements]:
+        for value in each(held):
+            if isinstance(value, Mod):
+                if has_parameters(value) or value.cls is not None or value.elements:
+                    found.append(value)
+            elif isinstance(value, Cell | Unknown | Seq | Dict):
+                return []
+    return found
+
+
+def frozen_whole(modules: Modules, model: Mod, event: Event) -> Event | None:
+    """The freeze of a model as a whole that holds when `event` happens."""
     cause: Event | None = None
     for other in modules.events:
         if other.time > event.time:
