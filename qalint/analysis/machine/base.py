@@ -429,6 +429,12 @@ class Base:
             return ("none", TRUE)
         return self.auto_precision(world, contexts[-1])
 
+    def precision_inside(self, world: World) -> tuple[str, Value]:
+        """The autocast that a module of unknown class computes in: under none it may enter its own."""
+        if not world.auto or self.program.mutes:
+            return ("maybe", TRUE)
+        return self.precision(world)
+
     def auto_precision(self, world: World, auto: Auto) -> tuple[str, Value]:
         """What one autocast context means: (dtype, test)."""
         enabled = TRUE if auto.enabled is None else test_of(auto.enabled)

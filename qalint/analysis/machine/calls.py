@@ -14,7 +14,6 @@ from .story import Event
 from .unseen import Unseen
 from .values import (
     NONE,
-    TRUE,
     Auto,
     Bound,
     Cells,
@@ -442,7 +441,7 @@ class Calls(Unseen):
         name = getattr(fn.node, "name", "")
         if any(part in name for part in ("step", "optimi", "backward", "train", "fit", "update")):
             self.escape(world, [*args, *keywords.values()], node, name)
-        precision = frozenset({self.precision(world) if world.auto else ("maybe", TRUE)})
+        precision = frozenset({self.precision_inside(world)})
         return self.fresh(world, node, Flow(wide=True, precision=precision, grad=world.grad))
 
     def _stand_in(

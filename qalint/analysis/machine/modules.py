@@ -246,6 +246,8 @@ class Modules(Steps):
         dtype, enabled = self.precision(world)
         if inner is not None and inner.precision:
             precision = inner.precision
+        elif obj.cls is None and self.program.mutes:
+            precision = frozenset({self.precision_inside(world)})
         elif dtype == "none" and (obj.assumed or obj.hidden or obj.extra.get("autocast")):
             precision = frozenset({("maybe", TRUE)})
         else:

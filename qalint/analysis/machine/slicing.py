@@ -187,6 +187,34 @@ def is_abstract(node: ast.AST) -> bool:
     return dotted(raised) == "NotImplementedError"
 
 
+def mutes(node: ast.AST) -> bool:
+    """Whether all that a function returns is computed where it has turned autocast off."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    returned = 0
+    todo: list[tuple[ast.AST, bool]] = [(node, any(map(turns_off, node.decorator_list)))]
+    while todo:
+        each, off = todo.pop()
+        if isinstance(each, ast.Return):
+            returned += 1
+            if not off:
+                return False
+        if isinstance(each, ast.With | ast.AsyncWith):
+            off = off or any(turns_off(item.context_expr) for item in each.items)
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and each is not node:
+            continue
+        todo += [(child, off) for child in ast.iter_child_nodes(each) if not isinstance(child, ast.expr)]
+    return returned > 0
+
+
+def turns_off(node: ast.expr) -> bool:
+    """Whether an expression is `autocast(..., enabled=False)`, or its older form `autocast(False)`."""
+    if not isinstance(node, ast.Call) or dotted(node.func).rpartition(".")[2] != "autocast":
+        return False
+    given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "enabled")]
+    return any(isinstance(value, ast.Constant) and value.value is False for value in given)
+
+
 def clears(name: str) -> bool:
     """Whether a function calls itself one that clears gradients (`reset_grads`)."""
     return "grad" in name and any(part in name for part in ("zero", "clear", "reset", "clean", "none"))
@@ -472,6 +500,8 @@ class Program:
         """Something somewhere unscales gradients, or nothing scales a loss."""
         self.step_clears = False
         """A class has a `step` that clears gradients: what is only stepped may be one of these."""
+        self.mutes = False
+        """A module here turns autocast off for itself: one that is not known may be of that kind."""
 
     def add(self, module: Module) -> None:
         """Take in a file; `settle` must follow."""
@@ -527,6 +557,7 @@ class Program:
         self.step_clears = any(
             name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
         )
+        self.mutes = any(name in ("forward", "__call__") and mutes(node) for name, node, _ in every)
         for module in self.modules.values():
             for owner in (module.top, *(module.facts[node] for node in module.order)):
                 if owner.graph and not self.step_clears:

@@ -11,7 +11,6 @@ from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .slicing import clears
 from .values import (
-    TRUE,
     Bound,
     Flow,
     Lib,
@@ -261,7 +260,7 @@ class Unseen(Comprehensions):
             return term("call", callee, *values)
         if type(target) is Term and (target is callee or target.flow is None) and target.op != "call":
             # Perhaps a module: what comes out of it was fed by its parameters.
-            precision = frozenset({("maybe", TRUE)}) if not world.auto else frozenset({self.precision(world)})
+            precision = frozenset({self.precision_inside(world)})
             made = Flow(frozenset({target}), False, precision=precision, grad=world.grad)
             # What it makes of other results may be their sum.
             flow = made if flow is None else mix(flow, made, (node, world.module))
