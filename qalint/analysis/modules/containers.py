@@ -83,6 +83,9 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         for value in base.rest[:6] if isinstance(index, Const) else base.values()[:6]:
             found = join(found, value)
         return found or Unknown(f"{base.term}[{index.term}]")
+    if isinstance(base, Walk):
+        # `dict(model.named_modules())[name]`: one of its modules, by its path
+        return effects.part(run, base.module, text_of(index) or "*", site)
     if isinstance(base, Shape):
         if isinstance(index, Const) and isinstance(index.value, int):
             return tensors.dimension(run, base, index.value)

@@ -220,6 +220,8 @@ def method(
         return Array(base.dtype, site) if same else run.fresh(name, site.node)
     if isinstance(base, Params | Walk) and name in {"items", "values", "keys"}:
         return base
+    if isinstance(base, Walk) and name in {"get", "pop", "__getitem__"} and args:
+        return containers.item(run, base, args[0], site)
     if isinstance(base, Params) and name == "requires_grad_":
         effects.freeze(run, base, args[0] if args else Const(True), site)  # each of a chain's parameters
         return base
