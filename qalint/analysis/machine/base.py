@@ -214,8 +214,8 @@ class Base:
     def module_of(self, world: World, node: ast.AST) -> Module:
         """The file that a statement stands in, where a world may be in another one at the time."""
         module: Module = world.module
-        if isinstance(node, ast.stmt) and node not in module.facts:
-            return next((other for other in self.program.modules.values() if node in other.facts), module)
+        if isinstance(node, ast.stmt) and not module.holds(node):
+            return next((other for other in self.program.modules.values() if other.holds(node)), module)
         return module
 
     # -- forking inside expressions --

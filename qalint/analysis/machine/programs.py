@@ -374,7 +374,7 @@ def uncalled(machine: Machine, home: Module, base: World) -> int:
     # What the top left behind in its objects is not what these functions are called with.
     pending = [node for node in home.order if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     machine.unseen_caller = True
-    called = {name for facts in home.facts.values() for name in facts.calls}
+    called = home.top.calls.union(*(facts.calls for facts in home.facts.values()))
     pending.sort(key=lambda node: node.name in called)
     for node in pending:
         if node in machine.entered or not machine.program.hot(home, node):

@@ -10,7 +10,7 @@ used as scalers and optimizers, from which unknown parameters and attributes are
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...file import File
@@ -73,7 +73,6 @@ class Facts:
         "defines",
         "globals",
         "graph",
-        "hot",
         "jumps",
         "loops",
         "passed",
@@ -114,7 +113,6 @@ class Facts:
         """Iterates over something inside an expression."""
         self.graph = False
         """Calls `loss.backward()`."""
-        self.hot: bool | None = None
 
     def mark(self, word: str) -> None:
         """A word of the protocol stands here."""
@@ -126,38 +124,15 @@ class Facts:
             if word in TRAINING:
                 self.trains = True
 
-    def add(self, other: Facts) -> None:
-        """Take in what an inner statement holds."""
-        self.strong = self.strong or other.strong
-        self.warm = self.warm or other.warm
-        self.calls |= other.calls
-        self.stores |= other.stores
-        if other.targets:
-            self.targets += other.targets
-        if other.globals:
-            self.globals |= other.globals
-        for path, methods in other.paths.items():
-            if path in self.paths:
-                self.paths[path] |= methods
-            else:
-                self.paths[path] = set(methods)
-        self.core = self.core or other.core
-        self.casting = self.casting or other.casting
-        self.trains = self.trains or other.trains
-        self.consumes = self.consumes or other.consumes
-        self.graph = self.graph or other.graph
-        if other.passed:
-            self.passed |= other.passed
-        if other.called:
-            self.called |= other.called
-        self.jumps = self.jumps or other.jumps
-        self.yields = self.yields or other.yields
-        self.loops = self.loops or other.loops
-        self.defines = self.defines or other.defines
-        self.size += other.size
+    def calling(self, more: set[str]) -> Facts:
+        """A copy that calls more functions."""
+        other = Facts.__new__(Facts)
+        for slot in Facts.__slots__:
+            setattr(other, slot, getattr(self, slot))
+        other.calls = self.calls | more
+        return other
 
 
-COMPREHENSIONS = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
 CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
 
 
@@ -230,14 +205,31 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
-class Module:
-    """One file as the machine sees it: its statements and the facts about them."""
+class Scan:
+    """What one walk over a tree notes: the facts of every function and class, and what the file defines.
 
-    def __init__(self, file: File, body: list[ast.stmt] | None = None) -> None:
-        self.file = file
-        self.body = file.tree.body if body is None else body
-        self.path = file.path
-        self.facts: dict[ast.AST, Facts] = {}
+    It is made once for a tree and shared by all programs that the file is of, so that nothing that
+    depends on a program is kept here. The facts of a statement are worked out when they are asked for:
+    only statements of functions that are run ever need them.
+    """
+
+    __slots__ = (
+        "_outer",
+        "aliases",
+        "first",
+        "functions",
+        "imports",
+        "order",
+        "owners",
+        "parents",
+        "statements",
+        "top",
+    )
+
+    def __init__(self, body: list[ast.stmt]) -> None:
+        self.owners: dict[ast.AST, Facts] = {}
+        """The facts of functions, lambdas and classes."""
+        self.statements: set[ast.AST] = set()
         self.functions: dict[str, list[ast.AST]] = {}
         """Functions and classes by simple name."""
         self.parents: dict[ast.AST, ast.AST | None] = {}
@@ -248,7 +240,383 @@ class Module:
         self.aliases: dict[str, str] = {}
         """Words under other names in this file: `from torch.nn.utils import clip_grad_norm_ as clip`."""
         self._outer: ast.AST | None = None
-        self.top = self._block(self.body)
+        self.first = True
+        """This is the first walk, which notes what is defined and imported."""
+        self.top = Facts()
+        for statement in body:
+            self._statement(statement, self.top)
+        self.first = False
+        for nodes in self.functions.values():
+            for node in nodes:
+                if isinstance(node, ast.ClassDef):
+                    self._settle_class(node)
+
+    def of(self, node: ast.AST) -> Facts:
+        """The facts of one statement, worked out anew."""
+        facts = Facts()
+        self._statement(node, facts)
+        return facts
+
+    def _settle_class(self, node: ast.ClassDef) -> None:
+        """A class holds what its methods hold."""
+        facts = self.owners[node]
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = self.owners[statement]
+                facts.strong = facts.strong or inner.strong
+                facts.core = facts.core or inner.core
+                facts.calls |= inner.calls
+        if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
+            facts.strong = True
+
+    # -- statements --
+
+    def _statement(self, node: ast.AST, facts: Facts) -> None:
+        facts.size += 1
+        if self.first:
+            self.statements.add(node)
+        special = _STATEMENTS.get(type(node))
+        if special is None:
+            self._fields(node, facts)
+        else:
+            special(self, node, facts)
+
+    def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef, facts: Facts) -> None:
+        facts.stores.add(node.name)
+        facts.defines = True
+        if self.first:
+            self.functions.setdefault(node.name, []).append(node)
+        for decorator in node.decorator_list:
+            self._scan(decorator, facts)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self._scan(default, facts)
+        if self.first:
+            self._function(node, node.body)
+
+    def _class(self, node: ast.ClassDef, facts: Facts) -> None:
+        facts.stores.add(node.name)
+        facts.defines = True
+        if not self.first:
+            return
+        self.functions.setdefault(node.name, []).append(node)
+        self.parents[node] = self._outer
+        outer, self._outer = self._outer, node
+        inner = Facts()
+        for statement in node.body:
+            self._statement(statement, inner)
+        for base in node.bases:
+            self._scan(base, inner)
+        self._outer = outer
+        self.owners[node] = inner
+
+    def _loop(self, node: ast.AST, facts: Facts) -> None:
+        facts.loops = True
+        self._fields(node, facts)
+
+    def _leave(self, node: ast.AST, facts: Facts) -> None:
+        facts.jumps = True
+        self._fields(node, facts)
+
+    def _import(self, node: ast.Import | ast.ImportFrom, facts: Facts) -> None:
+        for alias in node.names:
+            facts.stores.add(alias.asname or alias.name.split(".")[0])
+            if alias.asname and alias.name in STRONG:
+                self.aliases[alias.asname] = alias.name
+        if self.first:
+            self.imports.append(node)
+
+    def _global(self, node: ast.Global | ast.Nonlocal, facts: Facts) -> None:
+        facts.globals.update(node.names)
+
+    def _expression(self, node: ast.Expr, facts: Facts) -> None:
+        if casts_back(node.value):
+            facts.mark("float")
+        self._scan(node.value, facts)
+
+    def _assign(self, node: ast.Assign, facts: Facts) -> None:
+        value = node.value
+        if type(value) is ast.Attribute and value.attr in STRONG and value.attr not in CALLED:
+            for target in node.targets:
+                if type(target) is ast.Name:
+                    self.aliases[target.id] = value.attr
+        for target in node.targets:
+            self._scan(target, facts)
+        self._scan(value, facts)
+
+    def _function(self, node: ast.AST, body: list[ast.stmt]) -> None:
+        self.parents[node] = self._outer
+        self.order.append(node)
+        outer, self._outer = self._outer, node
+        facts = Facts()
+        for statement in body:
+            self._statement(statement, facts)
+        facts.stores -= facts.globals
+        arguments: ast.arguments = node.args  # type: ignore[attr-defined]
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            facts.stores.add(argument.arg)
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                facts.stores.add(extra.arg)
+        self._outer = outer
+        self.owners[node] = facts
+
+    # -- expressions --
+
+    def _fields(self, node: ast.AST, facts: Facts) -> None:
+        for field in _fields_of(type(node)):
+            value = getattr(node, field, None)
+            if type(value) is list:
+                for item in value:
+                    if isinstance(item, ast.stmt):
+                        self._statement(item, facts)
+                    else:
+                        self._scan(item, facts)
+            elif value is not None:
+                self._scan(value, facts)
+
+    def _scan(self, node: ast.AST, facts: Facts) -> None:
+        kind = type(node)
+        special = _EXPRESSIONS.get(kind)
+        if special is not None:
+            special(self, node, facts)
+            return
+        for field in _fields_of(kind):
+            value = getattr(node, field, None)
+            if type(value) is list:
+                for item in value:
+                    self._scan(item, facts)
+            elif value is not None:
+                self._scan(value, facts)
+
+    def _nothing(self, node: ast.AST, facts: Facts) -> None:
+        pass
+
+    def _name(self, node: ast.Name, facts: Facts) -> None:
+        if type(node.ctx) is ast.Store:
+            facts.stores.add(node.id)
+        else:
+            word = self.aliases.get(node.id, node.id)
+            if word in NAMED:
+                facts.mark(word)
+
+    def _call(self, node: ast.Call, facts: Facts) -> None:
+        function = node.func
+        for argument in node.args:
+            given = dotted(argument.value if type(argument) is ast.Starred else argument)
+            if given:
+                facts.passed.add(given)
+            self._scan(argument, facts)
+        for keyword in node.keywords:
+            given = dotted(keyword.value)
+            if given:
+                facts.passed.add(given)
+            self._keyword(keyword, facts)
+        if type(function) is ast.Name:
+            called = function.id
+            facts.calls.add(called)
+            facts.called.add(called)
+            if called in CONSUMERS:
+                facts.consumes = True
+            word = self.aliases.get(called, called)
+            if word in STRONG or clears(word):
+                facts.mark(word)
+            return
+        if type(function) is not ast.Attribute:
+            if type(function) is ast.Subscript:
+                facts.strong = True  # a table of functions
+            self._scan(function, facts)
+            return
+        name = function.attr
+        facts.calls.add(name)
+        if name in STRONG or clears(name):
+            facts.mark(name)
+        if name == "backward" and not node.args:
+            facts.graph = True
+        base = function.value
+        path = dotted(base)
+        if path:
+            facts.called.add(f"{path}.{name}")
+            methods = facts.paths.get(path)
+            if methods is None:
+                methods = facts.paths[path] = set()
+            methods.add(f"{name}/1" if node.args or node.keywords else name)
+            if name in ("step", "unscale_") and node.args:
+                other = dotted(node.args[0])
+                if other:
+                    facts.paths.setdefault(other, set()).add(f"@{name}:{path}")
+        elif name == "backward" and type(base) is ast.Call and type(base.func) is ast.Attribute:
+            if base.func.attr == "scale":
+                inner = dotted(base.func.value)
+                if inner:
+                    facts.paths.setdefault(inner, set()).add("scale.backward")
+        self._attribute(function, facts)
+
+    def _attribute(self, node: ast.Attribute, facts: Facts) -> None:
+        name = node.attr
+        if name in REFERRED:
+            facts.mark(name)
+            if name == "param_groups":
+                path = dotted(node.value)
+                if path:
+                    facts.paths.setdefault(path, set()).add("param_groups")
+        elif name in WARM:
+            facts.warm = True
+        if type(node.ctx) is ast.Store:
+            facts.targets.append(node)
+        self._scan(node.value, facts)
+
+    def _lambda(self, node: ast.Lambda, facts: Facts) -> None:
+        if self.first:
+            self._function(node, [])
+            held = self.owners[node]
+            self._scan(node.body, held)
+        held = self.owners[node]
+        facts.strong = facts.strong or held.strong
+        facts.calls |= held.calls
+        facts.defines = True
+
+    def _named(self, node: ast.AST, facts: Facts) -> None:
+        """`except ... as name`, `case ... as name`, `case [*name]`."""
+        name = node.name  # type: ignore[attr-defined]
+        if name:
+            facts.stores.add(name)
+        self._fields(node, facts)
+
+    def _comprehension(self, node: ast.AST, facts: Facts) -> None:
+        facts.consumes = True
+        self._fields(node, facts)
+
+    def _yield(self, node: ast.AST, facts: Facts) -> None:
+        facts.yields = True
+        self._fields(node, facts)
+
+    def _keyword(self, node: ast.keyword, facts: Facts) -> None:
+        if node.arg in ("torch_dtype", "enabled"):
+            facts.strong = True
+        self._scan(node.value, facts)
+
+
+NAMED = STRONG - CALLED
+"""The words that count as plain names."""
+REFERRED = NAMED | {"grad"}
+"""The words that count as attributes that are not called."""
+
+_IGNORED = frozenset(("ctx", "op", "ops", "type_comment"))
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """The fields of a kind of node in which other nodes can stand; none for what is no node."""
+    found = _FIELDS.get(kind)
+    if found is None:
+        every: tuple[str, ...] = getattr(kind, "_fields", ())
+        found = _FIELDS[kind] = tuple(field for field in every if field not in _IGNORED)
+    return found
+
+
+_STATEMENTS: dict[type, Any] = {
+    ast.FunctionDef: Scan._definition,
+    ast.AsyncFunctionDef: Scan._definition,
+    ast.ClassDef: Scan._class,
+    ast.For: Scan._loop,
+    ast.AsyncFor: Scan._loop,
+    ast.While: Scan._loop,
+    ast.Return: Scan._leave,
+    ast.Raise: Scan._leave,
+    ast.Break: Scan._leave,
+    ast.Continue: Scan._leave,
+    ast.Import: Scan._import,
+    ast.ImportFrom: Scan._import,
+    ast.Global: Scan._global,
+    ast.Nonlocal: Scan._global,
+    ast.Expr: Scan._expression,
+    ast.Assign: Scan._assign,
+    ast.Pass: Scan._nothing,
+}
+_EXPRESSIONS: dict[type, Any] = {
+    ast.Name: Scan._name,
+    ast.Constant: Scan._nothing,
+    ast.Call: Scan._call,
+    ast.Attribute: Scan._attribute,
+    ast.Lambda: Scan._lambda,
+    ast.ExceptHandler: Scan._named,
+    ast.MatchAs: Scan._named,
+    ast.MatchStar: Scan._named,
+    ast.GeneratorExp: Scan._comprehension,
+    ast.ListComp: Scan._comprehension,
+    ast.SetComp: Scan._comprehension,
+    ast.DictComp: Scan._comprehension,
+    ast.Yield: Scan._yield,
+    ast.YieldFrom: Scan._yield,
+    ast.keyword: Scan._keyword,
+    ast.withitem: Scan._fields,
+    ast.match_case: Scan._fields,
+}
+
+
+def scan_of(tree: ast.Module) -> Scan:
+    """The scan of a file's tree, made once."""
+    found: Scan | None = tree.__dict__.get("_scan")
+    if found is None:
+        found = tree.__dict__["_scan"] = Scan(tree.body)
+    return found
+
+
+class FactsOf(dict[ast.AST, Facts]):
+    """The facts of the functions of a file in one program, and on demand those of statements."""
+
+    __slots__ = ("program_names", "scan")
+
+    def __init__(self, scan: Scan) -> None:
+        super().__init__(scan.owners)
+        self.scan = scan
+        self.program_names: set[str] = set()
+        """The names of the program's functions: one that is given to a call may be called there."""
+
+    def __missing__(self, node: ast.AST) -> Facts:
+        if node not in self.scan.statements:
+            raise KeyError(node)
+        facts = self.scan.of(node)
+        facts.calls |= self.given(facts)
+        self[node] = facts
+        return facts
+
+    def get(self, node: ast.AST, default: Any = None) -> Any:
+        """The facts of a function or statement; the default for any other node."""
+        found = super().get(node)
+        if found is not None:
+            return found
+        return self[node] if node in self.scan.statements else default
+
+    def given(self, facts: Facts) -> set[str]:
+        """The functions of the program that are given to calls."""
+        return {path.rpartition(".")[2] for path in facts.passed} & self.program_names
+
+    def settle(self, names: set[str]) -> None:
+        """Count what is given to a call as called, now that the program's functions are known."""
+        self.program_names = names
+        for node, facts in self.scan.owners.items():
+            if facts.passed:
+                given = self.given(facts)
+                if not given <= facts.calls:
+                    self[node] = facts.calling(given)
+
+
+class Module:
+    """One file as the machine sees it in one program: its statements and the facts about them."""
+
+    def __init__(self, file: File, body: list[ast.stmt] | None = None) -> None:
+        self.file = file
+        self.body = file.tree.body if body is None else body
+        self.path = file.path
+        scan = scan_of(file.tree) if body is None else Scan(body)
+        self.facts = FactsOf(scan)
+        self.functions = scan.functions
+        self.parents = scan.parents
+        self.order = scan.order
+        self.imports = scan.imports
+        self.top = scan.top
 
     def __repr__(self) -> str:
         return f"<Module {self.path}>"
@@ -259,204 +627,9 @@ class Module:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Module) and other.path == self.path
 
-    # -- the walk --
-
-    def _block(self, body: list[ast.stmt]) -> Facts:
-        total = Facts()
-        for statement in body:
-            total.add(self._statement(statement))
-        return total
-
-    def _statement(self, node: ast.stmt) -> Facts:
-        facts = Facts()
-        facts.size = 1
-        kind = type(node)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            facts.stores.add(node.name)
-            facts.defines = True
-            self.functions.setdefault(node.name, []).append(node)
-            for decorator in node.decorator_list:
-                self._scan(decorator, facts)
-            for default in (*node.args.defaults, *node.args.kw_defaults):
-                if default is not None:
-                    self._scan(default, facts)
-            self._function(node, node.body)
-            return facts
-        elif isinstance(node, ast.ClassDef):
-            facts.stores.add(node.name)
-            facts.defines = True
-            self.functions.setdefault(node.name, []).append(node)
-            self.parents[node] = self._outer
-            outer, self._outer = self._outer, node
-            inner = Facts()
-            for statement in node.body:
-                inner.add(self._statement(statement))
-            for base in node.bases:
-                self._scan(base, inner)
-            self._outer = outer
-            self.facts[node] = inner
-            return facts
-        elif isinstance(
-            node, ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
-        ):
-            self._fields(node, facts)
-            if isinstance(node, ast.For | ast.AsyncFor | ast.While):
-                facts.loops = True
-        elif kind is ast.Return or kind is ast.Raise:
-            facts.jumps = True
-            self._fields(node, facts)
-        elif kind is ast.Break or kind is ast.Continue:
-            facts.jumps = True
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                facts.stores.add(alias.asname or alias.name.split(".")[0])
-                if alias.asname and alias.name in STRONG:
-                    self.aliases[alias.asname] = alias.name
-            self.imports.append(node)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
-            facts.globals.update(node.names)
-        else:
-            if isinstance(node, ast.Expr) and casts_back(node.value):
-                facts.mark("float")
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
-                for target in node.targets:
-                    if isinstance(target, ast.Name) and node.value.attr in STRONG - CALLED:
-                        self.aliases[target.id] = node.value.attr
-            self._fields(node, facts)
-        self.facts[node] = facts
-        return facts
-
-    def _function(self, node: ast.AST, body: list[ast.stmt]) -> None:
-        self.parents[node] = self._outer
-        self.order.append(node)
-        outer, self._outer = self._outer, node
-        facts = self._block(body)
-        facts.stores -= facts.globals
-        arguments: ast.arguments = node.args  # type: ignore[attr-defined]
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-            facts.stores.add(argument.arg)
-        for extra in (arguments.vararg, arguments.kwarg):
-            if extra is not None:
-                facts.stores.add(extra.arg)
-        self._outer = outer
-        self.facts[node] = facts
-
-    def _fields(self, node: ast.AST, facts: Facts) -> None:
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if type(value) is list:
-                for item in value:
-                    if isinstance(item, ast.stmt):
-                        facts.add(self._statement(item))
-                    elif isinstance(item, ast.AST):
-                        self._scan(item, facts)
-            elif isinstance(value, ast.AST):
-                self._scan(value, facts)
-
-    def _scan(self, node: ast.AST, facts: Facts) -> None:
-        kind = type(node)
-        if kind is ast.Name:
-            if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
-                facts.stores.add(node.id)  # type: ignore[attr-defined]
-            else:
-                word = self.aliases.get(node.id, node.id)  # type: ignore[attr-defined]
-                if word in STRONG and word not in CALLED:
-                    facts.mark(word)
-            return
-        if kind is ast.Constant:
-            return
-        if kind is ast.Call:
-            function = node.func  # type: ignore[attr-defined]
-            for argument in node.args:  # type: ignore[attr-defined]
-                given = dotted(argument.value if type(argument) is ast.Starred else argument)
-                if given:
-                    facts.passed.add(given)
-            for keyword in node.keywords:  # type: ignore[attr-defined]
-                given = dotted(keyword.value)
-                if given:
-                    facts.passed.add(given)
-            if type(function) is ast.Name:
-                facts.calls.add(function.id)
-                facts.called.add(function.id)
-                if function.id in CONSUMERS:
-                    facts.consumes = True
-                word = self.aliases.get(function.id, function.id)
-                if word in STRONG or clears(word):
-                    facts.mark(word)
-            elif type(function) is ast.Attribute:
-                name = function.attr
-                facts.calls.add(name)
-                if name in STRONG or clears(name):
-                    facts.mark(name)
-                if name == "backward" and not node.args:  # type: ignore[attr-defined]
-                    facts.graph = True
-                base = function.value
-                path = dotted(base)
-                if path:
-                    facts.called.add(f"{path}.{name}")
-                    arguments = node.args or node.keywords  # type: ignore[attr-defined]
-                    methods = facts.paths.setdefault(path, set())
-                    methods.add(f"{name}/1" if arguments else name)
-                    if name in ("step", "unscale_") and node.args:  # type: ignore[attr-defined]
-                        other = dotted(node.args[0])  # type: ignore[attr-defined]
-                        if other:
-                            facts.paths.setdefault(other, set()).add(f"@{name}:{path}")
-                elif name == "backward" and type(base) is ast.Call and type(base.func) is ast.Attribute:
-                    if base.func.attr == "scale":
-                        inner = dotted(base.func.value)
-                        if inner:
-                            facts.paths.setdefault(inner, set()).add("scale.backward")
-            elif type(function) is ast.Subscript:
-                facts.strong = True  # a table of functions
-        elif kind is ast.Attribute:
-            name = node.attr  # type: ignore[attr-defined]
-            if name in STRONG and (name not in CALLED or name == "grad"):
-                facts.mark(name)
-                if name == "param_groups":
-                    path = dotted(node.value)  # type: ignore[attr-defined]
-                    if path:
-                        facts.paths.setdefault(path, set()).add("param_groups")
-            elif name in WARM:
-                facts.warm = True
-            if type(node.ctx) is ast.Store:  # type: ignore[attr-defined]
-                facts.targets.append(node)  # type: ignore[arg-type]
-            self._scan(node.value, facts)  # type: ignore[attr-defined]
-            return
-        elif kind is ast.Lambda:
-            self._function(node, [])
-            held = Facts()
-            self._scan(node.body, held)  # type: ignore[attr-defined]
-            self.facts[node].add(held)
-            facts.strong = facts.strong or held.strong
-            facts.calls |= held.calls
-            facts.defines = True
-            return
-        elif kind is ast.ExceptHandler:
-            if node.name:  # type: ignore[attr-defined]
-                facts.stores.add(node.name)  # type: ignore[attr-defined]
-            self._fields(node, facts)
-            return
-        elif kind in COMPREHENSIONS:
-            facts.consumes = True
-        elif kind is ast.Yield or kind is ast.YieldFrom:
-            facts.yields = True
-        elif isinstance(node, ast.match_case | ast.withitem):
-            self._fields(node, facts)
-            return
-        elif kind is ast.MatchAs or kind is ast.MatchStar:
-            if node.name:  # type: ignore[attr-defined]
-                facts.stores.add(node.name)  # type: ignore[attr-defined]
-        elif kind is ast.keyword:
-            if node.arg in ("torch_dtype", "enabled"):  # type: ignore[attr-defined]
-                facts.strong = True
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if type(value) is list:
-                for item in value:
-                    if isinstance(item, ast.AST):
-                        self._scan(item, facts)
-            elif isinstance(value, ast.AST):
-                self._scan(value, facts)
+    def holds(self, node: ast.AST) -> bool:
+        """Whether a statement stands in this file."""
+        return node in self.facts.scan.statements
 
 
 COMMON = words(
@@ -485,11 +658,14 @@ class Program:
     def __init__(self) -> None:
         self.modules: dict[str, Module] = {}
         self.hot_names: set[str] = set()
+        self._telling: set[str] = set()
+        """Of these, those whose call says which function it is."""
+        self._telling_core: set[str] = set()
+        self._telling_casting: set[str] = set()
+        self._hot: dict[ast.AST, bool] = {}
         self.uses: dict[str, set[str]] = {}
         """The last part of every dotted receiver, with the methods called on it anywhere."""
         self.class_names: set[str] = set()
-        self.core_names: set[str] = set()
-        self.casting_names: set[str] = set()
         self.common = COMMON
         """Names that say nothing here; one that takes a training step in this program does."""
         self.steppers: set[str] = set()
@@ -515,44 +691,28 @@ class Program:
             for name, nodes in module.functions.items()
             for node in nodes
         ]
-        for name, node, module in every:
-            facts = module.facts[node]
+        for name, node, _ in every:
             if isinstance(node, ast.ClassDef):
                 self.class_names.add(name)
                 if any(getattr(statement, "name", "") == "step" for statement in node.body):
                     self.subclassed.update(map(dotted, node.bases))
-                for statement in node.body:
-                    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                        inner = module.facts[statement]
-                        facts.strong = facts.strong or inner.strong
-                        facts.core = facts.core or inner.core
-                        facts.calls |= inner.calls
-                if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
-                    facts.strong = True
         # A function given to a call may be called there.
         names = {name for name, _, _ in every}
         for module in self.modules.values():
-            for facts in module.facts.values():
-                if facts.passed:
-                    facts.calls |= {path.rpartition(".")[2] for path in facts.passed} & names
+            module.facts.settle(names)
         self.common = COMMON
         self.common = COMMON - self._closure(every, "trains")
         self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
         self.hot_names = self._closure(every, "strong")
-        self.core_names = self._closure(every, "core")
-        self.casting_names = self._closure(every, "casting")
+        self._telling = self.hot_names - self.common
+        self._telling_core = self._closure(every, "core") - self.common
+        self._telling_casting = self._closure(every, "casting") - self.common
+        every_call: set[str] = set()
         for module in self.modules.values():
             for owner in (module.top, *module.facts.values()):
-                if owner is module.top or owner.paths:
-                    for path, methods in owner.paths.items():
-                        self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
-        every_call = {
-            call
-            for module in self.modules.values()
-            for facts in module.facts.values()
-            for call in facts.calls
-        }
-        every_call |= {call for module in self.modules.values() for call in module.top.calls}
+                every_call |= owner.calls
+                for path, methods in owner.paths.items():
+                    self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
         self.unscales = "scale" not in every_call or any("unscale" in call for call in every_call)
         self.step_clears = any(
             name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
@@ -603,32 +763,29 @@ class Program:
     def core(self, module: Module, node: ast.AST) -> bool:
         """Whether a function has to do with the training step itself."""
         facts = module.facts.get(node)
-        return facts is None or facts.core or not (facts.calls - self.common).isdisjoint(self.core_names)
+        return facts is None or facts.core or not facts.calls.isdisjoint(self._telling_core)
 
     def casting(self, module: Module, node: ast.AST) -> bool:
         """Whether a function may enter autocast."""
         facts = module.facts.get(node)
         if facts is None or facts.casting:
             return True
-        return not (facts.calls - self.common).isdisjoint(self.casting_names)
+        return not facts.calls.isdisjoint(self._telling_casting)
 
     def hot(self, module: Module, node: ast.AST) -> bool:
         """Whether a statement or function holds, or calls what holds, a word of the protocol."""
         facts = module.facts.get(node)
         if facts is None:
             return True
-        if facts.hot is None:
+        hot = self._hot.get(node)
+        if hot is None:
             loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
-            facts.hot = (
+            hot = self._hot[node] = (
                 facts.strong
                 or (facts.warm and not loop and facts.size < 12)
-                or (loop and self._hot_body(module, node))
-                or not (facts.calls - self.common).isdisjoint(self.hot_names)
+                or not facts.calls.isdisjoint(self._telling)
             )
-        return facts.hot
-
-    def _hot_body(self, module: Module, node: ast.AST) -> bool:
-        return False
+        return hot
 
     def role(self, path: str, methods: set[str]) -> str | None:
         """`scaler` or `optimizer`, if the use of this dotted path shows one."""
