@@ -109,6 +109,8 @@ class Pretend(TorchFunctionMode):  # type: ignore[misc]
         """Every call of torch while the mode is on."""
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
+        if name == "_parse_to":  # `Module.to` reads its arguments; each tensor's own `to` follows
+            return func(*args, **kwargs)
         target: torch.device | None = None
         if name == "cuda" and args:
             target, func, args, kwargs = CUDA, torch.Tensor.to, (args[0], "cpu"), {}

@@ -255,6 +255,7 @@ FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
 }
 
 HARMLESS: dict[str, dict[str, str]] = {
+    "moved by keywords": {"model = model.half().to(device)": "model.to(device=device, dtype=torch.float16)"},
     "as it is": {},
     "no clip, no unscale": {UNSCALE + CLIP: ""},
     "unscale, no clip": {CLIP: ""},
