@@ -180,9 +180,11 @@ class Base:
         """The name of an object made at `node`."""
         return (kind, id(node), world.ctx, *self.unroll)
 
-    def fresh(self, world: World, node: ast.AST, flow: Flow | None = None, what: str = "") -> Term:
-        """The symbol of a program point, evaluated anew."""
-        symbol = term("fresh", what, id(node), world.ctx, self.unroll, flow=flow)
+    def fresh(
+        self, world: World, node: ast.AST, flow: Flow | None = None, what: str = "", of: Any = ()
+    ) -> Term:
+        """The symbol of a program point, evaluated anew; `of` an object, if it stands for a part of it."""
+        symbol = term("fresh", what, id(node), world.ctx, (*self.unroll, *of), flow=flow)
         if world.pc or world.bind:
             world.forget(symbol)
             # A statement that split starts again: what the split decided holds in this evaluation too.

@@ -359,6 +359,10 @@ class Calls(Unseen):
         """Whether a call of a value can matter; see `statements`."""
         raise NotImplementedError
 
+    def unsettle(self, world: World, receiver: Value | None, name: str, node: ast.AST) -> None:
+        """Constants that a method sets are unknown from here on; see `statements`."""
+        raise NotImplementedError
+
     # -- entering --
 
     def enter(
@@ -452,6 +456,8 @@ class Calls(Unseen):
         for value in (*args, *keywords.values()):
             flow = mix(flow, flow_of(value))
         name = getattr(fn.node, "name", "")
+        if fn.cls is not None and args and name in self.program.movers:
+            self.unsettle(world, args[0], name, node)
         if flow is None and name.startswith(PURE_PREFIXES) and not world.loops:
             return term("call", Lib(f"project.{name}"), *args, *keywords.values())
         if name.startswith(PURE_PREFIXES) and not args and not keywords:

@@ -202,11 +202,11 @@ class Contexts(Statements):
         out.returns += inner.returns
         out.raises += inner.raises
 
-    def snapshot(self, node: ast.AST, facts: Any, world: World) -> dict[str, Value]:
-        """The loop's variables when it is entered; see `interpreter`."""
+    def snapshot(self, node: ast.AST, facts: Any, world: World) -> Any:
+        """What a loop may move, as it was when it was entered; see `interpreter`."""
         raise NotImplementedError
 
-    def widen(self, node: ast.AST, facts: Any, world: World, entry: dict[str, Value]) -> None:
+    def widen(self, node: ast.AST, facts: Any, world: World, entry: Any) -> bool:
         """Counters that moved are any number; see `interpreter`."""
         raise NotImplementedError
 

@@ -146,6 +146,7 @@ class Feeds(Classes):
         """Whether one module is, or is part of, the other."""
         if child is parent or child == parent:
             return True
+        parent = self.as_ref(world, parent)
         value = child
         while True:
             value = self.as_ref(world, value)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from .base import ROUNDS, Dead, Head, Multi, Out, Split
+from .base import ROUNDS, Dead, Head, Out
 from .contexts import Contexts
 from .objects import Frame, Instance, Scaler
 from .paths import World
@@ -36,6 +36,8 @@ from .values import (
 )
 
 UNROLL = 5
+Entry = tuple[dict[str, Value], dict[Any, Instance]]
+"""A loop's variables, and the objects of the program, when it is entered."""
 
 
 class Machine(Contexts):
@@ -54,6 +56,7 @@ class Machine(Contexts):
                 worlds = self.yielded(statement, worlds, out)
             elif simple is not None:
                 if kind is ast.Expr and self.skips(statement, worlds[0]):
+                    self.skipped(statement, worlds)
                     continue
                 worlds = self.each(statement, worlds, simple)
             else:
@@ -75,6 +78,7 @@ class Machine(Contexts):
         facts = self.cold(node, first)
         if facts is not None and not facts.stores and not facts.targets and not facts.jumps:
             if not self._mutates(facts):
+                self.moved(node, facts, worlds)
                 return worlds
         yes: list[World] = []
         no: list[World] = []
@@ -88,10 +92,9 @@ class Machine(Contexts):
                     yes.append(world)
                 if other.assume(test, False):
                     no.append(other)
-            elif known:
-                yes.append(world)
             else:
-                no.append(world)
+                machine.shut += type(test) is Const
+                (yes if known else no).append(world)
 
         self.each(node, worlds, action)
         yes = self.block(node.body, yes, out) if yes else yes
@@ -228,14 +231,16 @@ class Machine(Contexts):
         exits: list[World] = []
         breaks: list[World] = []
         limit = 1 if self.steps > self.limit or self.spent() else ROUNDS
+        apart, shut = False, self.shut
         for turn in range(limit + 1):
-            fresh_heads = self.unseen_heads(heads, facts, seen)
+            if turn:
+                moved = [self.widen(node, facts, world, entry) for world in heads]
+                apart = apart or (turn == 1 and self.shut > shut and any(moved))
+            fresh_heads = self.unseen_heads(heads, facts, seen, apart)
             if not fresh_heads or turn == limit:
                 break
             for world in fresh_heads:
                 world.loops = (*loops, node)
-                if turn:
-                    self.widen(node, facts, world, entry)
 
             def bind(machine: Machine, statement: Any, world: World, source: Value = source) -> None:
                 own = sources.get(id(world), source)
@@ -273,10 +278,11 @@ class Machine(Contexts):
         exits: list[World] = []
         breaks: list[World] = []
         limit = 1 if self.steps > self.limit or self.spent() else ROUNDS
+        apart, shut = False, self.shut
         for turn in range(limit + 1):
             if turn:
-                for world in heads:
-                    self.widen(node, facts, world, entry)
+                moved = [self.widen(node, facts, world, entry) for world in heads]
+                apart = apart or (turn == 1 and self.shut > shut and any(moved))
             inside: list[World] = []
 
             def action(
@@ -302,7 +308,7 @@ class Machine(Contexts):
                         inside.append(world)
 
             self.each(node, heads, action)
-            heads = self.unseen_heads(inside, facts, seen)
+            heads = self.unseen_heads(inside, facts, seen, apart)
             if not heads or turn == limit:
                 break
             for world in heads:
@@ -323,52 +329,64 @@ class Machine(Contexts):
     def _returns(node: ast.AST) -> bool:
         return any(isinstance(inner, ast.Return) for inner in ast.walk(node))
 
-    def snapshot(self, node: ast.AST, facts: Facts, world: World) -> dict[str, Value]:
-        """The loop's variables when it is entered."""
+    def snapshot(self, node: ast.AST, facts: Facts, world: World) -> Entry:
+        """What a loop may move, as it was when the loop was entered: its variables, and objects."""
         frame = world.heap[world.frame]
         assert isinstance(frame, Frame)
-        return {name: frame.vars[name] for name in facts.stores if name in frame.vars}
+        world.owned = set()  # what changes from here on is another copy
+        objects = {oid: obj for oid, obj in world.heap.items() if type(obj) is Instance}
+        return {name: frame.vars[name] for name in facts.stores if name in frame.vars}, objects
 
-    def widen(self, node: ast.AST, facts: Facts, world: World, entry: dict[str, Value]) -> None:
-        """Counters that moved since the loop was entered are any number now."""
+    shut = 0
+    """How many tests were decided by constants: a number that moves may decide them otherwise."""
+
+    def widen(self, node: ast.AST, facts: Facts, world: World, entry: Entry) -> bool:
+        """Counters that moved since the loop was entered are any number now, attributes of objects too."""
         frame = world.heap[world.frame]
         assert isinstance(frame, Frame)
+        names, objects = entry
         changed: dict[str, Value] = {}
-        for name, before in entry.items():
+        for name, before in names.items():
             now = frame.vars.get(name)
-            if now is before or now == before or now is None:
-                continue
-            number = type(now) is Const and type(now.value) in (int, float)
-            grown = type(now) is Term and now.op in ("bin", "join", "ite") and now.flow is None
-            if number or (grown and not self._holds_object(now)):
+            if now is not None and self._moved(before, now):
                 changed[name] = self.fresh(world, node, what=name)
         if changed:
             world.frame_vars().update(changed)
-        for target in facts.targets:
-            try:
-                base = self.as_ref(world, self.evaluate(target.value, world))
-            except (Dead, Split, Multi):
-                continue
-            if type(base) is Ref:
-                obj = world.heap.get(base.oid)
-                if isinstance(obj, Instance):
-                    now = obj.attrs.get(target.attr)
-                    if (type(now) is Const and type(now.value) in (int, float)) or (
-                        type(now) is Term and now.op == "bin" and now.flow is None
-                    ):
-                        symbol = self.fresh(world, target, what=target.attr)
-                        world.edit(base).attrs[target.attr] = symbol
+        moved = bool(changed)
+        for oid, old in objects.items():
+            obj = world.heap.get(oid)
+            if obj is not old and type(obj) is Instance:
+                for name, now in list(obj.attrs.items()):
+                    if self._moved(old.attrs.get(name), now):
+                        symbol = self.fresh(world, node, what=name, of=oid)
+                        world.edit(Ref(oid)).attrs[name] = symbol
+                        moved = True
+        return moved
+
+    def _moved(self, before: Value, now: Value) -> bool:
+        """Whether a number is another one than it was."""
+        if now is before or now == before:
+            return False
+        if type(now) is Const:
+            return type(now.value) in (int, float)
+        grown = type(now) is Term and now.op in ("bin", "join", "ite") and now.flow is None
+        return grown and not self._holds_object(now)
 
     def _holds_object(self, value: Value) -> bool:
         if type(value) is Term:
             return value.op == "ite" and any(self._holds_object(arm) for arm in value.args[1:])
         return type(value) in (Ref, Fn, Bound, Cls, Cells, Auto, Partial, Tup) or value is NONE
 
-    def unseen_heads(self, worlds: list[World], facts: Facts, seen: dict[Any, Head]) -> list[World]:
-        """The worlds that come to a loop's head in a new state; others go on as the first of theirs did."""
+    def unseen_heads(
+        self, worlds: list[World], facts: Facts, seen: dict[Any, Head], apart: bool
+    ) -> list[World]:
+        """The worlds that come to a loop's head in a new state; others go on as the first of theirs did.
+
+        `apart`: the first round went by numbers that have moved since, and cannot stand for the others.
+        """
         fresh = []
         for world in worlds:
-            key = self.head_key(world, facts)
+            key = (self.head_key(world, facts), apart)
             head = seen.get(key)
             if head is None:
                 head = seen[key] = Head()

@@ -642,8 +642,15 @@ class Joiner:
         elif kind is Optimizer:
             assert isinstance(mine, Optimizer) and isinstance(other, Optimizer)
             again = bool(mine.extra.get("again")) and bool(other.extra.get("again"))
-            if mine.grads != other.grads or mine.flow != other.flow or again != bool(mine.extra.get("again")):
+            cells = _joined_cells(mine.cells, other.cells, choose)
+            if (
+                mine.grads != other.grads
+                or mine.flow != other.flow
+                or again != bool(mine.extra.get("again"))
+                or mine.cells != cells
+            ):
                 changed = mine.copy()
+                changed.cells = cells
                 if mine.grads != other.grads:
                     changed.grads = "unknown" if "unknown" in (mine.grads, other.grads) else "none"
                 changed.flow = join_flows(mine.flow, other.flow)
@@ -685,6 +692,19 @@ class Joiner:
             if mine.extra.get(key) != other.extra.get(key):
                 result.extra.pop(key, None)
         return result
+
+
+def _joined_cells(mine: Cells, other: Cells, choose: Any) -> Cells:
+    """What an optimizer owns that two paths built at one place, of one module each."""
+    if mine == other:
+        return mine
+    roots, wide = mine.roots | other.roots, True
+    if len(mine.roots) == 1 and len(other.roots) == 1:
+        chosen = choose("parameters", next(iter(mine.roots)), next(iter(other.roots)))
+        if type(chosen) is not Term or chosen.op == "ite":
+            roots, wide = frozenset({chosen}), mine.wide or other.wide
+    filtered = mine.filtered if mine.filtered == other.filtered else "partial"
+    return mine._replace(roots=roots, wide=wide, filtered=filtered)
 
 
 def _dtype(value: Any) -> Value:

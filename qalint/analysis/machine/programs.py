@@ -627,13 +627,22 @@ def doubt(story: Story) -> None:
             )
         elif fault.kind == "missing-zero-grad":
             # Two countings of rounds, one for the step and one for the clearing: they may well agree.
-            unsure = sum(" Mod " in guard.text for guard in fault.guards) > 1 and any(
+            unsure = countings(fault.guards) > 1 and any(
                 event.file is fault.file and story.reaches(event, fault.at) for event in story.find(ZeroGrad)
             )
         else:
             continue
         if unsure:
             story._faults[key] = fault._replace(confidence=Confidence.MEDIUM)
+
+
+def countings(guards: Iterable[Guard]) -> int:
+    """How many tests count rounds: those of a remainder, and others of a number of which one is taken."""
+    guards = list(guards)
+    counted = {guard.text.partition(" Mod ")[0] for guard in guards if " Mod " in guard.text}
+    return sum(
+        " Mod " in guard.text or any(guard.text.startswith(f"{name} ") for name in counted) for guard in guards
+    )
 
 
 def scaler_place(event: ScalerStep) -> Any:

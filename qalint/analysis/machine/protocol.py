@@ -176,7 +176,8 @@ class Protocol(Feeds):
         if sure:
             self._update_for_nothing(world, ref, pending.pop("update", None), event)
             pending.pop("zero", None)
-            if obj.stale is not None and obj.fresh is False and "accumulated" not in pending:
+            fed = obj.fresh and obj.sure
+            if obj.stale is not None and not fed and "accumulated" not in pending:
                 pending["accumulated"] = {"event": event, "step": obj.stale, "place": place}
         elif "accumulated" not in pending:
             pending.pop("zero", None)
@@ -637,6 +638,9 @@ class Protocol(Feeds):
             }
         for name in ("clip", "accumulated", "beyond"):
             obj.pending.pop(name, None)
+        if not obj.pending.get("update", {}).get("bare"):
+            # The gradients of that cycle are gone; without an unscaling in it, its update raised.
+            obj.pending.pop("update", None)
         obj.grads = "none"
         obj.by = None
         obj.fresh = False

@@ -162,6 +162,14 @@ def is_abstract(node: ast.AST) -> bool:
     return dotted(raised) == "NotImplementedError"
 
 
+def moves(node: ast.AST, facts: Facts) -> frozenset[str]:
+    """The attributes of its first parameter that a function sets."""
+    if not facts.targets or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return frozenset()
+    own = node.args.args[0].arg if node.args.args else ""
+    return frozenset(target.attr for target in facts.targets if dotted(target.value) == own)
+
+
 def mutes(node: ast.AST) -> bool:
     """Whether all that a function returns is computed where it has turned autocast off."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -676,6 +684,8 @@ class Program:
         """Something somewhere unscales gradients, or nothing scales a loss."""
         self.step_clears = False
         """A class has a `step` that clears gradients: what is only stepped may be one of these."""
+        self.movers: dict[str, frozenset[str]] = {}
+        """Methods by simple name, with the attributes of their own object that they set."""
         self.mutes = False
         """A module here turns autocast off for itself: one that is not known may be of that kind."""
 
@@ -717,6 +727,10 @@ class Program:
         self.step_clears = any(
             name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
         )
+        for name, node, module in every:
+            own = moves(node, module.facts[node])
+            if own:
+                self.movers[name] = self.movers.get(name, frozenset()) | own
         self.mutes = any(name in ("forward", "__call__") and mutes(node) for name, node, _ in every)
         for module in self.modules.values():
             for owner in (module.top, *(module.facts[node] for node in module.order)):

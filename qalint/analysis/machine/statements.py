@@ -15,6 +15,7 @@ from .values import (
     UNBOUND,
     Bound,
     Cells,
+    Cls,
     Const,
     Fn,
     Lazy,
@@ -127,6 +128,12 @@ class Statements(Modules):
             return False
         return not self.program.hot(world.module, node)
 
+    def skipped(self, node: ast.stmt, worlds: list[World]) -> None:
+        """An expression statement was left out."""
+        facts = worlds[0].module.facts.get(node)
+        if facts is not None and facts.called:
+            self.moved(node, facts, worlds)
+
     def cold(self, node: ast.stmt, world: World) -> Facts | None:
         """The facts of a statement that holds nothing of the protocol, else None."""
         if self.program.hot(world.module, node):
@@ -203,6 +210,28 @@ class Statements(Modules):
         for path, methods in facts.paths.items():
             if not methods.isdisjoint(TOUCHES):
                 self.blur_container(path, world, node)
+        self.moved(node, facts, [world])
+
+    def moved(self, node: ast.AST, facts: Facts, worlds: list[World]) -> None:
+        """Methods were called that were not run: what they set on their object is no longer what it was."""
+        for path in facts.called:
+            owner, _, name = path.rpartition(".")
+            if owner and name in self.program.movers:
+                for world in worlds:
+                    self.unsettle(world, self.peek_path(world, owner), name, node)
+
+    def unsettle(self, world: World, receiver: Value | None, name: str, node: ast.AST) -> None:
+        """Constants of an object that its method `name` sets are unknown from here on."""
+        ref = self.as_ref(world, receiver)
+        if type(ref) is not Ref:
+            return
+        obj = world.heap.get(ref.oid)
+        if not isinstance(obj, Instance) or type(obj.cls) is not Cls:
+            return
+        names = [each for each in self.program.movers.get(name, ()) if type(obj.attrs.get(each)) is Const]
+        for each in names:
+            symbol = self.fresh(world, node, what=each, of=ref.oid)
+            world.edit(ref).attrs[each] = symbol
 
     def blur_container(self, path: str, world: World, node: ast.AST) -> None:
         """A list or dict was changed by code that was not run."""

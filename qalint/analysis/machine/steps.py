@@ -19,6 +19,7 @@ from .story import (
     Update,
 )
 from .values import (
+    NONE,
     Flow,
     Place,
     Ref,
@@ -286,8 +287,11 @@ class Steps(Protocol):
 
     def _plain_model(self, world: World, value: Value) -> bool:
         """A module whose code is seen, or known, to enter no autocast, and that is not FP16 itself."""
-        obj = self.object(world, value)
-        if not isinstance(obj, Model) or obj.dtype in ("float16", "bfloat16") or obj.extra.get("autocast"):
+        ref = self.as_ref(world, value)
+        obj = world.heap.get(ref.oid) if type(ref) is Ref else None
+        if not isinstance(obj, Model) or obj.extra.get("autocast"):
+            return False
+        if any(part.dtype in ("float16", "bfloat16") for _, part in self.tree(world, ref)):
             return False
         return obj.made in ("constructor", "pretrained") and not obj.hidden and not obj.assumed
 
@@ -379,7 +383,7 @@ class Steps(Protocol):
                 self._bypass(world, scaler, optimizer, event, "unscaled", o.places.get("unscale"))
             else:
                 self._other_faults(world, optimizer, event, place)
-            if o.grads in ("scaled", "unscaled"):
+            if o.grads in ("scaled", "unscaled") and stage[0] != "unscaled":
                 # As far as the scaler knows, this optimizer has not been stepped.
                 world.edit(scaler).stages.pop(optimizer.oid, None)
         else:
@@ -443,6 +447,8 @@ class Steps(Protocol):
         event = self.tell(world, Update, call.node, scaler=scaler)
         if self.disabled(world, s):
             return
+        given = call.arg(0, "new_scale")
+        bare = not s.stages and (given is None or given == NONE)
         stepped = [(Ref(oid), since) for oid, (stage, since) in s.stages.items() if stage == "stepped"]
         for ref, obj in self.optimizers(world):
             stage = s.stages.get(ref.oid, ("ready", None))[0]
@@ -450,7 +456,9 @@ class Steps(Protocol):
                 continue
             if obj.grads not in ("scaled", "unscaled") or (obj.by is not None and obj.by != scaler):
                 continue
-            early: dict[str, Any] = {"event": event, "place": place, "bare": not s.stages, "scaler": scaler}
+            if not (bare or s.stages):
+                continue  # A new scale that is given asks for no gradients.
+            early: dict[str, Any] = {"event": event, "place": place, "bare": bare, "scaler": scaler}
             for other, since in stepped:
                 first = world.heap.get(other.oid)
                 if isinstance(first, Optimizer) and first.places.get("stepped-from") == obj.places.get(

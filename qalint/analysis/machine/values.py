@@ -110,6 +110,9 @@ class Term:
                     if type(item) is Term:
                         depth = max(depth, item.depth)
                         deps = deps | item.deps
+            elif type(arg) is Method and type(arg.receiver) is Term:
+                # A query of it: `name.startswith("head.")`.
+                deps = deps | arg.receiver.deps
         self.depth = depth + 1
         if op == "fresh" or op == "join":
             deps = deps | {self}

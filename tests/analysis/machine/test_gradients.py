@@ -355,3 +355,46 @@ def test_only_a_mean_has_to_be_divided(loss: str, mean: bool) -> None:
                 optimizer.zero_grad()
     """
     assert faults_of(text) == ["accumulated-loss-not-divided @ loss.backward()"] * mean
+
+
+def test_clearing_another_optimizer_clears_nothing_here() -> None:
+    text = """
+class Pair:
+    def __init__(self, n):
+        self.actor, self.critic = nn.Linear(n, 2), nn.Linear(n, 1)
+        self.actor_opt = torch.optim.Adam(self.actor.parameters())
+        self.critic_opt = torch.optim.Adam(self.critic.parameters())
+
+    def learn(self, batch):
+        self.critic_opt.zero_grad()
+        self.critic(batch).mean().backward()
+        self.critic_opt.step()
+        {clear}
+        self.actor(batch).mean().backward()
+        self.actor_opt.step()
+
+def main(world):
+    pair = Pair(4)
+    for _ in range(9):
+        pair.learn(world.draw())
+"""
+    assert faults_of(text.format(clear="pass")) == ["missing-zero-grad @ self.actor(batch).mean().backward()"]
+    assert faults_of(text.format(clear="self.actor_opt.zero_grad()")) == []
+
+
+@pytest.mark.parametrize("test", ['name.startswith("body.")', '"body" in name', "name not in kept"])
+def test_gradients_dropped_by_name_are_not_all(test: str) -> None:
+    text = f"""
+net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1)).cuda()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for x in loader:
+    opt.zero_grad()
+    net(x).mean().backward()
+    for name, weight in net.named_parameters():
+        if {test}:
+            weight.grad = None
+    opt.step()
+"""
+    assert faults_of(text) == []
+    every = text.replace(f"if {test}:", "if True:")
+    assert faults_of(every) == ["zero-grad-before-step @ weight.grad = None"]
