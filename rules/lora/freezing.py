@@ -271,6 +271,8 @@ class FreezeAfterInjection(Rule):
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Freezes of everything after the last injection, with training to follow."""
         for injection in adapters.injections:
+            if injection.beside:
+                continue  # what is frozen with the model is the model alone
             last = injection.events[-1]
             for event in adapters.after(injection, "freeze"):
                 if not unconditional(event, injection) or event.time < last.time:

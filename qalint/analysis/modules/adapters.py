@@ -37,6 +37,11 @@ class Injection:
         return all(event.how == "peft" for event in self.events)
 
     @property
+    def beside(self) -> bool:
+        """Whether the adapters stay outside the model, which only calls them: a patched forward, a hook."""
+        return bool(self.cells) and not any(held_by(cell, self.model) for cell in self.cells)
+
+    @property
     def seen(self) -> bool:
         """Whether the model came to be in this program, so that nothing was done to it before."""
         return self.model.loaded
