@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules import Event, Guard, Modules
 from qalint.analysis.modules.gates import walks
-from qalint.analysis.modules.values import Mod, Walk
+from qalint.analysis.modules.values import Mod, Unknown, Walk
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -100,6 +100,8 @@ def loop_of(event: Event, walk: Walk) -> ast.AST | None:
 def meets(event: Event) -> bool:
     """Whether the walk, going on into the new child, meets something that its tests let pass."""
     made = contents(event.value)
+    if any(spared(guard, made) for guard in event.guards):
+        return False
     types = [test for guard in event.guards for test in guard.tests if guard.outcome]
     excluded = {
         name for guard in event.guards if not guard.outcome for test in guard.tests for name in test.types
@@ -123,6 +125,17 @@ def meets(event: Event) -> bool:
         wanted = frozenset[str]().union(*(test.types for test in about))
         return any(module.kind in wanted or any(base in wanted for base in roots(module)) for module in made)
     return False
+
+
+def spared(guard: Guard, made: list[Mod]) -> bool:
+    """Whether a test of a child's own name passes nothing that is inside the new module, as far as known."""
+    named = guard.value.name_of if isinstance(guard.value, Unknown) else None
+    walk = named.args.get("walk") if named is not None else None
+    if not guard.outcome or not isinstance(walk, Walk) or walk.kind != "named_children":
+        return False
+    assert isinstance(guard.value, Unknown)
+    inside = {name for module in made for name, value in module.attrs.items() if isinstance(value, Mod)}
+    return not any(wanted in name for wanted in guard.value.strings for name in inside)
 
 
 def contents(module: Mod) -> list[Mod]:
