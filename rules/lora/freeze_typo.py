@@ -92,7 +92,7 @@ class FreezeHasNoEffect(Rule):
         for node in ast.walk(names.file.tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target = node.targets[0]
-                if isinstance(target, ast.Attribute) and truth(node.value):
+                if isinstance(target, ast.Attribute) and answers(node.value):
                     yield from self.assigned(names, edits, concrete, node, target)
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
                 yield from self.compared(names, edits, concrete, node.value)
@@ -162,6 +162,21 @@ class FreezeHasNoEffect(Rule):
 def truth(expr: ast.expr) -> bool:
     """Whether the expression is `True` or `False`."""
     return isinstance(expr, ast.Constant) and isinstance(expr.value, bool)
+
+
+def answers(expr: ast.expr) -> bool:
+    """Whether an expression is a truth value: a constant, or a test such as `"lora" in name`."""
+    match expr:
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.BoolOp(values=values):
+            return all(answers(value) for value in values)
+        case ast.Call(func=ast.Name(id="any" | "all" | "bool" | "isinstance")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="startswith" | "endswith")):
+            return True
+        case _:
+            return truth(expr)
 
 
 def misspelt(attribute: str) -> bool:

@@ -10,6 +10,10 @@ CASES = {
         "for p in model.parameters():\n    p.require_grad = False\n",
         "for p in model.parameters():\n    p.requires_grad = False\n",
     ),
+    "a misspelt attribute that a test of the name decides": (
+        "for n, p in m.named_parameters():\n    p.require_grad = 'lora' in n or n.endswith('.bias')\n",
+        "for n, p in m.named_parameters():\n    p.requires_grad = 'lora' in n or n.endswith('.bias')\n",
+    ),
     "a comparison": (
         "for n, p in m.named_parameters():\n    p.requires_grad == False\n",
         "for n, p in m.named_parameters():\n    p.requires_grad = False\n",
@@ -53,6 +57,8 @@ def test_fix(case: str) -> None:
         "x = torch.zeros(1)\nx.requires_grad = True\n",
         "m = torch.nn.Linear(1, 1)\nm.weight.requires_grad = False\n",
         "class C:\n    def __init__(self):\n        self.require_grad = True\n",
+        "for n, p in m.named_parameters():\n    p.requires_grad = any(k in n for k in keys)\n",
+        "option.require_grad = parse(text)\n",
         "config.require_grad = False\nuse(config.require_grad)\n",
         "ok = p.requires_grad == False\nassert p.requires_grad == False\n",
         "model.requires_grad = False\n",
