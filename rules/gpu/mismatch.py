@@ -89,9 +89,14 @@ class DeviceMismatch(Rule):
                 modules.place(site),
                 "a tensor on the CPU meets one on "
                 f"{device if device in {'cuda', 'device_map'} else 'the model' + chr(39) + 's device'}",
-                related=[]
-                if site.node is event.site.node
-                else [Related(modules.place(event.site), "they meet here")],
+                related=[
+                    *(
+                        []
+                        if site.node is event.site.node
+                        else [Related(modules.place(event.site), "they meet here")]
+                    ),
+                    *left_behind(modules, cpu.site),
+                ],
                 fix=on_device(site, event),
                 help="make it on the device of what it meets: device=x.device",
             )
@@ -301,11 +306,7 @@ class BatchNotMoved(Rule):
             ]
             if loader is not None:
                 related.append(Related(modules.place(loader), "the loader yields tensors on the CPU"))
-                related += [
-                    Related(modules.place(other.site), "this leaves it where it is")
-                    for other in modules.all("discard")
-                    if other.target.site is not None and other.target.site.node is loader.node
-                ]
+                related += left_behind(modules, loader)
             yield self.finding(
                 modules.place(event.site),
                 f"the batch is on the CPU, but `{event.target.name or 'the model'}` has "
@@ -315,6 +316,15 @@ class BatchNotMoved(Rule):
                 help="move the batch first: x = x.to(device)",
             )
         del run
+
+
+def left_behind(modules: Modules, made: Site | None) -> list[Related]:
+    """Moves of what was made at a place whose results are thrown away."""
+    return [
+        Related(modules.place(event.site), "this leaves it where it is")
+        for event in modules.all("discard")
+        if made is not None and event.target.site is not None and event.target.site.node is made.node
+    ]
 
 
 def moved_as_mapping(modules: Modules, batch: Value) -> bool:

@@ -214,8 +214,8 @@ class AdapterOnWrongDevice(Rule):
                     continue
                 if any(run.device_of(cell) is None for cell in cells):
                     continue
-                whole = len(stuck) == len(cells) and isinstance(value, Mod | Param)
-                made = value if whole else stuck[0]
+                whole = len(stuck) == len(cells)
+                made = (value if isinstance(value, Mod | Param) else owner(stuck)) if whole else stuck[0]
                 site = made.site
                 if site is None or site.node in seen:
                     continue
@@ -238,6 +238,14 @@ class AdapterOnWrongDevice(Rule):
                         "move the model after the injection"
                     ),
                 )
+
+
+def owner(cells: list[Cell]) -> Cell:
+    """The module that holds all of some cells, or the first of them."""
+    for holder, _ in cells[0].holders:
+        if isinstance(holder, Mod) and all(holder in {one for one, _ in cell.holders} for cell in cells):
+            return holder
+    return cells[0]
 
 
 def on_cpu(adapters: Adapters, cell: Cell) -> bool:

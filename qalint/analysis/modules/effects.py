@@ -377,7 +377,9 @@ def set_attribute(
                 run.set(target, "dtype", tensor.dtype)
                 run.emit("cast", site, target=base, value=tensor.dtype, how="data")
             if tensor is not None and tensor.device is not None:
-                run.set(target, "device", tensor.device)
+                here = run.device_of(base)
+                if here is None or here.term != tensor.device.term:  # a cast of its own data moves nothing
+                    run.set(target, "device", tensor.device)
         return
     if isinstance(base, Tensor) and name == "requires_grad":
         base.grad = True

@@ -149,6 +149,14 @@ def differ(first: Device | None, second: Device | None) -> bool:
     return cpu.kinds == {"cpu"} and "cuda" in other.kinds
 
 
+def outcome(result: Tensor, *operands: Tensor) -> Tensor:
+    """What an operation gives: nothing that is known where its operands are on two devices, which raises."""
+    plain = [operand for operand in operands if not operand.rank0]
+    if any(differ(plain[0].device, other.device) for other in plain[1:]):
+        result.device, result.source = None, "unknown"
+    return result
+
+
 def meet(run: Core, left: Tensor, right: Tensor, site: Site, name: str, *, multiply: bool) -> Event | None:
     """Two tensors are combined: note it when they do not fit. Gives the promotion, if it is one."""
     if differ(left.device, right.device) and not left.rank0 and not right.rank0:
@@ -214,7 +222,7 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
         result.chain = (*second.chain, factor(first.weights[0], True))
     if len(result.chain) >= 2:
         pair(run, site, result.chain[-2], result.chain[-1])
-    return result
+    return outcome(result, first, second)
 
 
 def factor(weight: tuple[Cell, bool], transposed: bool) -> Factor:
@@ -263,7 +271,7 @@ def linear(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
     result = Tensor(dtype, x.device or weight.device, site=site, source=x.source, chain=(*x.chain, step))
     if len(result.chain) >= 2:
         pair(run, site, result.chain[-2], result.chain[-1])
-    return result
+    return outcome(result, x, weight)
 
 
 def convolve(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
@@ -330,7 +338,7 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         rank0=first.rank0 and second.rank0,
     )
     result.sums = (*first.sums, *second.sums, *((promotion,) if promotion is not None else ()))
-    return result
+    return outcome(result, first, second)
 
 
 def binary(run: Core, node: ast.AST, op: ast.operator, left: Value, right: Value, scope: Scope) -> Value:

@@ -580,13 +580,14 @@ def functional(
         return operands[0].copy(site=site)
     apart(run, operands, last, site)
     loss = last.endswith(("loss", "entropy", "entropy_with_logits", "div"))
-    return Tensor(
+    result = Tensor(
         operands[0].dtype,
         operands[0].device,
         site=site,
         source="loss" if loss else operands[0].source,
         rank0=loss and reduced(kwargs.get("reduction")),
     )
+    return tensors.outcome(result, *operands)
 
 
 def reduced(value: Value | None) -> bool:
@@ -673,9 +674,13 @@ def torch_function(
         parts = first.items if isinstance(first, Seq) else args
         operands = [t for t in (tensors.as_tensor(run, value) for value in parts) if t is not None]
         apart(run, operands, last, site)
-        if operands:
-            return Tensor(operands[0].dtype, operands[0].device, site=site, source=operands[0].source)
-        return Tensor(None, None, site=site, source="unknown")
+        if not operands:
+            return Tensor(None, None, site=site, source="unknown")
+        given = operands[0]
+        if last == "where":  # its first is a condition
+            given = next((one for one in reversed(operands) if not one.rank0), operands[-1])
+        result = Tensor(given.dtype, given.device, site=site, source=given.source)
+        return tensors.outcome(result, *operands)
     if last in {
         "load",
         "save",
@@ -691,9 +696,10 @@ def torch_function(
         apart(run, operands, last, site)
     if operands and name.rpartition(".")[0] in TENSOR_FUNCTIONS:
         rank0 = all(operand.rank0 for operand in operands)
-        return Tensor(
+        result = Tensor(
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=rank0
         )
+        return tensors.outcome(result, *operands) if last in TOGETHER else result
     if last[:1].isupper() or "." in name[6:]:
         effects.escape(run, [*args, *kwargs.values()], site)
     return tensors.mixed(name, [*args, *kwargs.values()])
@@ -840,6 +846,8 @@ def tensor_method(
     if name in TOGETHER:
         given = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
         apart(run, [tensor, *given], name, site)
+        result = Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source)
+        return tensors.outcome(result, tensor, *given)
     if name in {"sum", "mean", "max", "min", "norm", "argmax", "abs", "std", "var"}:
         dtype = "int64" if name == "argmax" else tensor.dtype
         rank0 = not args and not kwargs and name not in {"abs"}
