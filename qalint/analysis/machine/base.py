@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .objects import Model, Obj, Optimizer, Scaler
+from .objects import ListObj, Model, Obj, Optimizer, Scaler
 from .paths import Joiner, World, autocast_stack
 from .slicing import Module, Program, dotted
 from .story import AutocastEnter, Event, Forward, Guard, IteratorUse, LibraryCall, Move, Story, Thing
@@ -21,6 +21,7 @@ from .values import (
     Lib,
     Ref,
     Term,
+    Tup,
     Value,
     root,
     show,
@@ -270,6 +271,30 @@ class Base:
         if type(value) is Term:
             return world.bind.get(value, value)
         return value
+
+    def of_gradients(self, world: World, value: Value) -> bool:
+        """Whether a value is a gradient, or was computed from some."""
+        kind = type(value)
+        if kind is Term:
+            return bool(value.gradient)
+        if kind is Cells:
+            return bool(value.what == "grad")
+        if kind is Tup:
+            return any(self.of_gradients(world, item) for item in value.items)
+        if kind is Ref:
+            obj = world.heap.get(value.oid)
+            return isinstance(obj, ListObj) and any(self.of_gradients(world, item) for item in obj.items[:8])
+        return False
+
+    def carry(self, world: World, value: Value, given: list[Value]) -> Value:
+        """What a call of unknown effect on numbers makes of gradients comes from gradients too."""
+        if type(value) is not Term or value.gradient:
+            return value
+        parts = sum(self.of_gradients(world, each) for each in given)
+        if not parts:
+            return value
+        # Two of them together are not in proportion to the scale of either.
+        return term("grad-part" if parts == 1 else "grad-derived", value, flow=value.flow)
 
     # -- refinement by use --
 

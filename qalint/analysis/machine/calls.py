@@ -278,7 +278,8 @@ class Calls(Unseen):
         model = models.lookup(callee.name)
         if model is not None:
             value = model(Call(self, world, node, callee, args, keywords, wild))  # type: ignore[arg-type]
-            return self.fresh(world, node) if value is None else value
+            value = self.fresh(world, node) if value is None else value
+            return self.carry(world, value, [*args, *keywords.values()])
         return self.opaque(world, callee, args, keywords, node)
 
     def call_method(
@@ -326,7 +327,8 @@ class Calls(Unseen):
                 Call(self, world, node, callee, args, keywords, wild, receiver, name)  # type: ignore[arg-type]
             )
             if value is not NotImplemented:
-                return self.fresh(world, node) if value is None else value
+                value = self.fresh(world, node) if value is None else value
+                return self.carry(world, value, [receiver, *args])
         return self.opaque(world, Method(receiver, name), args, keywords, node)
 
     def instantiate(

@@ -104,7 +104,7 @@ class Comprehensions(Expressions):
                 )
             value = self.evaluate(node.elt, world)
             if lazy and type(value) is not Ref:
-                return self.fresh(world, node, flow_of(value))
+                return self.carry(world, self.fresh(world, node, flow_of(value)), [value])
             world.loops = loops
             return world.put(self.oid(world, "list", node), ListObj(node, world.module, [value], True))
         finally:

@@ -12,6 +12,7 @@ from .slicing import OPTIMIZERS
 from .steps import Steps
 from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
 from .values import (
+    GRADIENTS,
     NONE,
     TRUE,
     Cells,
@@ -188,9 +189,15 @@ class Modules(Steps):
         return False
 
     def _derived(self, value: Value) -> bool:
-        if type(value) is Term and value.op == "bin":
-            return any(self._derived(arg) for arg in value.args)
-        return type(value) is Term and value.op in ("clamped", "grad-derived", "grad-norm")
+        """Whether a value is computed from gradients, and not in proportion to them."""
+        if type(value) is not Term or not value.gradient:
+            return False
+        if value.op in ("bin", "grad-part"):
+            operands = [arg for arg in value.args if type(arg) in (Term, Cells)]
+            squared = value.op == "bin" and value.args[0] in ("Mult", "Div", "Pow")
+            both = all(type(arg) is Cells or arg.gradient for arg in operands)
+            return (squared and len(operands) > 1 and both) or any(map(self._derived, operands))
+        return value.op in GRADIENTS
 
     def _constructing(self, world: World, ref: Ref) -> bool:
         """Whether a module's own constructor is running."""
@@ -385,7 +392,7 @@ class Modules(Steps):
     ) -> None:
         cast = model.cast
         assert cast is not None
-        if scaler is None and o.cls not in OPTIMIZERS:
+        if o.cls not in OPTIMIZERS and (scaler is None or o.extra.get("unscales")):
             return  # An optimizer of one's own may keep FP32 copies.
         made = None if o.node is None or o.assumed else (o.node, o.module)
         late_optimizer = made is not None and model.clock.get("cast", 0) > o.born

@@ -30,6 +30,7 @@ from .values import (
     Auto,
     Cells,
     Flow,
+    Method,
     Place,
     Ref,
     Term,
@@ -548,8 +549,9 @@ class Protocol(Feeds):
     def grad_changed(self, world: World, cells: Cells, op: str, value: Value, node: ast.AST) -> None:
         """`p.grad *= factor` and its kin."""
         flow = flow_of(value)
-        if from_gradients(value):
-            self.clip_at(world, node, cells, "edit", False)
+        if self.of_gradients(world, value):
+            if not self.unscales_by_hand(value):
+                self.clip_at(world, node, cells, "edit", False)
             return
         linear = op in ("Mult", "Div", "mul_", "div_")
         if linear:
@@ -563,6 +565,14 @@ class Protocol(Feeds):
         # Gradients rescaled by hand: perhaps this program scales its losses by hand.
         world.tags = world.tags | {"scaler"}
         self.tell(world, GradEdit, node, linear=linear, cleared=False)
+
+    def unscales_by_hand(self, value: Value) -> bool:
+        """Whether a factor takes the scale into account: `limit * scaler.get_scale() / norm`."""
+        if type(value) is not Term:
+            return False
+        if value.op == "call" and type(value.args[0]) is Method and value.args[0].name == "get_scale":
+            return True
+        return any(map(self.unscales_by_hand, value.args))
 
     def grad_cleared(self, world: World, cells: Cells, node: ast.AST) -> None:
         """`p.grad = None`: a clearing, of some or of all."""
@@ -688,12 +698,3 @@ class Protocol(Feeds):
             enabled=known,
             text=show(auto.enabled) if auto.enabled is not None else "",
         )
-
-
-def from_gradients(value: Value) -> bool:
-    """Whether a number was computed from gradients: scaling them by it is not linear."""
-    if type(value) is Tup:
-        return any(from_gradients(item) for item in value.items)
-    if type(value) is not Term:
-        return False
-    return value.op in ("grad-derived", "grad-norm") or any(from_gradients(arg) for arg in value.args)

@@ -270,11 +270,19 @@ class Unseen(Comprehensions):
             pass
         if flow is not None and (flow.dtype is not None or not world.grad):
             flow = flow._replace(grad=world.grad and flow.grad, dtype=None)
-        return self.fresh(world, node, flow)
+        return self.carry(world, self.fresh(world, node, flow), [receiver, *values])
 
     def perhaps_cleared(self, world: World) -> None:
         """Some gradients were cleared; see `protocol`."""
         raise NotImplementedError
+
+    def perhaps_fed(self, world: World) -> None:
+        """Who has a scaler may run a backward through it: what was cleared may hold gradients again."""
+        for ref, obj in world.of_kind(Optimizer):
+            if obj.pending.keys() & {"zero", "unscale", "update"}:
+                changed = world.edit(ref)
+                for name in ("zero", "unscale", "update"):
+                    changed.pending.pop(name, None)
 
     def is_query(self, callee: Lib, values: list[Value]) -> bool:
         """Whether a library function answers alike when asked alike."""
@@ -312,6 +320,7 @@ class Unseen(Comprehensions):
                 seen.add(value.oid)
                 obj = world.heap.get(value.oid)
                 if isinstance(obj, Scaler):
+                    self.perhaps_fed(world)
                     if obj.stages or obj.pending:
                         changed = world.edit(value)
                         changed.stages, changed.pending = {}, None

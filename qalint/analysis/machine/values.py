@@ -87,9 +87,11 @@ class Term:
     `un`, `join`, `lib` (an unresolved import).
     """
 
-    __slots__ = ("args", "deps", "depth", "flow", "op", "tests")
+    __slots__ = ("args", "deps", "depth", "flow", "gradient", "op", "tests")
     depth: int
     deps: frozenset[Term]
+    gradient: bool
+    """Whether it was computed from gradients."""
 
     def __init__(self, op: str, args: tuple[Any, ...], flow: Flow | None) -> None:
         self.op = op
@@ -99,21 +101,27 @@ class Term:
         """See `tests_in`; worked out when it is first asked for."""
         depth = 0
         deps: frozenset[Term] = NOTHING
+        gradient = op in GRADIENTS
         for arg in args:
             if type(arg) is Term:
+                gradient = gradient or arg.gradient
                 if arg.depth > depth:
                     depth = arg.depth
                 if arg.deps:
                     deps = deps | arg.deps if deps else arg.deps
+            elif type(arg) is Cells:
+                gradient = gradient or arg.what == "grad"
             elif type(arg) is Tup:
                 for item in arg.items:
                     if type(item) is Term:
+                        gradient = gradient or item.gradient
                         depth = max(depth, item.depth)
                         deps = deps | item.deps
             elif type(arg) is Method and type(arg.receiver) is Term:
                 # A query of it: `name.startswith("head.")`.
                 deps = deps | arg.receiver.deps
         self.depth = depth + 1
+        self.gradient = gradient
         if op == "fresh" or op == "join":
             deps = deps | {self}
         self.deps = deps
@@ -132,6 +140,8 @@ def tests_in(test: Term) -> frozenset[Term]:
 
 
 COMPOSED = frozenset(("not", "and", "or", "ite", "is", "eq"))
+GRADIENTS = frozenset(("grad-norm", "grad-derived", "grad-part", "clamped"))
+"""Terms made of gradients: `grad-part` perhaps in proportion to them, the others surely not."""
 _table: dict[tuple[Any, ...], Term] = {}
 
 
@@ -297,11 +307,76 @@ def test_of(value: Value) -> Value:
         return TRUE if value.value else FALSE
     if kind is Tup:
         return TRUE if value.items else FALSE
+    if kind is Lib and not surely_true(value):
+        holder, _, name = value.name.rpartition(".")
+        return term("attr", Lib(holder), name)
     if kind is not Term:
         return value if kind is Ref else TRUE
     if value.op == "ite":
         return ite(value.args[0], test_of(value.args[1]), test_of(value.args[2]))
     return value
+
+
+def surely_true(lib: Lib) -> bool:
+    """Whether an imported name is a module, a class or a function: no setting as `flags.FLAGS.amp`."""
+    first, _, rest = lib.name.partition(".")
+    return not rest or (first in SOLID and not lib.name.rpartition(".")[2].isupper())
+
+
+SOLID = frozenset(
+    [
+        "PIL",
+        "accelerate",
+        "apex",
+        "bitsandbytes",
+        "builtins",
+        "collections",
+        "comet_ml",
+        "contextlib",
+        "copy",
+        "cv2",
+        "deepspeed",
+        "diffusers",
+        "einops",
+        "fairscale",
+        "flash_attn",
+        "functools",
+        "horovod",
+        "itertools",
+        "json",
+        "lightning",
+        "logging",
+        "math",
+        "matplotlib",
+        "mlflow",
+        "numpy",
+        "os",
+        "pandas",
+        "peft",
+        "pytorch_lightning",
+        "random",
+        "ray",
+        "scipy",
+        "sklearn",
+        "sys",
+        "tensorboard",
+        "tensorboardX",
+        "time",
+        "timm",
+        "torch",
+        "torch_xla",
+        "torchaudio",
+        "torchvision",
+        "tqdm",
+        "transformers",
+        "triton",
+        "typing",
+        "wandb",
+        "warnings",
+        "xformers",
+    ]
+)
+"""Libraries whose public names are modules, classes and functions."""
 
 
 def ite(condition: Value, yes: Value, no: Value) -> Value:

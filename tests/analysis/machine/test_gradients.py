@@ -398,3 +398,53 @@ for x in loader:
     assert faults_of(text) == []
     every = text.replace(f"if {test}:", "if True:")
     assert faults_of(every) == ["zero-grad-before-step @ weight.grad = None"]
+
+
+BY_HAND = {
+    "root of a sum": "size = torch.sqrt(sum(p.grad.pow(2).sum() for p in net.parameters()))",
+    "norm of norms": "size = torch.stack([p.grad.norm() for p in net.parameters()]).norm()",
+    "a float": "size = float(max(p.grad.abs().max() for p in net.parameters()))",
+    "math": "import math\n    size = math.sqrt(sum(p.grad.pow(2).sum().item() for p in net.parameters()))",
+    "torch's own": "size = torch.nn.utils.get_total_norm([p.grad for p in net.parameters()])",
+}
+LOOP = """
+net = nn.Linear(4, 1).cuda()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = GradScaler("cuda")
+for x in loader:
+    opt.zero_grad()
+    with autocast("cuda"):
+        loss = net(x).mean()
+    scaler.scale(loss).backward()
+    {measure}
+    for p in net.parameters():
+        {change}
+    scaler.step(opt)
+    scaler.update()
+"""
+
+
+@pytest.mark.parametrize("measure", BY_HAND.values(), ids=BY_HAND)
+@pytest.mark.parametrize(
+    "change",
+    ["p.grad.mul_(1.0 / (size + 1e-6))", "p.grad *= 1 / size", "p.grad = torch.mul(p.grad, 1 / size)"],
+)
+def test_a_factor_that_comes_from_scaled_gradients(measure: str, change: str) -> None:
+    assert faults_of(LOOP.format(measure=measure, change=change)) == [f"clip-before-unscale:edit @ {change}"]
+    unscaled = f"scaler.unscale_(opt)\n    {measure}"
+    assert faults_of(LOOP.format(measure=unscaled, change=change)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "p.grad.mul_(scaler.get_scale() / size)",
+        "p.grad = torch.mul(p.grad, 0.5)",
+        "p.grad = p.grad / 8",
+        "p.grad.copy_(p.grad.flatten().view(1, -1))",
+        "print(p.grad / size)",
+    ],
+)
+def test_a_change_in_proportion_to_the_scale(change: str) -> None:
+    for measure in BY_HAND.values():
+        assert faults_of(LOOP.format(measure=measure, change=change)) == []

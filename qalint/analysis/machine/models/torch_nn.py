@@ -97,7 +97,7 @@ def torch_nn(call: Call) -> Value | None:
     if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
         return tensors(call)
     if name.startswith("torch.nn.utils."):
-        return call.args[0] if call.args and last.endswith("_norm") else tensors(call)
+        return call.args[0] if call.args and last in ("weight_norm", "spectral_norm") else tensors(call)
     if last in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
         return wrapper(call)
     if last[:1].isupper():
@@ -107,7 +107,9 @@ def torch_nn(call: Call) -> Value | None:
 
 def tensors(call: Call) -> Value:
     """A function of tensors: its result is all of them."""
-    if call.callee.name.rpartition(".")[2] in BENDING and any(map(from_gradient, call.values)):
+    if call.callee.name.rpartition(".")[2] in BENDING and any(
+        call.machine.of_gradients(call.world, value) for value in call.values
+    ):
         return term("grad-derived", call.fresh())
     flow: Flow | None = None
     for value in call.values:
@@ -420,14 +422,6 @@ def module_property(machine: Any, world: Any, value: Ref, node: Any) -> Value:
     return term("attr", value, getattr(node, "attr", "training"))
 
 
-def from_gradient(value: Value) -> bool:
-    """Whether a value is a gradient, or computed from one."""
-    return (type(value) is Cells and value.what == "grad") or (
-        type(value) is Term
-        and (value.op in ("clamped", "grad-derived", "grad-norm") or any(map(from_gradient, value.args)))
-    )
-
-
 # -- unknowns --
 
 
@@ -513,8 +507,7 @@ def maybe_module(call: Call) -> Value:
 def detached(call: Call) -> Value:
     """Cut off from the graph."""
     flow = flow_of(call.receiver)
-    derived = type(call.receiver) is Term and call.receiver.op in ("grad-derived", "grad-norm")
-    if flow is not None or derived:
+    if flow is not None or call.machine.of_gradients(call.world, call.receiver):
         return term("call", Lib(f"tensor.{call.name}"), call.receiver)
     return call.fresh()
 
