@@ -1,20 +1,28 @@
 """Break correct programs with adapters in every systematic way, run what came out, and look it up.
 
-    python tests/mutation_adapters.py [--kind NAME] [--verbose]
+    python tests/mutation_adapters.py [--kind NAME] [--program NAME] [--runs FILE] [--fixes] [--verbose]
 
-The programs in `tests/mutants` inject adapters in four ways (wrappers, hooks, a class that tunes,
-layers with adapters of their own) and once in three files. Each edit below is made at every place that
-it fits. A mutant runs under the harness; the declared oracle of the rule that the edit should wake says
-whether it shows the symptom, which the original must not. A mutant with the symptom must have a finding
-of one of the codes named for the edit.
+The programs in `tests/mutants` put adapters into models in many ways, by hand and by PEFT, in one file,
+in several and in the cells of notebooks; some only move tensors between devices. Each edit of
+`mutation_edits.py` is made at every place that it fits. A mutant runs under the harness; the declared
+oracles of the rules that the edit should wake say whether it shows a symptom that the original does not.
+One that does must have a finding of one of the codes named for the edit; one that runs like the original
+must have none, unless the finding is true all the same (`TRUE`). With `--fixes` our fix of each finding
+is applied: the symptom must go, and nothing else break.
 
-The exit status is 1 if fewer than 95 in a hundred of those are found, or a correct program has a finding.
+What a run showed is kept in `mutants/runs.json` by the text of the program: a mutant that is known is not
+run again, unless another file is named by `--runs`. The tests look all of them up and run a sample anew.
+
+The exit status is 1 if fewer than 95 in a hundred of the ill are found, if a healthy program has a
+finding, or if a fix does harm.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import hashlib
+import json
 import re
 import sys
 import tempfile
@@ -22,243 +30,304 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from qalint.harness import verify
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from mutation_edits import Edit, edits
+
+from qalint.config import Configs
+from qalint.discovery import Found
+from qalint.fixing import Fixer
+from qalint.harness import symptoms, verify
+from qalint.harness.cases import main_of
 from qalint.harness.jobs import Workers
-from qalint.harness.oracles import oracle_of
+from qalint.harness.oracles import Oracle, oracle_of
 from qalint.harness.symptoms import Reports
+from qalint.registry import catalog
+from qalint.runner import Runner
 from qalint.testing import lint
 
 ROOT = Path(__file__).resolve().parent / "mutants"
-FREEZE = (
-    r"( *)for p in [\w.]+\.parameters\(\):\n +p\.requires_grad(?: = False|_\(False\))\n"
-    r"| *(?:self\.)?freeze\(\w*\)\n| *self\.model\.requires_grad_\(False\)\n"
+RUNS = ROOT / "runs.json"
+SELECT = ["QA11", "QA12", "QA17"]
+IGNORE = ["QA1106", "QA1120", "QA1212", "QA1702", "QA1712"]
+"""Rules that are off unless asked for."""
+VOID = re.compile(
+    r"NameError|UnboundLocalError|has no attribute '(net|model|blocks)'|cannot assign 'list' as child module"
+    r"|'(list|dict)' object has no attribute"
 )
+"""What a mutant raises that was no program any more: the edit took away what a name stands for, or Python
+and torch refuse the very line that was edited."""
 
-
-class Edit(NamedTuple):
-    """A way to break a program: a pattern, what it becomes, and the codes that tell it, likeliest first."""
-
-    kind: str
-    pattern: str
-    becomes: str
-    codes: tuple[str, ...]
-
-
-EDITS = (
-    Edit("no freeze", FREEZE, "", ("QA1204",)),
-    Edit(
-        "no freeze in the class",
-        r"(def freeze\(\w+\):\n)(?:.*\n)+?(?=\n)",
-        r"\1    pass\n",
-        ("QA1204",),
-    ),
-    Edit(
-        "freeze after the injection",
-        r"((?: *)for p in net\.parameters\(\):\n +p\.requires_grad = False\n)(inject\(net\)\n)",
-        r"\2\1",
-        ("QA1205",),
-    ),
-    Edit(
-        "freeze after the injection",
-        r"( +(?:self\.)?freeze\(\w*\)\n)( +(?:self\.)?inject\(.*\)\n)",
-        r"\2\1",
-        ("QA1205",),
-    ),
-    Edit(
-        "freeze after the injection",
-        r"( +self\.model\.requires_grad_\(False\)\n)((?:.*\n)+?)(\n    def forward)",
-        r"\2        self.requires_grad_(False)\n\3",
-        ("QA1205", "QA1208"),
-    ),
-    Edit(
-        "optimizer before the injection",
-        r"((?:self\.)?inject\(.*\)\n)((?:.*\n)*?)( *)((?:self\.)?optimizer = .*parameters.*\n)",
-        r"\4\3\1\2",
-        ("QA1207", "QA1208"),
-    ),
-    Edit(
-        "optimizer before the injection",
-        r"(inject\(net\)\n)(.*\n)(trainable = .*\noptimizer = .*\n)",
-        r"\3\1\2",
-        ("QA1208", "QA1207"),
-    ),
-    Edit("requires_grad misspelt", r"requires_grad = False", "require_grad = False", ("QA1206",)),
-    Edit("requires_grad compared", r"p\.requires_grad = False", "p.requires_grad == False", ("QA1206",)),
-    Edit("adapters in a list", r"nn\.ModuleList\(\)", "[]", ("QA1209",)),
-    Edit(
-        "FP16 adapter",
-        r"dtype=torch\.float32, device=where",
-        "dtype=torch.float16, device=where",
-        ("QA1210",),
-    ),
-    Edit(
-        "dtype of the base",
-        r"dtype=torch\.float32, device=where",
-        "dtype=linear.weight.dtype, device=where",
-        ("QA1210",),
-    ),
-    Edit("adapter cast like the base", r"Wrapped\(child, rank\)", "Wrapped(child, rank).half()", ("QA1210",)),
-    Edit("adapter on the CPU", r", device=where", "", ("QA1211",)),
-    Edit("adapter on the CPU", r"Adapted\(layer\)\.to\(device\)", "Adapted(layer)", ("QA1211",)),
-    Edit(
-        "model moved before the injection",
-        r"(inject\(net\)\n)(net\.to\(\"cuda\"\)\n)",
-        r"\2\1",
-        ("QA1211",),
-    ),
-    Edit("input not cast", r"x\.to\(self\.a\.dtype\)", "x", ("QA1213",)),
-    Edit("output not restored", r"delta\.to\(result\.dtype\)", "delta", ("QA1214",)),
-    Edit("adapter left out", r"return self\.layer\(x\) \+ .*\n", "return self.layer(x)\n", ("QA1215",)),
-    Edit(
-        "adapter left out",
-        r"return super\(\)\.forward\(x\) \+ .*\n",
-        "return super().forward(x)\n",
-        ("QA1215",),
-    ),
-    Edit("adapter left out", r"return result \+ .*\n", "return result\n", ("QA1215",)),
-    Edit("hook returns nothing", r"return output \+", "output +", ("QA1215",)),
-    Edit("no hook", r" +layer\.register_forward_hook\(add\)\n", "", ("QA1215",)),
-    Edit("late binding", r", adapter=adapter\)", ")", ("QA1217",)),
-    Edit("both zero", r"torch\.randn\((.*?rank.*?)\)( \* 0\.1)?\)", r"torch.zeros(\1))", ("QA1218",)),
-    Edit(
-        "both zero",
-        r"nn\.init\.normal_\(self\.down\.weight, std=0\.1\)",
-        "nn.init.zeros_(self.down.weight)",
-        ("QA1218",),
-    ),
-    Edit("floor division", r"alpha / rank", "alpha // rank", ("QA1218",)),
-    Edit("parameter moved", r"(self\.\w+ = nn\.Parameter\(.*\))\n", r'\1.to("cuda")\n', ("QA1219",)),
-    Edit("parameter cast", r"(self\.\w+ = nn\.Parameter\(.*\))\n", r"\1.half()\n", ("QA1219",)),
-    Edit("reentrant", r"use_reentrant=False", "use_reentrant=True", ("QA1220",)),
-    Edit("swapped Conv1D", r"size_in, size_out = layer", "size_out, size_in = layer", ("QA1201",)),
-    Edit("swapped Linear", r"size_out, size_in = layer", "size_in, size_out = layer", ("QA1201",)),
-    Edit("only Linear", r"\(nn\.Linear, Conv1D\)", "nn.Linear", ("QA1202",)),
-    Edit(
-        "no type test",
-        r"if isinstance\(layer, Conv1D\):\n.*\n +else:\n    (.*\n)",
-        r"\1",
-        ("QA1203", "QA1201"),
-    ),
-    Edit("batch not moved", r" +\w+ = \w+\.to\((?:\"cuda\"|device)\)\n", "", ("QA1707", "QA1705")),
-    Edit("move thrown away", r"( +)(\w+) = (\2\.to\((?:\"cuda\"|device)\))\n", r"\1\3\n", ("QA1704",)),
-    Edit("tensor made on the CPU", r", device=ids\.device", "", ("QA1705",)),
-    Edit("tensor made on the CPU", r', device="cuda"\)', ")", ("QA1705", "QA1707")),
-    Edit(
-        "buffer becomes an attribute",
-        r'self\.register_buffer\("(\w+)", (.*)\)\n',
-        r"self.\1 = \2\n",
-        ("QA1706",),
-    ),
-    Edit(
-        "model not moved", r"(?:net|tuned)\.to\(\"cuda\"\)\n|(?<=Net\(\))\.to\(\"cuda\"\)", "\n", ("QA1705",)
-    ),
-    Edit("input in FP32", r"x\.half\(\)", "x", ("QA1710", "QA1118")),
-    Edit("nothing new", r"^ *(?:self\.)?inject\((?!.*:).*\)\n", "", ("QA1208",)),
-)
+Files = dict[str, str]
 
 
 class Mutant(NamedTuple):
-    """One broken program: the edit, the file and line, and all files."""
+    """One broken program: its origin, the file that was edited, the edit, and all files."""
 
+    program: str
+    file: str
     edit: Edit
-    where: str
-    files: dict[str, str]
+    files: Files
+
+    def __str__(self) -> str:
+        return f"{self.program}/{self.file}:{self.edit.line} {self.edit.kind}"
+
+    @property
+    def key(self) -> str:
+        """Tells the texts and what was looked for."""
+        return hashlib.sha256(json.dumps([self.files, self.edit.codes]).encode()).hexdigest()[:16]
 
 
-def programs() -> Iterator[tuple[str, dict[str, str]]]:
-    """The correct programs: their main file and their files."""
+class Shown(NamedTuple):
+    """What a mutant's run showed."""
+
+    declared: str
+    """The symptom, by the oracles of the codes of the edit."""
+    other: str
+    """Any symptom that the original does not have."""
+    void: bool
+    """It is no program any more."""
+
+
+class Verdict(NamedTuple):
+    """What a mutant's run showed and what qalint said."""
+
+    mutant: Mutant
+    shown: str
+    other: str
+    void: bool
+    found: tuple[tuple[str, int], ...]
+    """Codes and lines of the findings."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether a finding has one of the codes of the edit."""
+        return any(code in self.mutant.edit.codes for code, _ in self.found)
+
+
+def programs() -> Iterator[tuple[str, Files]]:
+    """The correct programs."""
     for path in sorted(ROOT.iterdir()):
         if path.suffix == ".py":
-            yield path.name, {"main.py": path.read_text(encoding="utf-8")}
+            yield path.stem, {path.name: path.read_text(encoding="utf-8")}
         elif path.is_dir() and path.name != "__pycache__":
-            yield path.name, {file.name: file.read_text(encoding="utf-8") for file in path.glob("*.py")}
+            yield (
+                path.name,
+                {file.name: file.read_text(encoding="utf-8") for file in sorted(path.glob("*.py"))},
+            )
 
 
-def mutants(files: dict[str, str]) -> Iterator[Mutant]:
+def mutants(program: str, files: Files) -> Iterator[Mutant]:
     """All mutants of a program, each with one change."""
     for name, text in files.items():
-        for edit in EDITS:
-            for match in re.finditer(edit.pattern, text, re.MULTILINE):
-                changed = text[: match.start()] + match.expand(edit.becomes) + text[match.end() :]
-                try:
-                    compile(changed, name, "exec")
-                except SyntaxError:
-                    continue
-                line = text.count("\n", 0, match.start()) + 1
-                yield Mutant(edit, f"{name}:{line}", {**files, name: changed})
+        for change in edits(text):
+            yield Mutant(program, name, change, {**files, name: change.text})
 
 
-def run(files: dict[str, str], code: str, workers: Workers) -> Reports:
-    """A program's runs, as many as the oracle of a rule asks for."""
-    oracle = oracle_of(code)
-    assert oracle is not None
-    reports = verify.run(files, "main.py", oracle.quick(), workers)
+def run(files: Files, codes: tuple[str, ...], workers: Workers) -> Reports:
+    """A program's runs, as many as the oracles of some rules ask for."""
+    modes = {"plain": None, "devices": None}
+    for code in codes:
+        oracle = oracle_of(code)
+        assert oracle is not None
+        modes.update(dict.fromkeys(oracle.quick().modes))
+    reports = verify.run(files, main_of(files), Oracle(only=tuple(modes)), workers)
     assert reports is not None
     return reports
 
 
-def shows(code: str, healthy: Reports, broken: Reports) -> str:
-    """The symptom that the oracle of a rule declares, shown by the broken program alone; else nothing."""
-    oracle = oracle_of(code)
-    assert oracle is not None
-    before = {symptom.name for symptom in oracle.declared(verify.see(healthy, oracle))}
-    shown = {symptom.name for symptom in oracle.declared(verify.see(broken, oracle))} - before
-    if not shown and oracle.compare is not None and (difference := oracle.compare(broken, healthy)):
-        return difference
-    return ", ".join(sorted(shown))
+def shows(codes: tuple[str, ...], healthy: Reports, broken: Reports) -> str:
+    """The first symptom that the oracles of some rules declare, shown by the broken program alone."""
+    for code in codes:
+        oracle = oracle_of(code)
+        assert oracle is not None
+        before = {symptom.name for symptom in oracle.declared(symptoms.symptoms(healthy))}
+        for symptom in oracle.declared(symptoms.symptoms(broken)):
+            if symptom.name not in before:
+                return f"{code} {symptom}"[:90]
+        if oracle.compare is None or any(report.get("exception") for report in broken.values()):
+            continue
+        if difference := oracle.compare(broken, healthy):
+            return f"{code} {difference}"
+    return ""
 
 
-def codes(folder: str, files: dict[str, str]) -> set[str]:
-    """The codes of sections 11, 12 and 17 that are reported for a program."""
-    for name, text in files.items():
-        (Path(folder) / name).write_text(text, encoding="utf-8")
-    ignored = ["QA1106", "QA1120", "QA1212", "QA1712"]
-    found = lint([folder], select=["QA11", "QA12", "QA17"], ignore=ignored, exclude=[])
-    return {item.code for item in found if item.confidence == "high"}
+def others(healthy: Reports, broken: Reports) -> str:
+    """The first thing that a broken program shows and its original does not."""
+    before = {symptom.name for symptom in symptoms.symptoms(healthy)}
+    told = [str(symptom)[:90] for symptom in symptoms.symptoms(broken) if symptom.name not in before]
+    if any(
+        symptoms.trained(after) < symptoms.trained(healthy[mode])
+        for mode, after in broken.items()
+        if "lost" not in after
+    ):
+        told.append("less is trained")
+    return told[0] if told else ""
+
+
+def findings(files: Files) -> tuple[tuple[str, int], ...]:
+    """Codes and lines of what is reported for a program with high confidence."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        found = lint([folder], select=SELECT, ignore=IGNORE, exclude=[])
+    return tuple((item.code, item.region.row) for item in found if item.confidence == "high")
+
+
+def mended(files: Files, codes: tuple[str, ...], unsafe: bool) -> Files:
+    """A program after qalint's own fixes of some rules."""
+    known = catalog()
+    overrides = {"select": list(codes), "ignore": IGNORE, "exclude": []}
+    runner = Runner(known, Configs(known, overrides=overrides, isolated=True, environment={}), jobs=0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for name, text in files.items():
+            path = Path(folder).resolve() / name
+            path.write_text(text, encoding="utf-8")
+            paths.append(Found(str(path), None, True))
+        Fixer(runner, unsafe=unsafe).run(paths)
+        return {name: (Path(folder) / name).read_text(encoding="utf-8") for name in files}
+
+
+class Judge:
+    """Runs mutants and looks them up; keeps the runs of the originals.
+
+    `known`: what mutants showed, by their key; those are run only where a fix is to be judged.
+    """
+
+    def __init__(self, workers: Workers, known: dict[str, Shown] | None = None) -> None:
+        self.workers = workers
+        self.known = {} if known is None else known
+        self.healthy: dict[tuple[str, tuple[str, ...]], Reports] = {}
+
+    def original(self, program: str, files: Files, codes: tuple[str, ...]) -> Reports:
+        """The runs of the program as it was."""
+        key = (program, codes)
+        if key not in self.healthy:
+            self.healthy[key] = run(files, codes, self.workers)
+        return self.healthy[key]
+
+    def show(self, mutant: Mutant, files: Files) -> Shown:
+        """What the mutant's run shows. `files`: the original."""
+        if mutant.key not in self.known:
+            codes = mutant.edit.codes
+            healthy = self.original(mutant.program, files, codes)
+            broken = run(mutant.files, codes, self.workers)
+            errors = [report.get("exception") for report in broken.values()]
+            void = any(error and VOID.search(f"{error['type']}: {error['message']}") for error in errors)
+            shown = shows(codes, healthy, broken)
+            self.known[mutant.key] = Shown(shown, "" if shown else others(healthy, broken), void)
+        return self.known[mutant.key]
+
+    def judge(self, mutant: Mutant, files: Files) -> Verdict:
+        """What the mutant's run shows and what is said of it."""
+        return Verdict(mutant, *self.show(mutant, files), findings(mutant.files))
+
+    def fixes(self, verdict: Verdict, files: Files) -> Iterator[tuple[str, str]]:
+        """(what was applied, what is wrong with it or "") for each fix of a mutant just judged.
+
+        Each code of the edit by itself with unsafe fixes, as `verify` does; then all safe ones together.
+        """
+        mutant = verdict.mutant
+        codes = mutant.edit.codes
+        self.original(mutant.program, files, codes)
+        broken: Reports | None = None
+        told = dict.fromkeys(code for code, _ in verdict.found)
+        for names, unsafe in [*(((code,), True) for code in told), (tuple(SELECT), False)]:
+            after = mended(mutant.files, names, unsafe)
+            if after != mutant.files:
+                broken = broken or run(mutant.files, codes, self.workers)
+                wrong = self.harm(mutant, broken, after, names if unsafe else ())
+                yield (f"{names[0]} unsafe" if unsafe else "all safe"), wrong
+
+    def harm(self, mutant: Mutant, broken: Reports, after: Files, codes: tuple[str, ...]) -> str:
+        """What a fix did wrong: a symptom of some rules that stays, or anything that breaks."""
+        reports = run(after, mutant.edit.codes, self.workers)
+        healthy = self.healthy[mutant.program, mutant.edit.codes]
+        for code in codes:
+            # Only what the fault of the rule showed before must be gone; there may be others.
+            if shows((code,), healthy, broken) and (left := shows((code,), healthy, reports)):
+                return "still " + left
+        was = {symptom.name for symptom in (*symptoms.symptoms(broken), *symptoms.symptoms(healthy))}
+        brought = [
+            symptom
+            for symptom in symptoms.symptoms(reports)
+            if symptom.name in symptoms.BREAKING and symptom.name not in was
+        ]
+        return "brings " + "; ".join(map(str, brought)) if brought else ""
+
+
+def recorded(path: Path = RUNS) -> dict[str, Shown]:
+    """What mutants showed when they were run, by their key."""
+    if not path.exists():
+        return {}
+    return {key: Shown(*value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def keep(path: Path, known: dict[str, Shown]) -> None:
+    """Write down what mutants showed."""
+    lines = [f"{json.dumps(key)}: {json.dumps(known[key])}" for key in sorted(known)]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run it all and print what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kind", default="", help="only edits of this kind")
+    parser.add_argument("--program", default="", help="only this program")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where what runs showed is kept")
+    parser.add_argument("--fixes", action="store_true", help="apply our fixes and run again")
     parser.add_argument("--verbose", action="store_true", help="list every mutant")
     options = parser.parse_args(argv)
-    workers = Workers()
-    every, ill, seen = (collections.Counter[str]() for _ in range(3))
-    missed: list[str] = []
+    every, ill, seen, fixed = (collections.Counter[str]() for _ in range(4))
+    missed: list[Verdict] = []
     alarms: list[str] = []
-    for name, files in programs():
-        with tempfile.TemporaryDirectory() as folder:
-            if found := codes(folder, files):
-                alarms.append(f"{name}: {', '.join(sorted(found))}")
-        healthy: dict[str, Reports] = {}
-        for mutant in mutants(files):
-            kind, wanted = mutant.edit.kind, mutant.edit.codes
-            if not wanted or (options.kind and kind != options.kind):
+    harmful: list[str] = []
+    known = recorded(options.runs)
+    keys: list[str] = []
+    with Workers() as workers:
+        judge = Judge(workers, known)
+        for program, files in programs():
+            if options.program not in ("", program):
                 continue
-            every[kind] += 1
-            shown = ""
-            for code in wanted:
-                healthy.setdefault(code, run(files, code, workers))
-                shown = shown or shows(code, healthy[code], run(mutant.files, code, workers))
-            with tempfile.TemporaryDirectory() as folder:
-                found = codes(folder, mutant.files)
-            if shown:
-                ill[kind] += 1
-                seen[kind] += bool(found & set(wanted))
-                if not found & set(wanted):
-                    missed.append(f"{name}/{mutant.where} {kind}: {shown}; found {sorted(found)}")
-                    print("MISSED", missed[-1], flush=True)
-            if options.verbose:
-                print(f"{name}/{mutant.where} {kind}: {shown or '-'} -> {sorted(found)}", flush=True)
-    print(f"{'mutation':34} mutants  ill  found")
+            alarms += [f"{program} as it is: {code} at line {row}" for code, row in findings(files)]
+            for mutant in mutants(program, files):
+                if options.kind not in ("", mutant.edit.kind):
+                    continue
+                verdict = judge.judge(mutant, files)
+                keys.append(mutant.key)
+                kind = mutant.edit.kind
+                if options.verbose:
+                    state = "void" if verdict.void else verdict.shown or f"({verdict.other or '-'})"
+                    print(f"{mutant}: {state} -> {list(verdict.found)}", flush=True)
+                if verdict.void:
+                    continue
+                every[kind] += 1
+                if verdict.shown:
+                    ill[kind] += 1
+                    seen[kind] += verdict.seen
+                    if not verdict.seen:
+                        missed.append(verdict)
+                        print(f"MISSED {mutant}: {verdict.shown}; found {list(verdict.found)}", flush=True)
+                elif not verdict.other and verdict.found:
+                    alarms.append(f"{mutant}: {list(verdict.found)}")
+                    print("ALARM", alarms[-1], flush=True)
+                if options.fixes and verdict.found:
+                    for applied, wrong in judge.fixes(verdict, files):
+                        fixed["right" if not wrong else "wrong"] += 1
+                        if wrong:
+                            harmful.append(f"{mutant}: {applied}: {wrong}")
+                            print("HARM", harmful[-1], flush=True)
+            keep(options.runs, known)
+    if not (options.kind or options.program):
+        keep(options.runs, {key: known[key] for key in keys})
+    print(f"{'mutation':40} mutants  ill  found")
     for kind in sorted(every):
-        print(f"{kind:34} {every[kind]:7} {ill[kind]:4} {seen[kind]:6}")
+        print(f"{kind:40} {every[kind]:7} {ill[kind]:4} {seen[kind]:6}")
     total = sum(ill.values())
-    print(f"{'all':34} {sum(every.values()):7} {total:4} {sum(seen.values()):6}")
-    for line in alarms:
-        print("FALSE ALARM", line)
-    return 1 if alarms or sum(seen.values()) < 0.95 * total else 0
+    print(f"{'all':40} {sum(every.values()):7} {total:4} {sum(seen.values()):6}")
+    print(f"{len(alarms)} false alarms, {fixed['right']} fixes right, {fixed['wrong']} wrong")
+    return 1 if alarms or harmful or sum(seen.values()) < 0.95 * total else 0
 
 
 if __name__ == "__main__":
