@@ -195,6 +195,8 @@ class Core:
         """The terms whose truth was asked for since the innermost call began that may be repeated."""
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
+        self.options: dict[int, dict[str, list[ast.expr]]] = {}
+        """The defaults of the options that each file declares, by the file's identity."""
         self.refined: dict[str, Mod] = {}
         self.converted: dict[str, tuple[str, list[Value], dict[str, Value], Site]] = {}
         """What `to` and its kin were called with on unknowns, should they turn out to be modules."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, methods, tensors, torchlib
+from . import containers, methods, options, tensors, torchlib
 from .spellings import ADAPTERS, CONVERSIONS, MODULE_METHODS, RANKS, REFINING, TENSORS, UNSEEN
 from .values import (
     Batch,
@@ -202,7 +202,10 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
             "startswith",
         }:
             return Bound(base, name, site.node)
-        return Unknown(f"{base.term}.{name}", name_of=base.name_of, strings=base.strings)
+        inner = Unknown(f"{base.term}.{name}", name_of=base.name_of, strings=base.strings)
+        if options.PARSED in base.term:
+            inner.device = options.device(run, name, inner)
+        return inner
     if isinstance(base, Batch):
         if base.kind and name in TENSORS:
             return containers.item(run, base, Const(name), site)

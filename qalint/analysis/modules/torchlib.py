@@ -237,6 +237,8 @@ def to_device(run: Core, value: Value | None) -> Device | None:
     """A value as a device; None where it is not known which."""
     if isinstance(value, Device):
         return value
+    if isinstance(value, Unknown):
+        return value.device
     if isinstance(value, Const):
         if isinstance(value.value, int) and not isinstance(value.value, bool):
             return Device(frozenset({"cuda"}), "cuda")

@@ -40,7 +40,7 @@ class Unknown(Value):
     `strings` are the constant strings that took part in computing it (`"c_attn" in name`).
     """
 
-    __slots__ = ("_term", "cond", "floor", "name_of", "strings", "tests")
+    __slots__ = ("_term", "cond", "device", "floor", "name_of", "strings", "tests")
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class Unknown(Value):
         self.floor = floor
         self.cond: Any = None
         """The test that it is the outcome of, if it is one (`interpreter.Cond`)."""
+        self.device: Device | None = None
+        """The device that it names unless the user says otherwise: an option with a default."""
 
     @property
     def term(self) -> str:
