@@ -92,7 +92,9 @@ class FreezeHasNoEffect(Rule):
         for node in ast.walk(names.file.tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target = node.targets[0]
-                if isinstance(target, ast.Attribute) and answers(node.value):
+                if isinstance(target, ast.Attribute) and (
+                    answers(node.value) or (misspelt(target.attr) and walked(names, target.value))
+                ):
                     yield from self.assigned(names, edits, concrete, node, target)
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
                 yield from self.compared(names, edits, concrete, node.value)
@@ -194,17 +196,23 @@ def is_parameter(names: Names, target: ast.Attribute) -> bool:
     if isinstance(owner, ast.Name):
         if owner.id in ("self", "cls"):
             return False
-        for binding in names.bindings(owner):
-            if isinstance(binding.statement, (ast.For, ast.AsyncFor)) and "parameters" in ast.dump(
-                binding.statement.iter
-            ):
-                return True
+        if walked(names, owner):
+            return True
     if is_module(names, owner):
         return True
     if next(names.imports("torch"), None) is None:
         return False
     return not any(
         isinstance(chain, ast.Attribute) and chain.attr == target.attr for chain in names.references
+    )
+
+
+def walked(names: Names, owner: ast.expr) -> bool:
+    """Whether a name is bound by a loop over parameters."""
+    return isinstance(owner, ast.Name) and any(
+        isinstance(binding.statement, (ast.For, ast.AsyncFor))
+        and "parameters" in ast.dump(binding.statement.iter)
+        for binding in names.bindings(owner)
     )
 
 

@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
 from qalint.analysis.modules.adapters import outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
+from qalint.analysis.modules.spellings import keeps_trained
 from qalint.analysis.modules.torchlib import WEIGHTED
 from qalint.analysis.modules.values import Cell, Mod, Param, Seq, Site, Value
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
@@ -68,7 +69,8 @@ class BaseModelNotFrozen(Rule):
 
     ## What it does
     Finds models that get hand-written adapters and an optimizer over their parameters, where no
-    parameter of the model was ever frozen.
+    parameter of the model was ever frozen, or where all of it is made trainable again after the
+    injection, by hand or by peft.
 
     ## Why is this bad?
     Everything is trained: all of the base with the adapters. That costs the memory and time that
@@ -108,7 +110,8 @@ class BaseModelNotFrozen(Rule):
     needles = (OPTIMIZER,)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
-        """Injections into a model made in sight, with an optimizer and no freeze."""
+        """Injections into a model made in sight, with an optimizer and no freeze that lasts."""
+        yield from self.unfrozen(adapters)
         for injection in adapters.injections:
             if injection.peft or not injection.seen or frozen(adapters, injection):
                 continue
@@ -136,6 +139,40 @@ class BaseModelNotFrozen(Rule):
                     help=f"call {injection.name}.requires_grad_(False) before the adapters are injected",
                 )
                 break
+
+    def unfrozen(self, adapters: Adapters) -> Iterator[Finding]:
+        """Models with adapters all of whose parameters are made trainable before the optimizer is built."""
+        for injection in adapters.everywhere:
+            frees = [
+                event
+                for event in adapters.modules.all("freeze")
+                if event.program == injection.program and adapters.about(event, injection)
+            ]
+            built = [
+                event
+                for event in adapters.after(injection, "optimizer")
+                if adapters.selection(event.target, injection) & {"all", "trainable"}
+            ]
+            if not built or (not injection.peft and all(event.flag is True for event in frees)):
+                continue  # it never was frozen: another matter
+            first = built[0]
+            before = [event for event in frees if event.time < first.time]
+            last = before[-1] if before else None
+            if last is None or last.flag is not True or last.filters - {"trainable"}:
+                continue
+            if last.target is not injection.model or last.time < injection.events[-1].time:
+                continue
+            if not compatible(last.guards, first.guards) or escaped(adapters, injection):
+                continue
+            yield self.finding(
+                adapters.place(last.site),
+                f"all of `{injection.name}` is made trainable again after its adapters were injected",
+                related=[
+                    Related(adapters.place(injection.site), "the adapters are injected here"),
+                    Related(adapters.place(first.site), "the optimizer is built here"),
+                ],
+                help="leave the base frozen: only the adapters are to be trained",
+            )
 
 
 def replaced(injection: Injection) -> bool:
@@ -181,11 +218,12 @@ def mistakes(adapters: Adapters, injection: Injection) -> list[Related]:
 
 
 def escaped(adapters: Adapters, injection: Injection) -> bool:
-    """Whether the model went where it cannot be followed before it is optimised."""
+    """Whether the model went where more of it may have been frozen."""
     return any(
         event.program == injection.program
         and isinstance(event.target, Mod)
         and event.target.root is injection.model
+        and not keeps_trained(event.name)
         for event in adapters.modules.all("escape")
     )
 

@@ -19,8 +19,15 @@ def trained(adapters: Adapters, injection: Injection) -> Event | None:
 
 
 def parameters(injection: Injection, adapters: Adapters) -> list[Cell]:
-    """The adapters' own matrices, in the order in which they were made."""
-    cells = [cell for cell in injection.cells if cell in adapters.paired]
+    """The adapters' own matrices, in the order in which they were made.
+
+    Where a bottleneck is no product of two, they are the layers and parameters that its wrapper brings.
+    """
+    cells = [cell for cell in injection.cells if cell in adapters.paired] or [
+        cell
+        for cell in injection.cells
+        if isinstance(cell, Param) or (isinstance(cell, Mod) and cell.kind == "Linear" and cell.cls is None)
+    ]
     return sorted(cells, key=lambda cell: cell.time)
 
 

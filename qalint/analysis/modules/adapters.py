@@ -134,9 +134,12 @@ class Adapters:
         cells = own_cells(value)
         if cells & self.paired or (isinstance(value, Mod) and unseen(value, event.target.root)):
             return cells
-        if isinstance(value, Mod) and value.cls is not None and wraps(value, event.target.root):
-            return cells if replaces(event, value) else None
-        return None
+        around = [
+            wrapper
+            for wrapper in ([value] if isinstance(value, Mod) and value.cls is not None else listed(value))
+            if wraps(wrapper, event.target.root) and replaces(event, wrapper)
+        ]
+        return set[Cell]().union(*(own_cells(wrapper) for wrapper in around)) if around else None
 
     def place(self, site: Site) -> Place:
         """The place of a site."""
@@ -248,9 +251,16 @@ def wraps(value: Mod, model: Mod) -> bool:
     )
 
 
+def listed(value: Value) -> list[Mod]:
+    """The modules of the program's own classes in a container of modules."""
+    elements = value.elements if isinstance(value, Mod) and value.cls is None else []
+    return [element for element in elements if isinstance(element, Mod) and element.cls is not None]
+
+
 def replaces(event: Event, value: Mod) -> bool:
-    """Whether a wrapper takes the place of what it wraps."""
+    """Whether a wrapper takes the place of what it wraps, alone or in a container that does."""
     inside = [cell for cell in value.attrs.values() if isinstance(cell, Mod) and elsewhere(cell, value)]
+    inside += [cell.parent for cell in inside if cell.parent is not None and event.value is not value]
     old = event.info.get("old")
     return not event.name or any(cell is old or cell.path.rsplit(".", 1)[-1] == event.name for cell in inside)
 

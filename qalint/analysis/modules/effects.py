@@ -557,27 +557,33 @@ def collect(run: Core, values: list[Value], site: Site, *, once: bool = False) -
 # --- calls -----------------------------------------------------------------------------------
 
 
-def escape(run: Core, values: Iterable[Value], site: Site) -> None:
-    """Modules and optimizers go where they cannot be followed."""
+def escape(run: Core, values: Iterable[Value], site: Site, by: str = "") -> None:
+    """Modules and optimizers go where they cannot be followed: `by` is the library function they go to."""
     for value in values:
         for option in each(value):
             if isinstance(option, Unknown) and option.term in run.refined:
                 option = run.refined[option.term]
             if isinstance(option, Mod):
-                run.emit("escape", site, target=option)
+                run.emit("escape", site, target=option, name=by)
             elif isinstance(option, Batch):
                 option.moved = True  # a mapping may be changed in place
             elif isinstance(option, Params):
-                run.emit("escape", site, target=option.module, how="params")
+                run.emit("escape", site, target=option.module, how="params", name=by)
             elif isinstance(option, Optim):
-                run.emit("escape", site, target=option)
+                run.emit("escape", site, target=option, name=by)
             elif isinstance(option, Seq):
                 option.open = True
-                escape(run, option.items[:4], site)
+                escape(run, option.items[:4], site, by)
             elif isinstance(option, Dict):
-                escape(run, option.values()[:6], site)
+                escape(run, option.values()[:6], site, by)
             elif isinstance(option, Obj) and option not in run.building:
-                escape(run, [v for v in option.attrs.values() if isinstance(v, Mod | Optim)], site)
+                escape(run, [v for v in option.attrs.values() if isinstance(v, Mod | Optim)], site, by)
+
+
+def callee(term: str) -> str:
+    """The name of an unknown that is called: a method of what a library made has the library's name."""
+    made, made_at, rest = term.partition("@")
+    return f"{made}.{rest.rpartition('.')[2]}" if made_at else term
 
 
 def unknown_call(
@@ -586,7 +592,7 @@ def unknown_call(
     """A call that cannot be followed."""
     if isinstance(function, Unknown) and function.term in run.refined:
         return methods.forward(run, run.refined[function.term], args, kwargs, site)
-    escape(run, [*args, *kwargs.values()], site)
+    escape(run, [*args, *kwargs.values()], site, callee(function.term))
     if (made := unseen_adapter(run, function.term, args, kwargs, site)) is not None:
         return made
     operands = [t for t in (tensors.as_tensor(run, a) for a in args) if t is not None]

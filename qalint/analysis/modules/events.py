@@ -26,7 +26,7 @@ inputs      inputs are made to require gradients: target Mod or Tensor
 checkpoint  raw activation checkpointing: flag is use_reentrant (None: not given), target the running Mod
 restore     a module loads its parameters: target Mod
 scatter     a module is wrapped by what moves its inputs for it: target Mod
-escape      a module goes where it cannot be followed: target Mod
+escape      a module goes where it cannot be followed: target Mod, name the library function, if it is one
 clash       tensors that do not fit meet: how `dtype` or `device`, target and value, name the operation
 promote     float16 and float32 are added: target and value the two, flag True once the sum goes on as it is
 pair        an input goes through two own matrices: target the first, value the second, info owner, in, out

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from .core import Core, Super
 from . import effects, spellings
 
-CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wrap", "prepare")
-"""Words in the names of methods out of sight that may change what is trained."""
 HARMLESS = frozenset({"items", "keys", "values", "unscale_"})
 """Methods of what is not in sight that do nothing to what they are given that matters here."""
 VERBS = ("get_", "is_", "set_", "load_", "prepare_", "create_", "build_", "make_", "init_", "add_")
@@ -186,10 +184,11 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
         if key in run.applied:
             continue
         run.applied.add(key)
-        if isinstance(event.value, Mod) and event.value.cls is not None:
-            found = event.value.cls.find("forward")
-            if isinstance(found, Func) and len(run.frames) < 10:
-                tensors.leave(run.enter(found.bind(event.value), [x], {}, site))
+        if isinstance(event.value, Mod):
+            for module in [event.value] if event.value.cls is not None else event.value.elements[:3]:
+                found = module.cls.find("forward") if isinstance(module, Mod) and module.cls else None
+                if isinstance(found, Func) and len(run.frames) < 10:
+                    tensors.leave(run.enter(found.bind(module), [x], {}, site))
         elif isinstance(event.value, Func) and event.how == "forward":
             tensors.leave(run.enter(event.value, [x], {}, site))
         elif isinstance(event.value, Func) and event.name == "register_forward_hook":
@@ -266,7 +265,7 @@ def method(
         stepped(run, args, site)  # a scaler steps the optimizer
         return Const(None)
     if isinstance(base, Unknown) and base.name_of is None and name not in HARMLESS:
-        effects.escape(run, [*args, *kwargs.values()], site)
+        effects.escape(run, [*args, *kwargs.values()], site, effects.callee(f"{base.term}.{name}"))
     if isinstance(base, Unknown) and name in spellings.CONVERSIONS:
         run.converted[base.term] = (name, args, kwargs, site)
         return Unknown(base.term, name_of=base.name_of, strings=base.strings)
@@ -418,7 +417,7 @@ def module_method(
         return run.fresh("instance", site.node)
     if module.cls is None and not module.known:
         effects.escape(run, args, site)
-        if any(word in name for word in CHANGING):
+        if spellings.changes(name):
             run.emit("escape", site, target=module, how="method")
     return tensors.mixed(name, [module, *args])
 

@@ -5,6 +5,30 @@ from __future__ import annotations
 PLAIN_BASES = frozenset(
     {"torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module", "builtins.object"}
 )
+CHANGING = ("freeze", "train", "adapt", "lora", "grad", "activat", "inject", "wrap", "prepare")
+"""Words in the names of functions out of sight that may change what is trained."""
+SAYING = frozenset(
+    (
+        "datasets",
+        "diffusers",
+        "ema_pytorch",
+        "evaluate",
+        "fvcore",
+        "mlflow",
+        "safetensors",
+        "sklearn",
+        "thop",
+        "timm",
+        "torch",
+        "torch_ema",
+        "torchinfo",
+        "torchmetrics",
+        "torchsummary",
+        "torchvision",
+        "transformers",
+    )
+)
+"""Packages whose functions say so in their names where they change what is trained."""
 CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat16"})
 HOOKS = "<forward hooks>"
 TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
@@ -136,3 +160,14 @@ HARMLESS = frozenset(
         "iter",
     ]
 )
+
+
+def changes(name: str) -> bool:
+    """Whether what is called so may change what is trained, as far as its name says."""
+    low = name.lower()
+    return any(word in low for word in CHANGING)
+
+
+def keeps_trained(name: str) -> bool:
+    """Whether a library function is known to leave alone what is trained of the models that it gets."""
+    return name.partition(".")[0] in SAYING and not changes(name)

@@ -484,7 +484,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if not name.startswith(
         ("math.", "os.", "json.", "logging.", "marimo.", "random.", "numpy.", "wandb.", "torchinfo.")
     ):
-        effects.escape(run, [*args, *kwargs.values()], site)
+        effects.escape(run, [*args, *kwargs.values()], site, name)
         if (made := effects.unseen_adapter(run, name, args, kwargs, site)) is not None:
             return made
     return tensors.mixed(f"{name}@{getattr(site.node, 'lineno', 0)}", [*args, *kwargs.values()])
@@ -703,7 +703,7 @@ def torch_function(
         )
         return tensors.outcome(result, *operands) if last in TOGETHER else result
     if last[:1].isupper() or "." in name[6:]:
-        effects.escape(run, [*args, *kwargs.values()], site)
+        effects.escape(run, [*args, *kwargs.values()], site, name)
     return tensors.mixed(name, [*args, *kwargs.values()])
 
 

@@ -14,6 +14,10 @@ CASES = {
         "for n, p in m.named_parameters():\n    p.require_grad = 'lora' in n or n.endswith('.bias')\n",
         "for n, p in m.named_parameters():\n    p.requires_grad = 'lora' in n or n.endswith('.bias')\n",
     ),
+    "a flag": (
+        "def trains(m, on):\n    for n, p in m.named_parameters():\n        p.require_grad = on\n",
+        "def trains(m, on):\n    for n, p in m.named_parameters():\n        p.requires_grad = on\n",
+    ),
     "a comparison": (
         "for n, p in m.named_parameters():\n    p.requires_grad == False\n",
         "for n, p in m.named_parameters():\n    p.requires_grad = False\n",
@@ -59,6 +63,7 @@ def test_fix(case: str) -> None:
         "class C:\n    def __init__(self):\n        self.require_grad = True\n",
         "for n, p in m.named_parameters():\n    p.requires_grad = any(k in n for k in keys)\n",
         "option.require_grad = parse(text)\n",
+        "for option in options:\n    option.require_grad = flag\n",
         "config.require_grad = False\nuse(config.require_grad)\n",
         "ok = p.requires_grad == False\nassert p.requires_grad == False\n",
         "model.requires_grad = False\n",
