@@ -157,8 +157,21 @@ class Classes(Calls):
             return None
         if base.name.startswith("torch.optim.") and "lr_scheduler" not in base.name:
             if last != "Optimizer" or "step" in own:
-                return self.call_library(world, Lib("torch.optim.Optimizer"), args, keywords, node, wild)
+                made = self.call_library(world, Lib("torch.optim.Optimizer"), args, keywords, node, wild)
+                if type(made) is Ref and self.unscales_itself(cls):
+                    world.edit(made).extra["unscales"] = True
+                return made
         return None
+
+    @staticmethod
+    def unscales_itself(cls: Cls) -> bool:
+        """Whether an optimizer takes scaled gradients, of any dtype: `scaler.step` leaves them to it."""
+        flag = "_step_supports_amp_scaling"
+        return any(
+            (isinstance(node, ast.Attribute) and node.attr == flag)
+            or (isinstance(node, ast.Name) and node.id == flag)
+            for node in ast.walk(cls.node)
+        )
 
     @staticmethod
     def clears_gradients(cls: Cls, step: ast.FunctionDef) -> bool:

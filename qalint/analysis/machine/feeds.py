@@ -178,12 +178,18 @@ class Feeds(Classes):
             value = self.as_ref(world, todo.pop())
             if value == child:
                 return True
-            if type(value) is Ref:
+            if type(value) is Tup:
+                todo += value.items
+            elif type(value) is Term and value.op == "ite":
+                todo += value.args[1:]
+            elif type(value) is Ref:
                 inner = world.heap.get(value.oid)
                 if isinstance(inner, Instance) and self._inside(world, child, inner, seen):
                     return True
                 if isinstance(inner, ListObj):
                     todo += inner.items
+                elif isinstance(inner, DictObj):
+                    todo += inner.items.values()
         return False
 
     def overlap(self, world: World, one: frozenset[Any], two: frozenset[Any]) -> bool:

@@ -18,6 +18,7 @@ from .values import (
     TRUE,
     UNBOUND,
     Auto,
+    Cells,
     Const,
     Oid,
     Ref,

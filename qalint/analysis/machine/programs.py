@@ -11,6 +11,7 @@ import ast
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...rule import Confidence
@@ -21,7 +22,19 @@ from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
 from .slicing import Module, Program, dotted, is_abstract, words
-from .story import Backward, Clip, Counts, LibraryCall, Load, OptimizerStep, Save, ScalerStep, ZeroGrad
+from .story import (
+    Backward,
+    Clip,
+    Counts,
+    Guard,
+    LibraryCall,
+    Load,
+    OptimizerStep,
+    Save,
+    ScalerStep,
+    Unscale,
+    ZeroGrad,
+)
 from .values import Cls, Const, Fn, Lazy, Namespace, Ref, Value, forget_terms, term
 
 if TYPE_CHECKING:
@@ -304,7 +317,7 @@ def tell(file: File, story: type[S]) -> S | None:
         return None
     program.settle()
     machine = Teller(program, told, files)
-    machine.missing_scaler = []
+    machine.missing_scaler, machine.bare_forwards = [], []
     files.machine = machine
     entries = run(machine, home)
     finish(machine)
@@ -550,6 +563,10 @@ def finish(machine: Machine) -> None:
                     "optimizer": machine._made(world, optimizer),
                 },
             )
+    if not any("autocast" in module.file.source.text for module in machine.program.modules.values()):
+        # Whenever the scaler is enabled, it has nothing to do.
+        for told in machine.bare_forwards:
+            machine.fault(*told)
     doubt(story)
     # A loss that some path divides is divided where there is something to divide by.
     divided = {event.node for event in story.find(Backward) if event.what.get("divided")}
@@ -625,6 +642,14 @@ def doubt(story: Story) -> None:
                     for event in story.find(type(confirmed))
                 )
             )
+        elif fault.kind == "scaler-call-order" and fault.variant == "update-without-step":
+            # Each of several optimizers was left out by a test of its own: all at once, perhaps never.
+            left_out = {
+                event.optimizer
+                for event in story.find(ScalerStep, Unscale)
+                if event.scaler == fault.at.scaler and story.reaches(event, fault.at)
+            }
+            unsure = len(left_out) > 1
         elif fault.kind == "missing-zero-grad":
             # Two countings of rounds, one for the step and one for the clearing: they may well agree.
             unsure = countings(fault.guards) > 1 and any(
@@ -641,7 +666,8 @@ def countings(guards: Iterable[Guard]) -> int:
     guards = list(guards)
     counted = {guard.text.partition(" Mod ")[0] for guard in guards if " Mod " in guard.text}
     return sum(
-        " Mod " in guard.text or any(guard.text.startswith(f"{name} ") for name in counted) for guard in guards
+        " Mod " in guard.text or any(guard.text.startswith(f"{name} ") for name in counted)
+        for guard in guards
     )
 
 

@@ -270,20 +270,22 @@ class Steps(Protocol):
                 {"scaler": made, "step": place},
                 Confidence.HIGH if self.enabled(world, s.enabled) else Confidence.MEDIUM,
             )
-        elif precision is None and self.enabled(world, s.enabled):
+        elif precision is None and (at_place := o.places.get("backward")) is not None:
             if all(self._plain_model(world, module) for module in flow.feeds) and flow.feeds:
-                at_place = flow_place(flow, o) or o.places.get("backward")
-                if at_place is not None:
-                    self.fault(
-                        world,
-                        "forward-outside-autocast",
-                        self.event_at(world, Backward, at_place),
-                        event,
-                        [(place, "the scaler's step")],
-                        names,
-                        "",
-                        {"backward": o.places.get("backward"), "step": place},
-                    )
+                told = (
+                    world,
+                    "forward-outside-autocast",
+                    self.event_at(world, Backward, at_place),
+                    event,
+                    [(place, "the scaler's step")],
+                    names,
+                    "",
+                    {"backward": at_place, "step": place},
+                )
+                if self.enabled(world, s.enabled):
+                    self.fault(*told)
+                else:
+                    self.bare_forwards.append(told)
 
     def _plain_model(self, world: World, value: Value) -> bool:
         """A module whose code is seen, or known, to enter no autocast, and that is not FP16 itself."""
@@ -291,7 +293,7 @@ class Steps(Protocol):
         obj = world.heap.get(ref.oid) if type(ref) is Ref else None
         if not isinstance(obj, Model) or obj.extra.get("autocast"):
             return False
-        if any(part.dtype in ("float16", "bfloat16") for _, part in self.tree(world, ref)):
+        if any(part.dtype not in ("float32", None) for _, part in self.tree(world, ref)):
             return False
         return obj.made in ("constructor", "pretrained") and not obj.hidden and not obj.assumed
 
@@ -383,9 +385,11 @@ class Steps(Protocol):
                 self._bypass(world, scaler, optimizer, event, "unscaled", o.places.get("unscale"))
             else:
                 self._other_faults(world, optimizer, event, place)
-            if o.grads in ("scaled", "unscaled") and stage[0] != "unscaled":
+            if o.grads in ("scaled", "unscaled"):
                 # As far as the scaler knows, this optimizer has not been stepped.
-                world.edit(scaler).stages.pop(optimizer.oid, None)
+                stages = world.edit(scaler).stages
+                if stages.pop(optimizer.oid, ("", None))[0] == "unscaled":
+                    stages[optimizer.oid] = ("bypassed", place)
         else:
             self._other_faults(world, optimizer, event, place)
         by = o.by
@@ -412,6 +416,8 @@ class Steps(Protocol):
         return bool(world.of_kind(Scaler)) or "scaler" in world.tags
 
     missing_scaler: list[tuple[Any, ...]]
+    bare_forwards: list[tuple[Any, ...]]
+    """Forwards under no autocast, of scalers of which it is not known whether they are enabled."""
 
     def _bypass(
         self,
@@ -471,8 +477,3 @@ class Steps(Protocol):
         s = world.edit(scaler)
         s.stages = {}
         s.left = {}
-
-
-def flow_place(flow: Flow, optimizer: Optimizer) -> Place | None:
-    """Where the forward that a message should cite stands, if it is known."""
-    return optimizer.places.get("forward")

@@ -231,6 +231,17 @@ def scale_attribute(machine: Any, world: Any, value: Ref, node: Any) -> Value:
     return term("call", Method(value, "get_scale"))
 
 
+@attribute("scaler", "_per_optimizer_states")
+def stages_attribute(machine: Any, world: Any, value: Ref, node: Any) -> Value:
+    """The scaler's own record: whoever reads it acts by it, in ways that no path here could tell apart."""
+    changed = world.edit(value)
+    for ref, optimizer in world.of_kind(Optimizer):
+        if optimizer.by == value or ref.oid in changed.stages:
+            machine.lose(world, ref)
+    changed.stages, changed.left, changed.pending = {}, {}, None
+    return term("attr", value, "_per_optimizer_states")
+
+
 @method("*", "unscale_")
 def unknown_unscale(call: Call) -> Value:
     """Only a scaler has `unscale_`: refined by use."""

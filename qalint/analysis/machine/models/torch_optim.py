@@ -221,6 +221,11 @@ def _measures(call: Call, index: int, name: str) -> bool:
     return type(value).__name__ == "Lib" and value.name.rpartition(".")[2] in ("inf", "Inf")
 
 
+def _keeps(call: Call, index: int, name: str) -> bool:
+    """Whether scaled gradients may be clipped so: it only measures, or the bound is scaled as well."""
+    return _measures(call, index, name) or call.machine.unscales_by_hand(call.arg(index, name))
+
+
 @library(
     "torch.nn.utils.clip_grad_norm_",
     "torch.nn.utils.clip_grad_norm",
@@ -229,21 +234,21 @@ def _measures(call: Call, index: int, name: str) -> bool:
 )
 def clip_grad_norm(call: Call) -> Value:
     """Clips by the norm; `inf` only measures."""
-    call.machine.clip(call, _cells(call, 0, "parameters"), "norm", _measures(call, 1, "max_norm"))
+    call.machine.clip(call, _cells(call, 0, "parameters"), "norm", _keeps(call, 1, "max_norm"))
     return term("grad-norm", call.fresh())
 
 
 @library("torch.nn.utils.clip_grad_value_", "torch.nn.utils.clip_grad.clip_grad_value_")
 def clip_grad_value(call: Call) -> Value:
     """Clips each value."""
-    call.machine.clip(call, _cells(call, 0, "parameters"), "value", _measures(call, 1, "clip_value"))
+    call.machine.clip(call, _cells(call, 0, "parameters"), "value", _keeps(call, 1, "clip_value"))
     return NONE
 
 
 @library("timm.utils.dispatch_clip_grad", "timm.utils.clip_grad.dispatch_clip_grad")
 def dispatch_clip_grad(call: Call) -> Value:
     """timm's clip."""
-    call.machine.clip(call, _cells(call, 0, "parameters"), "norm", _measures(call, 1, "value"))
+    call.machine.clip(call, _cells(call, 0, "parameters"), "norm", _keeps(call, 1, "value"))
     return NONE
 
 

@@ -1,0 +1,250 @@
+"""Correct programs that were met while public repositories were read, in our own words."""
+
+from __future__ import annotations
+
+import pytest
+from machine_programs import faults_of, story_of
+
+from qalint.rule import Confidence
+
+IMPORTS = """\
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.amp import GradScaler, autocast
+"""
+
+CORRECT = {
+    "a step left out in some rounds, after unscaling; a function that is not seen may run the backward": """
+        def train(model, loader, optimizer, loss_of, cfg):
+            scaler = GradScaler("cuda")
+            for x, y in loader:
+                own = True
+                optimizer.zero_grad()
+                with autocast("cuda"):
+                    if cfg.contrastive:
+                        loss, own = contrastive(model, x, scaler)
+                    else:
+                        loss = loss_of(model(x), y)
+                if own:
+                    scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                moves = surgery(model, cfg)
+                if moves:
+                    scaler.step(optimizer)
+                scaler.update()
+    """,
+    "a new scale is given between two rounds": """
+        def train(gen, disc, loader, opt_g, opt_d):
+            scaler = GradScaler("cuda")
+            for i, x in enumerate(loader):
+                with autocast("cuda"):
+                    loss_d = disc(x).mean()
+                opt_d.zero_grad()
+                scaler.scale(loss_d).backward()
+                scaler.step(opt_d)
+                with autocast("cuda"):
+                    loss_g = -disc(gen(x)).mean()
+                opt_g.zero_grad()
+                scaler.scale(loss_g).backward()
+                scaler.step(opt_g)
+                scaler.update()
+                if i % 100 == 0 and scaler.get_scale() < 8.0:
+                    scaler.update(scaler.get_scale() * 2.0)
+    """,
+    "an optimizer that takes scaled gradients of any dtype": """
+        class MasterLamb(torch.optim.Optimizer):
+            def __init__(self, params, lr=0.1):
+                super().__init__(params, {"lr": lr})
+                self._step_supports_amp_scaling = True
+            @torch.no_grad()
+            def step(self, closure=None, grad_scaler=None):
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        self.state[p]["master"] -= group["lr"] * p.grad.float()
+        model = nn.Linear(4, 4).cuda()
+        model.half()
+        optimizer = MasterLamb(model.parameters())
+        scaler = GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            with autocast("cuda"):
+                loss = F.mse_loss(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    """,
+    "the bound of the clip is scaled like the gradients": """
+        def clip(model, limit, scale=1.0):
+            nn.utils.clip_grad_norm_(model.parameters(), limit * scale)
+        def train(model, loader, optimizer, limit):
+            scaler = GradScaler("cuda")
+            for x, y in loader:
+                optimizer.zero_grad()
+                with autocast("cuda"):
+                    loss = F.mse_loss(model(x), y)
+                scaler.scale(loss).backward()
+                clip(model, limit, scale=scaler.get_scale())
+                scaler.step(optimizer)
+                scaler.update()
+    """,
+    "the scaler's own record is asked whether to unscale": """
+        from torch.amp.grad_scaler import OptState
+        def train(model, loader, optimizer, norm, value):
+            scaler = GradScaler("cuda")
+            for x, y in loader:
+                optimizer.zero_grad()
+                with autocast("cuda"):
+                    loss = F.mse_loss(model(x), y)
+                scaler.scale(loss).backward()
+                if norm:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(model.parameters(), norm)
+                if value:
+                    state = scaler._per_optimizer_states[id(optimizer)]
+                    if state["stage"] is not OptState.UNSCALED:
+                        scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_value_(model.parameters(), value)
+                scaler.step(optimizer)
+                scaler.update()
+    """,
+    "an optimizer built at one place for one of two models": """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(4, 4)
+                self.optimizer = None
+            def forward(self, x):
+                return self.fc(x)
+            def prepare(self):
+                self.optimizer = torch.optim.Adam(self.parameters(), 0.001)
+            def train_step(self, x, y):
+                self.zero_grad()
+                F.mse_loss(self(x), y).backward()
+                self.optimizer.step()
+            @staticmethod
+            def load(path):
+                net = Net()
+                net.load_state_dict(torch.load(path))
+                return net
+        def train(loader, path=None):
+            net = Net.load(path) if path else Net().to("cuda")
+            net.prepare()
+            for x, y in loader:
+                net.train_step(x, y)
+    """,
+    "two groups hold all that is clipped, parts of it in a dictionary": """
+        class Head(nn.Module):
+            def __init__(self, parts):
+                super().__init__()
+                self.parts = parts
+                self.last = nn.Linear(8, 2)
+            def forward(self, x):
+                return self.last(self.parts["a"](x))
+        class Net(nn.Module):
+            def __init__(self, body, head):
+                super().__init__()
+                self.body = body
+                self.head = head
+            def forward(self, x):
+                return self.head(self.body(x))
+        net = Net(nn.Linear(4, 8), Head(nn.ModuleDict({"a": nn.Linear(8, 8)}))).cuda()
+        opt = torch.optim.AdamW([{"params": net.body.parameters()}, {"params": net.head.parameters()}])
+        scaler = GradScaler("cuda")
+        for x, y in loader:
+            opt.zero_grad()
+            with autocast("cuda"):
+                loss = F.mse_loss(net(x), y)
+            scaler.scale(loss).backward()
+            scaler.unscale_(opt)
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            scaler.step(opt)
+            scaler.update()
+    """,
+    "settings of a library that is not seen are tests, not objects": """
+        from absl import flags
+        from settings import USE_AMP
+        FLAGS = flags.FLAGS
+        def train(model, loader, optimizer):
+            scaler = GradScaler("cuda") if USE_AMP else None
+            for x, y in loader:
+                optimizer.zero_grad()
+                if FLAGS.amp:
+                    loss = F.mse_loss(model(x), y)
+                else:
+                    loss = F.l1_loss(model(x), y)
+                if USE_AMP:
+                    scaler.scale(loss).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
+                else:
+                    loss.backward()
+                    optimizer.step()
+    """,
+}
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_correct_programs_are_silent(name: str) -> None:
+    assert faults_of(CORRECT[name], IMPORTS) == []
+
+
+def test_a_step_past_the_scaler_after_unscaling_leaves_the_update_its_checks() -> None:
+    program = """
+        def train(tables, net, loader, slow, fast, flags):
+            scaler = GradScaler("cuda")
+            for x, y in loader:
+                net.zero_grad()
+                tables.zero_grad()
+                with autocast("cuda"):
+                    loss = F.mse_loss(net(tables(x)), y)
+                scaler.scale(loss).backward()
+                if not flags.freeze:
+                    scaler.step(slow)
+                scaler.unscale_(fast)
+                fast.step()
+                scaler.update()
+    """
+    kinds = {fault.partition(" @")[0] for fault in faults_of(program, IMPORTS)}
+    assert "scaler-call-order:update-without-step" not in kinds
+
+
+def test_a_flag_of_an_unseen_library_has_two_outcomes() -> None:
+    program = """
+        from absl import flags
+        def train(model, loader, optimizer):
+            scaler = GradScaler("cuda")
+            for x, y in loader:
+                optimizer.zero_grad()
+                with autocast("cuda"):
+                    loss = F.mse_loss(model(x), y)
+                scaler.scale(loss).backward()
+                if flags.FLAGS.unscales:
+                    scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                scaler.step(optimizer)
+                scaler.update()
+    """
+    assert faults_of(program, IMPORTS) == [
+        "clip-before-unscale:norm @ nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+    ]
+
+
+def test_two_countings_of_rounds_by_one_number_may_agree() -> None:
+    program = """
+        from itertools import cycle
+        def train(model, loader, optimizer, n):
+            scaler = GradScaler("cuda")
+            for (x, y), turn in zip(loader, cycle(range(1, n + 1))):
+                if turn == 1:
+                    model.zero_grad(set_to_none=True)
+                with autocast("cuda"):
+                    loss = F.mse_loss(model(x), y) / n
+                scaler.scale(loss).backward()
+                if turn % n == 0:
+                    scaler.step(optimizer)
+                    scaler.update()
+    """
+    (fault,) = story_of(program, IMPORTS).faults("missing-zero-grad")
+    assert fault.confidence is Confidence.MEDIUM
