@@ -62,8 +62,9 @@ class AdapterNeverApplied(Rule):
     ## What it does
     Finds adapters that are set as an attribute of a layer whose own forward knows nothing of them, with
     no patched forward, hook, wrapper or call anywhere in the program that reads the attribute; adapter
-    matrices that their own class's forward leaves out; and forward hooks that compute the adapter's
-    result and return nothing.
+    matrices that their own class's forward leaves out; forward hooks that compute the adapter's
+    result and return nothing; and results that are computed without gradients or detached before they
+    are added.
 
     ## Why is this bad?
     The adapter's parameters are there, are counted and reach the optimizer, but no gradient ever
@@ -117,6 +118,7 @@ class AdapterNeverApplied(Rule):
                 seen.add(event.site.node)
                 yield finding
         yield from self.left_out(modules, adapters)
+        yield from self.cut(modules, adapters)
 
     def attached(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
         """An adapter that is set under a new name on a layer of somebody else's."""
@@ -203,6 +205,32 @@ class AdapterNeverApplied(Rule):
             help="return the sum of the output and the adapter's result",
         )
 
+    def cut(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
+        """Adapters whose result is added and gives them no gradient."""
+        if not any(True for _ in modules.all("optimizer")):
+            return
+        cells = {
+            cell
+            for injection in adapters.everywhere
+            for cell in injection.cells
+            if (set_ := modules.run.latest(cell, "grad")) is None or set_[1] is not False
+        }
+        pairs = [event for event in modules.all("pair") if {event.target, event.value} <= cells]
+        learning = {event.target for event in pairs if event.grad}
+        found: dict[ast.AST, tuple[Site, str]] = {}
+        for event in modules.all("cut"):
+            if {step.cell for step in event.target.chain[-2:]} <= cells:
+                found[event.site.node] = (event.site, "detached before it is added")
+        for event in pairs:
+            if event.target not in learning and without_gradients(event.site):
+                found[event.site.node] = (event.site, "computed without gradients")
+        for site, how in found.values():
+            yield self.finding(
+                modules.place(site),
+                f"the adapter's result is {how}: its matrices never learn",
+                help="let the gradient flow through the adapter",
+            )
+
     def left_out(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Classes that make two low-rank matrices and whose forward uses neither."""
         for cls in modules.run.classes:
@@ -265,6 +293,18 @@ class AdapterNeverApplied(Rule):
             related=[Related(modules.place(event.site), "made here") for event in pair],
             help="add the adapter's result to the output",
         )
+
+
+def without_gradients(site: Site) -> bool:
+    """Whether a forward's own `with torch.no_grad():` holds around a node."""
+    edits = site.file.get(Edits)
+    function = edits.function(site.node) if edits is not None else None
+    return function is not None and any(
+        isinstance(part, ast.With)
+        and any("no_grad" in ast.dump(item) or "inference_mode" in ast.dump(item) for item in part.items)
+        and any(inner is site.node for inner in ast.walk(part))
+        for part in ast.walk(function)
+    )
 
 
 def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:

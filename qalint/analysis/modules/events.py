@@ -30,6 +30,7 @@ escape      a module goes where it cannot be followed: target Mod, name the libr
 clash       tensors that do not fit meet: how `dtype` or `device`, target and value, name the operation
 promote     float16 and float32 are added: target and value the two, flag True once the sum goes on as it is
 pair        an input goes through two own matrices: target the first, value the second, info owner, in, out
+cut         what two own matrices made of an input is added after `detach()`: target Tensor
 discard     the result of `to` or its kin on a tensor is thrown away: target Tensor, name the method
 nonleaf     a parameter's cast or moved copy is used as a parameter: target Param, name the method
 tensor      a module gets a plain tensor as attribute: target Mod, value Tensor, name

@@ -290,6 +290,9 @@ def convolve(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
 def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> Value:
     """`+`, `-`, `*`, `/` where at least one side is a tensor."""
     first, second = as_tensor(run, left), as_tensor(run, right)
+    for tensor in (first, second):
+        if tensor is not None and name == "+" and tensor.source == "detached" and len(tensor.chain) > 1:
+            run.emit("cut", site, target=tensor)
     for tensor, other in ((first, right), (second, left)):
         if (
             tensor is not None
