@@ -14,7 +14,7 @@ from typing import Any
 
 from . import __version__, store
 from .needles import Mask
-from .outcome import CONSULTED, Outcome
+from .outcome import CONSULTED, Consulted, Outcome
 from .store import digest_of
 
 RACY_NS = 2_000_000_000
@@ -52,9 +52,22 @@ class Cache:
     def __init__(self, folder: str, key: str) -> None:
         self.folder = folder
         self._shelf = store.Shelf(os.path.join(folder, __version__, digest_of(key.encode()).hex() + ".bin"))
-        self._entries: dict[str, Any] = self._shelf.read() or {}
+        self._kept: dict[str, Any] | None = None
         self._fresh: dict[str, Entry] = {}
-        self._now = time.time_ns()
+        self.now = time.time_ns()
+        """When the run began."""
+
+    @property
+    def whole(self) -> str:
+        """The file for what a whole run said."""
+        return self._shelf.path.removesuffix(".bin") + ".run"
+
+    @property
+    def _entries(self) -> dict[str, Any]:
+        """What earlier runs kept, read when it is first asked for."""
+        if self._kept is None:
+            self._kept = self._shelf.read() or {}
+        return self._kept
 
     def entry(self, path: str) -> Entry | None:
         """What is known of a file, whether or not it still holds."""
@@ -87,7 +100,7 @@ class Cache:
                 }
                 entry.outcome = (*entry.outcome[:CONSULTED], shared, *entry.outcome[CONSULTED + 1 :])
             mask = (entry.mask.hits, entry.mask.imports, entry.mask.code, entry.mask.script)
-            stat = entry.stat if self._now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
+            stat = entry.stat if self.now - entry.stat[0] > RACY_NS else (0, entry.stat[1])
             about = (stat, entry.digest, mask, entry.scripted, entry.marked, entry.nothing)
             entries[path] = (*about, entry.policy, entry.codes, entry.outcome)
         if self._shelf.write(entries):
@@ -104,19 +117,45 @@ class Cache:
                 store.write_atomically(path, content)
 
 
-def holds(outcome: Outcome, linted: Any, stats: dict[str, Stat | None]) -> bool:
+def holds(
+    outcome: Outcome, linted: Any, stats: dict[str, Stat | None], prints: dict[str, bytes] | None = None
+) -> bool:
     """Whether what the outcome was made from, besides its own file, is as it was.
 
-    `stats` has what is known of files, and gets what is asked here: many outcomes rest on the same files.
+    A file of which only the code mattered may have changed in its comments: the outcome gets its new time.
+    `stats` and `prints` (digests of code) have what is known of files, and get what is asked here: many
+    outcomes rest on the same files.
     """
+    moved: dict[str, Consulted] = {}
     for path, stat in outcome.consulted.items():
         if path in stats:
             now = stats[path]
         else:
             now = stats[path] = stat_of(path)
-        if now != stat and (now is None or stat != THERE):
+        if now == stat or (now is not None and stat == THERE):
+            continue
+        if now is None or stat is None or len(stat) < 3:
             return False
+        if now != stat[:2]:
+            if print_of(path, {} if prints is None else prints) != stat[2]:
+                return False
+            moved[path] = (*now, stat[2])
+    if moved:
+        outcome.consulted = {**outcome.consulted, **moved}
     return all((path in linted) is there for path, there in outcome.elsewhere.items())
+
+
+def print_of(path: str, prints: dict[str, bytes]) -> bytes:
+    """The digest of a file's code, worked out once; one that no other file has where it cannot be read."""
+    if path not in prints:
+        from .codeprint import code_print
+
+        try:
+            with open(path, "rb") as file:
+                prints[path] = code_print(file.read())
+        except OSError:
+            prints[path] = b"?"
+    return prints[path]
 
 
 def presence(path: str) -> Stat | None:

@@ -53,6 +53,7 @@ class Config:
         ]
         self._policies: dict[frozenset[str], Policy] = {}
         self._floors: dict[str, Version] | None = None
+        self._key: str | None = None
 
     def policy(self, path: str) -> Policy:
         """What holds for one file; a block of its own is not considered here."""
@@ -60,6 +61,13 @@ class Config:
         if ignored not in self._policies:
             self._policies[ignored] = Policy(self.enabled - ignored, self.values["rules"], self.floors)
         return self._policies[ignored]
+
+    @property
+    def key(self) -> str:
+        """All that it says; two of equal key say the same of every file."""
+        if self._key is None:
+            self._key = repr((self.root, self.values, sorted(self.enabled), sorted(self.floors.items())))
+        return self._key
 
     def ignored(self, path: str) -> frozenset[str]:
         """The codes that `per-file-ignores` takes away from a file."""

@@ -56,7 +56,7 @@ class File:
         project: Any = None,
         floors: Mapping[str, Version] | None = None,
     ) -> None:
-        self.source = source
+        self._source = source
         self.tree = tree
         self.project = project
         self.floors: dict[str, Version] = dict(floors or {})
@@ -70,9 +70,14 @@ class File:
         self._analyses: dict[type, Any] = {}
 
     @property
+    def source(self) -> Source:
+        """The file's text."""
+        return self._source
+
+    @property
     def path(self) -> str:
         """The path as it was given."""
-        return self.source.path
+        return self._source.path
 
     def get(self, analysis: type[A]) -> A | None:
         """The analysis of this file, computed when first asked for. Raises AnalysisError."""
@@ -105,3 +110,20 @@ class File:
     def why(self, where: ast.AST | Span, reason: str) -> None:
         """Note that something became unknown here; `--why` shows it."""
         self.unknowns.append(Unknown(self.place(where), reason))
+
+
+class Neighbour(File):
+    """A file that a linted one imports.
+
+    It is read as code. Whether anything asked for its text as well (where a finding stands, what a comment
+    says) is noted in the project: if nothing did, a change of its comments changes nothing for the importer.
+    """
+
+    @property
+    def source(self) -> Source:
+        """The file's text, all of which matters from here on."""
+        self.project.read.add(self.path)
+        return self._source
+
+    def why(self, where: ast.AST | Span, reason: str) -> None:
+        """Nothing is noted: the importer tells of its own text alone."""

@@ -16,7 +16,7 @@ from .diagnostic import Diagnostic, PlainEdit, PlainFix
 from .errors import did_you_mean
 from .file import AnalysisError, File
 from .needles import may_suppress
-from .outcome import REPORT_AT, Candidate, Outcome
+from .outcome import REPORT_AT, Candidate, Consulted, Outcome
 from .policy import Policy
 from .precedence import hidden
 from .registry import ALWAYS, Catalog
@@ -132,14 +132,19 @@ class _Lint:
             self._finish(self._raw(self.file))
             if self.project is not None:
                 self.outcome.consulted = {
-                    path: stat_of(path) if path in self.project.used else presence(path)
-                    for path in self.project.consulted
-                    if path != self.path
+                    path: self._state(path) for path in self.project.consulted if path != self.path
                 }
             self.outcome.unknowns = [
                 (place.source.row(place.start), reason) for place, reason in self.file.unknowns
             ]
         return self.outcome
+
+    def _state(self, path: str) -> Consulted:
+        """What a cache has to know of a file that was consulted."""
+        if path not in self.project.used:
+            return presence(path)
+        stat = stat_of(path)
+        return stat if stat is None or path in self.project.read else (*stat, b"")
 
     def _broken(self, source: Source) -> None:
         """Each syntax error, and what the other cells say where the file is a marimo notebook."""

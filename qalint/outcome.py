@@ -9,8 +9,14 @@ from .diagnostic import Diagnostic, PlainEdit, PlainFix, Region, RelatedPlace
 REPORT_AT = "please report it together with the file, or the part of it that is enough to make it fail"
 
 
+Consulted = tuple[int, int] | tuple[int, int, bytes] | None
+"""Time and size of a file that was consulted; with a digest of its code (`codeprint.py`, empty until it is
+worked out) where only its code mattered. None for one that was not there."""
+
 CONSULTED = 5
 """Where a packed outcome has what was consulted."""
+SECONDS = 8
+"""And where how long it took."""
 
 
 class Candidate(NamedTuple):
@@ -53,8 +59,8 @@ class Outcome:
         """(file, directive, entry) of suppressions that hid something."""
         self.counts: dict[str, int] = {}
         """Findings by code before precedence: what a fix may not make more of."""
-        self.consulted: dict[str, tuple[int, int] | None] = {}
-        """Other files whose content mattered, with time and size; None for one looked for in vain."""
+        self.consulted: dict[str, Consulted] = {}
+        """Other files whose content mattered, or that were looked for."""
         self.elsewhere: dict[str, bool] = {}
         """Other files in which findings wanted to stand, and whether they were files of the run."""
         self.renamed: list[tuple[int, str]] = []

@@ -8,15 +8,19 @@ from time import perf_counter
 from typing import Any
 
 from . import reader
-from .cache import Cache, Entry, Stat, holds, stat_of
+from .cache import Cache, Entry, Stat, holds, print_of, stat_of
 from .config import Configs
 from .diagnostic import Diagnostic, Region
 from .discovery import Discovery, Found
 from .needles import Lookup, Mask, Needles, imported_names, may_suppress
-from .outcome import REPORT_AT, Outcome
+from .outcome import CONSULTED, REPORT_AT, Outcome
 from .policy import Policy
 from .registry import Catalog
 from .store import digest_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
 
 SYNTAX_BUDGET = 1_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
@@ -27,6 +31,8 @@ MAX_OTHERS = 3000
 """How many files outside the run are searched for imports of one of its files."""
 KEPT_TEXT = 4_000_000
 """Of how much text (in code points) a process keeps the trees of imported files for the next file."""
+WHOLE_RUN = 50
+"""A run of at least so many files is kept as a whole too."""
 PARALLEL_BYTES = 150_000
 """Processes pay above this much code that has to be parsed."""
 
@@ -69,8 +75,29 @@ class Runner:
 
     def lint(self, files: Iterable[Found], linted: frozenset[str] | None = None) -> dict[str, Outcome]:
         """The outcome of every file. `linted`: all files of the run, if `files` are only some of them."""
-        batch = _Batch(self, list(files), linted)
-        return batch.run()
+        every = list(files)
+        began = perf_counter()
+        snapshot = self._snapshot(every) if linted is None else None
+        kept = snapshot.read() if snapshot is not None else None
+        if kept is not None:
+            outcomes, self.survivors, unparsed = kept
+            self.unparsed = max(self.unparsed, unparsed)
+            self.parsed = 0
+            self.seconds["what the last run said"] = perf_counter() - began
+            return outcomes
+        batch = _Batch(self, every, linted)
+        outcomes = batch.run()
+        if snapshot is not None:
+            snapshot.keep(outcomes, self.survivors, batch.unparsed)
+        return outcomes
+
+    def _snapshot(self, files: list[Found]) -> Snapshot | None:
+        """What a run over the same files said before, where they are so many that it pays."""
+        if self.cache is None or reader.overlay or not self.filters or len(files) < WHOLE_RUN:
+            return None
+        from .snapshot import Snapshot
+
+        return Snapshot(self.cache.whole, files, self.configs, self.cache.now)
 
     def forget(self, path: str) -> None:
         """The file's bytes have changed: nothing that was derived from them holds."""
@@ -93,6 +120,11 @@ class _Batch:
         self.sizes: dict[str, int] = {}
         self.unreadable: set[str] = set()
         self.stats: dict[str, Stat | None] = {}
+        self.prints: dict[str, bytes] = {}
+        """Digests of code."""
+        self.printed: dict[str, tuple[Stat | None, bytes]] = {}
+        """The same with the time and size that their files had."""
+        self.unparsed = 0
         self.known: set[str] = set()
         """Files whose entry the cache already has as it is."""
         self.needles = Needles(runner.catalog.sections, self._enabled())
@@ -120,6 +152,7 @@ class _Batch:
             if self._from_cache(path, codes):
                 continue
             jobs.append(path)
+        self.unparsed = unparsed
         self.runner.unparsed = max(self.runner.unparsed, unparsed)  # a round of fixes sees few files
         self.runner.parsed = len(jobs)
         self._lint(jobs + sorted(self.unreadable), survivors)
@@ -218,8 +251,11 @@ class _Batch:
         outcome = Outcome.unpack(entry.outcome)
         if reader.overlay and not reader.overlay.keys().isdisjoint(outcome.consulted):
             return False
-        if not holds(outcome, self.linted, self.stats):
+        if not holds(outcome, self.linted, self.stats, self.prints):
             return False
+        if outcome.consulted is not entry.outcome[CONSULTED]:
+            entry.outcome = outcome.pack()
+            self._keep(path)
         outcome.seconds = {}
         self.outcomes[path] = outcome
         return True
@@ -277,9 +313,23 @@ class _Batch:
             return
         entry.policy = self.runner.policy(path).key
         entry.codes = tuple(sorted(codes))
+        self._print(outcome)
         silent = not (outcome.diagnostics or outcome.candidates or outcome.consulted or outcome.elsewhere)
         entry.outcome = () if silent else outcome.pack()
         cache.keep(path, entry)
+
+    def _print(self, outcome: Outcome) -> None:
+        """Work out the digests of the files of which only the code mattered."""
+        for path, stat in outcome.consulted.items():
+            if stat is None or len(stat) < 3:
+                continue
+            if path not in self.printed:
+                digest = print_of(path, self.prints)
+                self.printed[path] = (stat_of(path), digest)
+            time, size, _ = stat
+            # Had it changed since it was read, the digest would be of another text.
+            when, digest = self.printed[path]
+            outcome.consulted[path] = (time, size, digest) if when == (time, size) else (time, size)
 
     def _keep(self, path: str) -> None:
         if self.runner.cache is not None and not reader.overlay:

@@ -2,8 +2,8 @@
 
 Nothing is executed, and nothing outside of the roots is read: a module is looked for below the
 importing file's package root and below the directories that are linted. `consulted` has every path
-that was asked for, whether it exists or not, and `used` those of them whose content mattered: a cache
-must know them all.
+that was asked for, whether it exists or not, `used` those of them whose content mattered, and `read` those
+of these whose text mattered and not only their code: a cache must know them all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from .. import parsing, reader
-from ..file import File
+from ..file import File, Neighbour
 from ..source import Source
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ class Project:
         self.roots = tuple(os.path.abspath(root) for root in roots)
         self.consulted: set[str] = set()
         self.used: set[str] = set()
+        self.read: set[str] = set()
         self._files: dict[str, File | None] = {}
         self._dirs: dict[str, frozenset[str]] = {}
 
@@ -157,7 +158,7 @@ class Project:
         self.used.add(path)
         made: File | None = None
         try:
-            made = File(*self._load(path), self)
+            made = Neighbour(*self._load(path), self)
         except (reader.Unreadable, parsing.Broken, parsing.BeyondLimit):
             made = None
         self._files[path] = made

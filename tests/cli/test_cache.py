@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,3 +185,167 @@ def test_a_file_that_only_has_to_be_there_may_change(tmp_path: Path) -> None:
     gone.unlink()
     there.unlink()
     assert not holds(outcome, frozenset(), {})
+
+
+TRAIN = """\
+import torch
+from steps import ready
+
+def train(model, loader):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cuda")
+    for x in loader:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", dtype=torch.float16):
+            loss = model(x).mean()
+        scaler.scale(loss).backward()
+        ready(scaler, optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+train(torch.nn.Linear(2, 2).cuda(), torch.utils.data.DataLoader(data))
+"""
+READY = "def ready(scaler, optimizer):\n    scaler.unscale_(optimizer)\n"
+
+
+@pytest.fixture
+def program(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program of two files, for the rules of section 11; the path of the second."""
+    monkeypatch.setenv("QALINT_IGNORE", "QA09,QA12,QA13,QA14,QA15,QA16,QA17,QA9912")
+    for name, text in (("train.py", TRAIN), ("steps.py", READY)):
+        (project / name).write_text(text)
+        old(project / name)
+    return project / "steps.py"
+
+
+def test_a_comment_of_an_imported_file_concerns_nobody_else(
+    program: Path, run: Run, parsed: list[int]
+) -> None:
+    assert run().codes == []
+    program.write_text(f"# a comment\n\n{READY}  # and another\n")
+    assert run().codes == []
+    assert parsed == [2, 1], "the file itself alone"
+    assert run().codes == []
+    assert parsed == [2, 1], "that is remembered"
+    old(program)
+    assert run().codes == []
+    assert parsed == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        READY.replace("unscale_(optimizer)", "get_scale()"),
+        READY.replace("scaler.unscale_", "print  # scaler.unscale_\n    print"),
+        READY.replace("unscale_", "unscale_if_needed"),
+    ],
+)
+def test_the_code_of_an_imported_file_concerns_who_imports_it(program: Path, run: Run, text: str) -> None:
+    assert run().codes == []
+    program.write_text(f"# a comment\n{text}")
+    assert run().codes == run("--no-cache").codes == ["QA1105"]
+    program.write_text(READY)
+    assert run().codes == []
+
+
+def test_a_place_in_an_imported_file_moves_with_its_comments(program: Path, run: Run) -> None:
+    clip = "    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+    train = program.parent / "train.py"
+    train.write_text(TRAIN.replace("    " + clip, "").replace("ready(scaler, optimizer)", "ready(model)"))
+    program.write_text(f"import torch\n\ndef ready(model):\n{clip}")
+    (first,) = run().json
+    assert (Path(first["filename"]).name, first["location"]["row"]) == ("steps.py", 4)
+    program.write_text(f"# one\n# two\nimport torch\n\ndef ready(model):\n{clip}")
+    (second,) = run().json
+    assert (Path(second["filename"]).name, second["location"]["row"]) == ("steps.py", 6)
+    assert run("--no-cache").json == [second]
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Whole runs are kept, however small; how many files each run looked at one by one."""
+    from qalint import runner
+
+    monkeypatch.setattr(runner, "WHOLE_RUN", 1)
+    looked: list[int] = []
+    real = runner._Batch.run
+
+    def counting(batch: Any) -> Any:
+        looked.append(len(batch.files))
+        return real(batch)
+
+    monkeypatch.setattr(runner._Batch, "run", counting)
+    return looked
+
+
+def test_a_run_over_unchanged_files_is_read_as_a_whole(program: Path, run: Run, whole: list[int]) -> None:
+    (program.parent / "a.py").write_text("old()\n")
+    old(program.parent / "a.py")
+    first = run()
+    assert first.codes == ["QA9901"]
+    assert run() == first
+    assert whole == [3]
+    assert run("a.py").codes == ["QA9901"]
+    assert whole == [3, 1], "another choice of files is another run"
+
+
+@pytest.mark.parametrize("change", ["text", "new", "gone", "settings", "ignored"])
+def test_a_whole_run_holds_only_while_nothing_has_changed(
+    program: Path, run: Run, whole: list[int], change: str
+) -> None:
+    other = program.parent / "a.py"
+    other.write_text("old()\n")
+    old(other)
+    assert run().codes == ["QA9901"]
+    if change == "text":
+        other.write_text("old()\nold()\n")
+        assert run().codes == ["QA9901", "QA9901"]
+        other.write_text("old()\nnew()\n")
+        assert run().codes == ["QA9901"], "the same size, and perhaps the same time"
+    elif change == "new":
+        (program.parent / "b.py").write_text("old()\n")
+        assert run().codes == ["QA9901", "QA9901"]
+    elif change == "gone":
+        other.unlink()
+        assert run().codes == []
+    elif change == "settings":
+        (program.parent / "qalint.toml").write_text('ignore = ["QA9901"]\n')
+        assert run().codes == []
+    else:
+        (program.parent / ".gitignore").write_text("a.py\n")
+        assert run().codes == []
+    assert len(whole) > 1
+
+
+def test_a_whole_run_rests_on_files_outside_of_it(program: Path, run: Run, whole: list[int]) -> None:
+    assert run("train.py").codes == []
+    assert run("train.py").codes == []
+    assert whole == [1]
+    program.write_text(READY.replace("unscale_(optimizer)", "get_scale()"))
+    assert run("train.py").codes == ["QA1105"]
+    old(program)
+    assert run("train.py").codes == ["QA1105"]
+    program.unlink()
+    silent = run("train.py", "--no-cache").codes
+    assert run("train.py").codes == silent
+    looked = len(whole)
+    (program.parent / "steps").mkdir()
+    (program.parent / "steps" / "__init__.py").write_text(READY)
+    assert run("train.py").codes == []
+    assert len(whole) == looked + 1, "what was looked for in vain has come"
+
+
+def test_what_of_a_file_is_code() -> None:
+    from qalint.codeprint import STEP, code_print, code_without_comments
+
+    text = b'x = "# no comment"  # one\n\n\n# two\nif x:\n    """a # b\n\n    c"""  \n    y = 1 \\\n\nz = 2\n'
+    assert code_without_comments(text) == (
+        b'\nx = "# no comment"\nif x:\n    """a # b\n\n    c"""\n    y = 1 \\\n\nz = 2\n'
+    )
+    assert code_print(text) == code_print(text + b"# three\n")
+    assert code_print(text) != code_print(text.replace(b"a # b", b"a # c"))
+    assert code_print(text) != code_print(text + b"# three\n" * STEP), "the size may matter"
+    # Only a parser can tell what `#` is here: all of the text counts.
+    doubtful = b"""x = f"{names["#"]}"  # one\n"""
+    assert code_print(doubtful) != code_print(doubtful.replace(b"one", b"two"))

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...codeprint import STEP, code_without_comments
 from ...rule import Confidence
 from ..project import Project
 from . import models
@@ -73,11 +74,11 @@ BUILT_ON = words(
 FILES = 40
 BYTES = 700_000
 """At most so many files, of so many bytes together, are taken into one program."""
-SHORT = 4_000
+SHORT = STEP
 PROTOCOL = re.compile(
     rb"backward\(|\.step\(|GradScaler|autocast|zero_grad|unscale_|optim\.|requires_grad|\.half\(|clip_grad"
 )
-"""A file of the project longer than `SHORT` bytes without one of these is not read: it changes nothing."""
+"""A file of the project of `SHORT` bytes without one of these in its code is not read: it changes nothing."""
 
 
 def imports_torch(module: Module) -> bool:
@@ -166,9 +167,9 @@ class Files:
                 raw = handle.read()
         except OSError:
             return 0
-        if len(raw) > SHORT and not PROTOCOL.search(raw):
+        if len(raw) >= SHORT and not (PROTOCOL.search(raw) and PROTOCOL.search(code_without_comments(raw))):
             return None
-        return len(raw)
+        return len(raw) // STEP * STEP
 
     def is_cold(self, module: Module, name: str, level: int) -> bool:
         """Whether an import means a file of the project that holds nothing of the protocol."""
