@@ -164,6 +164,8 @@ class BaseModelNotFrozen(Rule):
                 continue
             if not compatible(last.guards, first.guards) or escaped(adapters, injection):
                 continue
+            if any(event.how == "unload" for event in before):
+                continue  # there are no adapters any more
             yield self.finding(
                 adapters.place(last.site),
                 f"all of `{injection.name}` is made trainable again after its adapters were injected",
@@ -264,12 +266,26 @@ def names_of_model(adapters: Adapters, node: ast.AST, injection: Injection) -> I
                     yield part.id
 
 
+OTHERWISE = {
+    "inference": (
+        "`inference_mode=True`: the adapters of `{}` are frozen, and it is to be trained",
+        "leave `inference_mode` at False where the adapters are trained",
+    ),
+    "unload": (
+        "this takes the adapters out of `{}` before it is trained: all that is left is frozen",
+        "merge the adapters when training is over",
+    ),
+}
+"""What freezes adapters and is no freeze to look at: what is said of it, and what helps."""
+
+
 class FreezeAfterInjection(Rule):
     """All parameters are frozen after the adapters were injected, the adapters' too.
 
     ## What it does
     Finds a freeze of all parameters of a model that already has its adapters, hand-written or peft's,
-    after which nothing makes the adapters trainable again.
+    after which nothing makes the adapters trainable again. A peft configuration with
+    `inference_mode=True` freezes them as well, and `merge_and_unload()` leaves only what is frozen.
 
     ## Why is this bad?
     The adapters are frozen with the rest. An optimizer over what still requires gradients is empty
@@ -347,6 +363,18 @@ class FreezeAfterInjection(Rule):
                     continue
                 site = outer(event, injection.model)
                 inside = [Related(adapters.place(event.site), "the parameters are frozen here")]
+                if event.how in OTHERWISE:
+                    message, help = OTHERWISE[event.how]
+                    yield self.finding(
+                        adapters.place(event.site),
+                        message.format(injection.name),
+                        related=[
+                            Related(adapters.place(injection.site), "the adapters are injected here"),
+                            Related(adapters.place(confirming.site), "training goes on from here"),
+                        ],
+                        help=help,
+                    )
+                    break
                 yield self.finding(
                     adapters.place(site),
                     f"all parameters of `{injection.name}` are frozen after its adapters "

@@ -23,6 +23,21 @@ NOT_MODELS = (
     "Collator",
 )
 TOKENIZERS = ("Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor")
+TASKS = (
+    "ForCausalLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForMaskedLM",
+    "ForConditionalGeneration",
+    "ForImageClassification",
+    "ForObjectDetection",
+    "ForSemanticSegmentation",
+    "ForAudioClassification",
+    "ForCTC",
+)
+"""How the classes of models with a head for a task end."""
 LOADERS = frozenset({"from_pretrained", "from_config", "load_from_checkpoint", "from_single_file"})
 FRAMEWORKS = ("accelerate.", "deepspeed.", "lightning.", "pytorch_lightning.", "trl.", "composer.", "fastai.")
 
@@ -78,7 +93,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
             return Config(families.of_class(last), site)
         if last in {"Trainer", "Seq2SeqTrainer"} or last.endswith("Trainer"):
             return trainer(run, args, kwargs, site)
-        if last[:1].isupper() and ("Model" in last or last.endswith("ForCausalLM")):
+        if last[:1].isupper() and ("Model" in last or last.endswith(TASKS)):
             return load(run, name, last, "from_config", args, kwargs, site)
         if last.endswith(NOT_MODELS) or last.startswith("get_") or last in {"set_seed", "pipeline"}:
             return run.fresh(last, site.node)
@@ -201,6 +216,7 @@ def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site
                 option = effects.as_module(run, option, site) or option
             if isinstance(option, Mod):
                 run.emit("attach", site, target=option, value=config_ or Const(None), name="", how="peft")
+                still(run, option, config_)
         return model or run.fresh(last, site.node)
     if last in {"prepare_model_for_kbit_training", "prepare_model_for_int8_training"}:
         for option in each(args[0]) if args else ():
@@ -210,6 +226,14 @@ def peft(run: Core, last: str, args: list[Value], kwargs: dict[str, Value], site
         return args[0] if args else run.fresh(last, site.node)
     effects.escape(run, [*args, *kwargs.values()], site)
     return run.fresh(last, site.node)
+
+
+def still(run: Core, model: Mod, config: Value | None) -> None:
+    """Adapters that a configuration makes for inference are frozen with the rest of the model."""
+    given = config.kwargs.get("inference_mode") if isinstance(config, PeftConfig) else None
+    if isinstance(given, Const) and given.value is True:
+        assert isinstance(config, PeftConfig) and config.site is not None
+        run.emit("freeze", given.site or config.site, target=model, flag=False, how="inference")
 
 
 def trainer(run: Core, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:

@@ -396,7 +396,9 @@ def module_method(
         return Walk(module, "named_children" if name == "items" else "children", site)
     if name in {"forward", "generate"}:
         return forward(run, module, args, kwargs, site)
-    if name in {"merge_and_unload", "get_base_model"}:
+    if name in {"merge_and_unload", "unload"} and module.loaded:
+        run.emit("freeze", site, target=module, flag=False, how="unload")
+    if name in {"merge_and_unload", "unload", "get_base_model"}:
         return module
     if name in {"add_adapter"}:
         run.emit("attach", site, target=module, value=first or Const(None), name="", how="peft")

@@ -89,8 +89,16 @@ HOT = frozenset(
         "getattr",
         "globals",
         "locals",
+        "torchvision",
+        "timm",
+        "create_model",
     ]
 )
+
+
+def makes_a_model(name: str) -> bool:
+    """Whether a name is one that libraries give to classes of whole models: `BertModel`, `LlamaForCausalLM`."""
+    return name[:1].isupper() and ("Model" in name or "For" in name[1:])
 
 
 class Definitions:
@@ -128,7 +136,8 @@ class Definitions:
                     isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in own
                 ):
                     hot = True
-            self.facts[node] = (hot or bool(names & HOT), frozenset(names))
+            hot = hot or bool(names & HOT) or any(map(makes_a_model, names))
+            self.facts[node] = (hot, frozenset(names))
         return self.facts[node]
 
 
