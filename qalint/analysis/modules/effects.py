@@ -86,6 +86,24 @@ def part(run: Core, module: Mod, path: str, site: Site) -> Mod:
     return module.parts[path]
 
 
+def named(run: Core, module: Mod, name: Value, site: Site) -> Mod:
+    """The part of a module that a computed name means. If it is the name of a module of a walk, what that
+    one was asked holds of the part.
+    """
+    piece = part(run, module, f"({name.term})", site)
+    met = name.name_of if isinstance(name, Unknown) else None
+    if met is not None and not piece.passed:
+        piece.passed = tuple(
+            guard._replace(
+                tests=tuple(
+                    test._replace(module=piece) if test.module is met else test for test in guard.tests
+                )
+            )
+            for guard in met.passed
+        )
+    return piece
+
+
 def fresh_module(run: Core, module: Mod, kwargs: dict[str, Value]) -> None:
     """A module has just been made: its dtype and device."""
     dtype = torchlib.dtype_in(run, kwargs)
@@ -521,15 +539,18 @@ def guards_inside(run: Core) -> list[Any]:
 def filtered(run: Core, value: Value) -> Value:
     """A parameter of a walk, met under the tests in force: some of the module's parameters.
 
-    A module of a walk keeps the tests that it passed.
+    A module of a walk keeps the tests that it passed, also where only its name is kept.
     """
-    if isinstance(value, Mod) and value.path == "*":
-        value.passed = tuple(
+    met = value.name_of if isinstance(value, Unknown) else value
+    if isinstance(met, Mod) and met.path == "*":
+        passed = tuple(
             guard
             for guard in run.guards
-            if any(test.module is value for test in guard.tests)
-            or (isinstance(guard.value, Unknown) and guard.value.name_of is value)
+            if any(test.module is met for test in guard.tests)
+            or (isinstance(guard.value, Unknown) and guard.value.name_of is met)
         )
+        if passed or met is value:
+            met.passed = passed
     if isinstance(value, Seq) and value.kind == "tuple":
         return Seq([filtered(run, item) for item in value.items], "tuple", site=value.site)
     if isinstance(value, Param) and value.select is not None:

@@ -185,10 +185,11 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
             continue
         run.applied.add(key)
         if isinstance(event.value, Mod):
-            for module in [event.value] if event.value.cls is not None else event.value.elements[:3]:
-                found = module.cls.find("forward") if isinstance(module, Mod) and module.cls else None
+            parts: list[Value] = [event.value] if event.value.cls is not None else event.value.elements[:3]
+            for part in parts:
+                found = part.cls.find("forward") if isinstance(part, Mod) and part.cls else None
                 if isinstance(found, Func) and len(run.frames) < 10:
-                    tensors.leave(run.enter(found.bind(module), [x], {}, site))
+                    tensors.leave(run.enter(found.bind(part), [x], {}, site))
         elif isinstance(event.value, Func) and event.how == "forward":
             tensors.leave(run.enter(event.value, [x], {}, site))
         elif isinstance(event.value, Func) and event.name == "register_forward_hook":
@@ -355,6 +356,8 @@ def module_method(
     if name in {"get_submodule", "get_parameter"}:
         if isinstance(first, Const) and isinstance(first.value, str) and first.value in module.attrs:
             return module.attrs[first.value]
+        if isinstance(first, Unknown) and first.term.startswith("name("):
+            return effects.named(run, module, first, site)  # the whole of a module's name, not a parent's
         return effects.part(run, module, f"({first.term if first else ''})", site)
     if name == "set_submodule" and len(args) >= 2:
         attach(run, module, args[0], args[1], site, "setattr")

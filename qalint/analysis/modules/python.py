@@ -57,7 +57,7 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
             run.emit("reflect", site, target=module, value=args[1])
             if module.attrs and module.known:
                 return run.fresh("getattr", site.node)
-            return effects.part(run, module, f"({args[1].term})", site)
+            return effects.named(run, module, args[1], site)
         if isinstance(args[0], Lib):
             return run.fresh("getattr", site.node)
         return tensors.mixed("getattr", args[:2])

@@ -74,6 +74,10 @@ SCALING = frozenset({"Mult", "Div", "//", "int", "float", "round"})
 """What leaves a rounded-down factor a factor."""
 
 
+SPELLING = frozenset({"fstring", "Add", "Mod", "str.format"})
+"""What makes a text that begins as its first operand does."""
+
+
 def mixed(op: str, values: Iterable[Value]) -> Unknown:
     """An unknown computed from values."""
     values = list(values)
@@ -87,7 +91,11 @@ def mixed(op: str, values: Iterable[Value]) -> Unknown:
                 named = named or option.name_of
                 floor = floor or (option.floor if op in SCALING else None)
     term = f"{op}({','.join(value.term for value in values)})"
-    return Unknown(term, name_of=named, strings=frozenset(strings), floor=floor)
+    result = Unknown(term, name_of=named, strings=frozenset(strings), floor=floor)
+    start = values[0] if op in SPELLING and values else None
+    if isinstance(start, Const) and str(start.value).startswith("cuda:"):
+        result.device = Device(frozenset({"cuda"}), "cuda")  # whichever of them it is
+    return result
 
 
 def strings_of(value: Value) -> set[str]:

@@ -59,7 +59,7 @@ class Unknown(Value):
         self.cond: Any = None
         """The test that it is the outcome of, if it is one (`interpreter.Cond`)."""
         self.device: Device | None = None
-        """The device that it names unless the user says otherwise: an option with a default."""
+        """The device that it names: an option with a default, unless the user says otherwise, or a text."""
 
     @property
     def term(self) -> str:
