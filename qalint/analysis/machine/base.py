@@ -23,6 +23,7 @@ from .values import (
     Term,
     Tup,
     Value,
+    ite,
     root,
     show,
     term,
@@ -507,6 +508,16 @@ class Base:
                     return None
                 base = base.args[0]
         return None
+
+    def dtype_choice(self, world: World, value: Value) -> Any:
+        """The dtype that a value names, or the term of dtypes that a test chooses from; None unknown."""
+        value = world.resolve(value)
+        if type(value) is not Term or value.op != "ite":
+            return self.dtype_name(world, value)
+        yes, no = (self.dtype_choice(world, arm) for arm in value.args[1:])
+        if yes == no or "float16" not in (yes, no):
+            return yes if yes == no else None
+        return ite(value.args[0], *(Const(arm) if type(arm) is str else NONE for arm in (yes, no)))
 
     def device_name(self, world: World, value: Value) -> str | None:
         """`cuda` if the device is, or can be, CUDA; `cpu`, `mps`, ... if it surely is; None unknown."""

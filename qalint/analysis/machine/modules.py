@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from .objects import Frame, ListObj, Model, Optimizer
+from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .slicing import OPTIMIZERS
 from .steps import Steps
@@ -101,8 +101,8 @@ class Modules(Steps):
 
     # -- casts, moves, freezes --
 
-    def cast(self, world: World, ref: Ref, dtype: str, node: ast.AST) -> None:
-        """`model.half()`, `model.to(dtype)`."""
+    def cast(self, world: World, ref: Ref, dtype: Any, node: ast.AST) -> None:
+        """`model.half()`, `model.to(dtype)`; the dtype may be a term that a test decides."""
         place = (node, world.module)
         now = world.tick()
         self.tell(world, Cast, node, things=(ref,), dtype=dtype)
@@ -370,7 +370,9 @@ class Modules(Steps):
             if not isinstance(obj, Model):
                 continue
             for each, model in self.tree(world, ref):
-                if self.dtype_in(world, model) not in HALF or model.trainable is False or model.cast is None:
+                if model.trainable is False or model.cast is None:
+                    continue
+                if not self._can_be_half(world, model, scaler):
                     continue
                 if o.cells.filtered == "partial" and each == ref:
                     continue
@@ -378,6 +380,34 @@ class Modules(Steps):
                     continue
                 self._half_fault(world, model, obj, o, event, place, names, scaler)
                 return
+
+    def _can_be_half(self, world: World, model: Model, scaler: Ref | None) -> bool:
+        """Whether a module is FP16 on this path, or on one of the paths it stands for.
+
+        `dtype=torch.float16 if cuda else torch.float32`: there is a path on which it is. The scaler has to
+        be at work on that path too.
+        """
+        if type(model.dtype) is not Term:
+            return model.dtype in HALF
+        path = self.path_to(world, model.dtype, HALF)
+        if path is None or scaler is None:
+            return path is not None
+        held: Scaler = path.get(scaler)  # type: ignore[assignment]
+        return self.enabled(path, held.enabled) is True
+
+    def path_to(self, world: World, value: Value, wanted: tuple[str, ...]) -> World | None:
+        """A part of this world in which a choice falls on one of some constants."""
+        value = world.resolve(value)
+        if type(value) is Const:
+            return world if value.value in wanted else None
+        if type(value) is Term and value.op == "ite":
+            for outcome in (True, False):
+                path = world.fork()
+                if path.assume(value.args[0], outcome):
+                    found = self.path_to(path, value.args[1 if outcome else 2], wanted)
+                    if found is not None:
+                        return found
+        return None
 
     def _half_fault(
         self,

@@ -25,6 +25,7 @@ from .values import (
     Term,
     Tup,
     Value,
+    chosen,
     conjunction,
     disjunction,
     equal,
@@ -35,6 +36,7 @@ from .values import (
     negate,
     term,
     test_of,
+    through,
 )
 
 EFFECTS = frozenset(
@@ -339,6 +341,9 @@ class Operators(Base):
         if op is ast.LtE:
             return negate(term("lt", right, left))
         negated = op is ast.NotIn
+        if type(left) is Const and type(right) is Term and right.op == "ite" and chosen(right):
+            test = through(right, lambda arm: self.comparison(world, ast.In, left, arm))
+            return negate(test) if negated else test
         items = self.known_items(world, right)
         if items is not None and len(items) <= 6 and all(type(item) is Const for item in items):
             test = FALSE

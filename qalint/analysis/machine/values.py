@@ -8,6 +8,7 @@ a blank; terms are interned, so equal terms are one object. What changes lives i
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -421,6 +422,20 @@ def is_none(value: Value) -> Value:
     return term("is", value, NONE)
 
 
+def through(value: Value, function: Callable[[Value], Value]) -> Value:
+    """What a function makes of a value; of a choice, the choice of what it makes of both."""
+    if type(value) is Term and value.op == "ite":
+        return ite(value.args[0], *(through(arm, function) for arm in value.args[1:]))
+    return function(value)
+
+
+def chosen(value: Value) -> bool:
+    """Whether a value is a choice of constants that a test decides."""
+    return type(value) is Const or (
+        type(value) is Term and value.op == "ite" and all(map(chosen, value.args[1:]))
+    )
+
+
 BOOLEAN = frozenset(("not", "and", "or", "is", "eq", "lt", "in"))
 
 
@@ -441,6 +456,9 @@ def equal(left: Value, right: Value) -> Value:
         return ite(right.args[0], equal(left, right.args[1]), equal(left, right.args[2]))
     if type(left) is Lib and type(right) is Lib:
         return TRUE if left.name == right.name else FALSE
+    if type(left) is Term and type(right) is Term and left.op == right.op == "device":
+        if len(left.args) == len(right.args) == 1:
+            return equal(left.args[0], right.args[0])
     if right is TRUE and type(left) is Term and left.op in BOOLEAN:
         return left
     if right is FALSE and type(left) is Term and left.op in BOOLEAN:

@@ -64,3 +64,85 @@ def test_a_module_that_leaves_autocast_on(here: str, there: str) -> None:
     text = QUIET.replace(here, there)
     assert text != QUIET
     assert faults_of(text, HEAD) == ["missing-grad-scaler @ loss.backward()"]
+
+
+DEVICE = 'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")'
+FLAGS = [
+    f'{DEVICE}\namp = device.type == "cuda"',
+    f'{DEVICE}\namp = str(device).startswith("cuda")',
+    f'{DEVICE}\namp = "cuda" in str(device)',
+    f'{DEVICE}\namp = device == torch.device("cuda")',
+    f'{DEVICE}\namp = device != torch.device("cpu")',
+    'device = "cuda" if torch.cuda.is_available() else "cpu"\namp = device != "cpu"',
+    'device = "cuda:0" if torch.cuda.is_available() else "cpu"\namp = device.startswith("cuda")',
+    'device = "cuda" if torch.cuda.is_available() else "cpu"\namp = torch.cuda.is_available()',
+]
+TRAINING = """
+net = nn.Linear(4, 1).to(device)
+{before}
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+{after}
+scaler = GradScaler("cuda", enabled=amp)
+for x in loader:
+    opt.zero_grad()
+    with autocast("cuda", dtype=torch.float16, enabled=amp):
+        loss = net(x).mean()
+    scaler.scale(loss).backward()
+    scaler.step(opt)
+    scaler.update()
+"""
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_flag_that_says_that_there_is_a_gpu(flag: str) -> None:
+    cast = "net.to(dtype=torch.float16 if amp else torch.float32)"
+    text = flag + TRAINING.format(before=cast, after="")
+    assert faults_of(text, HEAD) == [f"fp16-trainable-parameters:scaler @ {cast}"]
+    late = "if torch.cuda.is_available():\n    net.half()"
+    assert faults_of(flag + TRAINING.format(before="", after=late), HEAD) == [
+        "late-half-cast:scaler @ net.half()"
+    ]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_scaler_for_a_gpu_without_autocast(flag: str) -> None:
+    text = flag + TRAINING.format(before="", after="")
+    text = text.replace(
+        '    with autocast("cuda", dtype=torch.float16, enabled=amp):\n        loss', "    loss"
+    )
+    head = HEAD.replace(", autocast", "")
+    assert faults_of(text, head) == ["forward-outside-autocast @ scaler.scale(loss).backward()"]
+    assert faults_of(text.replace("net = nn.Linear", "net = project.Net"), head) == []
+
+
+@pytest.mark.parametrize(
+    ("cast", "enabled"),
+    [
+        ("if args.half:\n    net.half()", "not args.half"),
+        ("net.to(dtype=torch.float16 if args.half else torch.float32)", "not args.half"),
+        ("net.to(dtype=torch.bfloat16 if args.half else torch.float32)", "args.half"),
+        ("net.to(dtype=torch.float16 if args.half else torch.float32)", "args.scale"),
+    ],
+)
+def test_a_cast_on_a_path_on_which_the_scaler_may_be_off(cast: str, enabled: str) -> None:
+    text = TRAINING.format(before=cast, after="").replace("enabled=amp", f"enabled={enabled}")
+    assert "fp16" not in str(faults_of("device = args.device\n" + text, HEAD))
+
+
+def test_a_scaler_for_the_precision_and_no_autocast_for_the_device() -> None:
+    text = """
+from contextlib import nullcontext
+kind = "cuda" if "cuda" in args.device else "cpu"
+context = nullcontext() if kind == "cpu" else autocast(kind, dtype=torch.float16)
+net = nn.Linear(4, 1).to(args.device)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = GradScaler(enabled=args.dtype == "float16")
+for x in loader:
+    opt.zero_grad()
+    with context:
+        loss = net(x).mean()
+    scaler.scale(loss).backward()
+    scaler.step(opt)
+    scaler.update()
+"""
+    assert faults_of(text, HEAD) == []

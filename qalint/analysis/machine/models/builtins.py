@@ -24,6 +24,7 @@ from ..values import (
     Term,
     Tup,
     Value,
+    chosen,
     flow_of,
     mix,
     term,
@@ -378,6 +379,11 @@ def number(call: Call) -> Value:
             return Const(getattr(__import__("builtins"), name)(*(value.value for value in values)))
         except Exception:
             return call.fresh()
+    if name == "str" and len(values) == 1 and type(values[0]) is Term and values[0].op == "device":
+        # `str(torch.device("cuda"))` is "cuda"
+        text = values[0].args[0]
+        if len(values[0].args) == 1 and chosen(text):
+            return text
     if name in ("int", "float", "str") and len(values) == 1 and flow_of(values[0]) is None:
         return term("call", call.callee, values[0])
     if any(flow_of(value) is not None for value in values) and name in ("min", "max", "abs"):

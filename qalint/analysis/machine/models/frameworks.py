@@ -7,7 +7,22 @@ from typing import Any
 from ..calls import Call
 from ..objects import DictObj, Instance, ListObj, Model, Optimizer, Scaler
 from ..story import FrameworkUse
-from ..values import NONE, PREPARED, Cells, Const, Lib, Mode, Ref, Term, Tup, Value, flow_of, term
+from ..values import (
+    NONE,
+    PREPARED,
+    Cells,
+    Const,
+    Lib,
+    Mode,
+    Ref,
+    Term,
+    Tup,
+    Value,
+    chosen,
+    flow_of,
+    term,
+    through,
+)
 from . import attribute, library, method
 
 OWNERS = {
@@ -279,6 +294,14 @@ def owner(call: Call) -> Value:
 def device(machine: Any, world: Any, value: Value, node: Any) -> Value | None:
     """`x.device`: a term."""
     return term("attr", value, "device")
+
+
+@attribute("*", "type")
+def device_type(machine: Any, world: Any, value: Value, node: Any) -> Value | None:
+    """`device.type`: the device's text up to the colon, where that is known or a test decides it."""
+    if type(value) is not Term or value.op != "device" or not chosen(value.args[0]):
+        return None
+    return through(value.args[0], lambda text: Const(str(text.value).partition(":")[0]))
 
 
 __all__ = ["NONE", "flow_of"]

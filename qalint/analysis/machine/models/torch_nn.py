@@ -77,8 +77,8 @@ def make_module(call: Call, made: str = "constructor", cls: Value = None) -> Ref
                 obj.trainable = False
     dtype = call.arg(None, "dtype") or call.arg(None, "torch_dtype")
     if dtype is not None:
-        name = call.machine.dtype_name(world, dtype)
-        if name in DTYPES:
+        name = call.machine.dtype_choice(world, dtype)
+        if name in DTYPES or type(name) is Term:
             obj.dtype = name
             obj.cast = (call.node, world.module)
     device = call.arg(None, "device")
@@ -208,6 +208,7 @@ def children(call: Call) -> Value:
 
 
 def _dtype_argument(call: Call) -> str | None:
+    """The dtype among the arguments."""
     for value in call.values:
         name = call.machine.dtype_name(call.world, value)
         if name in DTYPES:
@@ -226,7 +227,10 @@ def cast_module(call: Call) -> Value:
 @method("module", "to", "cuda", "cpu", "xpu", "npu", "to_empty", "type")
 def move_module(call: Call) -> Value:
     """`model.to(device, dtype)`."""
-    dtype = _dtype_argument(call)
+    dtype: Any = _dtype_argument(call)
+    if dtype is None:
+        choices = [call.machine.dtype_choice(call.world, value) for value in call.values]
+        dtype = next((choice for choice in choices if type(choice) is Term), None)
     if dtype is not None:
         call.machine.cast(call.world, call.receiver, dtype, call.node)
     device: Value = None
@@ -234,7 +238,7 @@ def move_module(call: Call) -> Value:
         device = call.arg(0, "device") or Const(call.name)
     else:
         for value in (call.arg(0), call.arg(None, "device")):
-            if value is not None and call.machine.dtype_name(call.world, value) not in DTYPES:
+            if value is not None and call.machine.dtype_choice(call.world, value) is None:
                 device = value
     if device is not None:
         call.machine.move(call.world, call.receiver, device, call.node)
