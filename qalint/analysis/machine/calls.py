@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import models
 from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
 from .objects import DictObj, Frame, Instance, Model
-from .paths import World
+from .paths import World, still_entered
 from .slicing import dotted, is_abstract
 from .story import Event
 from .unseen import Unseen
@@ -528,7 +528,8 @@ class Calls(Unseen):
 
     def leave(self, world: World, saved: tuple[Any, ...], oid: Any, keep: bool) -> None:
         """Go back to the caller's frame."""
-        world.frame, world.module, world.ctx, world.stack, memo, world.auto, world.grad = saved
+        world.frame, world.module, world.ctx, world.stack, memo, auto, world.grad = saved
+        world.auto = still_entered(auto, world.auto)
         world.memo = dict(memo)
         if not keep:
             world.heap.pop(oid, None)

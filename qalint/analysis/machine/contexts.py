@@ -12,7 +12,7 @@ from typing import Any
 
 from .base import DEPTH, Dead, Multi, Out, Split
 from .objects import Instance, Model
-from .paths import World
+from .paths import World, still_entered
 from .statements import Statements
 from .values import (
     NONE,
@@ -20,6 +20,7 @@ from .values import (
     Auto,
     Bound,
     Cls,
+    Const,
     Fn,
     Mode,
     Ref,
@@ -231,11 +232,14 @@ class Contexts(Statements):
         item: ast.withitem = node.items[index]
         saved = worlds[0].auto, worlds[0].grad
         managers: list[tuple[World, Term]] = []
+        stacks: set[Mode] = set()
         slot = f"with {item.context_expr.lineno}:{item.context_expr.col_offset}"
 
         def action(machine: Any, statement: Any, world: World) -> None:
             value = machine.evaluate(item.context_expr, world)
             value = machine.decide(world, value) if type(value) is Term and value.op == "ite" else value
+            if type(value) is Mode and value.kind == "stack":
+                stacks.add(value)
             if type(value) is Term and value.op == "generator":
                 managers.append((world, value))
                 raise Dead
@@ -247,7 +251,9 @@ class Contexts(Statements):
         for group in (inner.breaks, inner.continues, inner.returns):
             group[:] = self.leave_context(node, group, slot)
         for world in (*done, *inner.breaks, *inner.continues, *inner.returns, *inner.raises):
-            world.auto, world.grad = saved
+            for stack in stacks:
+                self.leave_stack(world, stack)
+            world.auto, world.grad = still_entered(saved[0], world.auto), saved[1]
         out.breaks += inner.breaks
         out.continues += inner.continues
         self._pass_on(inner, out)
@@ -284,7 +290,7 @@ class Contexts(Statements):
             worlds = handler([world])
         normal: list[World] = []
         for each in worlds:
-            each.auto, each.grad = saved
+            each.auto, each.grad = still_entered(saved[0], each.auto), saved[1]
             target = normal
             for kind in ("breaks", "continues", "returns"):
                 if (kind, node) in each.tags:
@@ -299,27 +305,67 @@ class Contexts(Statements):
     ) -> None:
         """Enter a context manager that is a value."""
         value = world.resolve(value)
-        bound: Value = value
+        ref = self.as_ref(world, value)
+        if self._part(world, ref, "__exit__") is not None:
+            world.frame_vars()[slot] = ref
+        bound = self.entered_context(world, value, node, world.frame)
+        if item.optional_vars is not None:
+            self.assign(item.optional_vars, bound, world)
+
+    def entered_context(self, world: World, value: Value, node: ast.AST, holder: Any) -> Value:
+        """Enter a context that `holder` leaves again: a frame, or a stack. What its `as` binds."""
         if type(value) is Auto:
-            world.auto = (*world.auto, (value, world.frame))
+            world.auto = (*world.auto, (value, holder))
             self.entered_autocast(world, value, node)
         elif type(value) is Mode:
-            bound = value.value
             if value.kind == "nograd":
                 world.grad = False
             elif value.kind == "grad":
                 world.grad = True
             elif value.kind == "framework":
                 world.tags = world.tags | {"framework"}
+            return value if value.kind == "stack" else value.value
         else:
             ref = self.as_ref(world, value)
-            if self._part(world, ref, "__exit__") is not None:
-                world.frame_vars()[slot] = ref
             method = self._part(world, ref, "__enter__")
             if method is not None:
-                bound = self.invoke(world, Bound(method, ref), [], node)
-        if item.optional_vars is not None:
-            self.assign(item.optional_vars, bound, world)
+                return self.invoke(world, Bound(method, ref), [], node)
+        return value
+
+    # -- exit stacks --
+
+    def enter_into(self, world: World, stack: Mode, value: Value, node: ast.AST) -> Value:
+        """`stack.enter_context(value)`: in force until the stack is left."""
+        value = self.decide(world, value)
+        if type(value) is Term and value.op == "generator":
+            # It stays suspended at its `yield`: what it has entered by then is in force.
+            fn = value.args[0]
+            if self.program.casting(fn.module, fn.node):
+                unknown = self.fresh(world, node, what="a context manager")
+                world.auto = (
+                    *world.auto,
+                    (Auto(None, unknown, unknown, node, world.module), holder_of(stack)),
+                )
+            return self.fresh(world, node)
+        if (stack, "grad") not in world.attrs:
+            world.attrs[(stack, "grad")] = Const(world.grad)
+        return self.entered_context(world, value, node, holder_of(stack))
+
+    def hand_on(self, world: World, stack: Mode, other: Mode) -> Mode:
+        """What was entered into one stack is left with another."""
+        own, new = holder_of(stack), holder_of(other)
+        world.auto = tuple((value, new if holder == own else holder) for value, holder in world.auto)
+        before = world.attrs.pop((stack, "grad"), None)
+        if before is not None:
+            world.attrs[(other, "grad")] = before
+        return other
+
+    def leave_stack(self, world: World, stack: Mode) -> None:
+        """A stack is left, and with it all that was entered into it."""
+        world.auto = tuple(pair for pair in world.auto if pair[1] != holder_of(stack))
+        before = world.attrs.pop((stack, "grad"), None)
+        if type(before) is Const:
+            world.grad = before.value
 
     def leave_context(self, node: Any, worlds: list[World], slot: str) -> list[World]:
         """Call the `__exit__` of an object of the project."""
@@ -365,6 +411,11 @@ class Contexts(Statements):
             raise Split(multi.worlds) from None
         world.memo[key] = value
         return value
+
+
+def holder_of(stack: Mode) -> tuple[str, Mode]:
+    """What stands for a frame where a context was entered into a stack."""
+    return ("stack", stack)
 
 
 LEAVING = "value that leaves a with"

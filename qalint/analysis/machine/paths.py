@@ -717,6 +717,20 @@ def autocast_stack(world: World) -> list[Auto]:
     return [context for context, _ in world.auto if type(context) is Auto]
 
 
+def still_entered(before: tuple[Any, ...], now: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The contexts in force where a block or function ends: those before it, but what was entered or left by
+    hand, or in a stack that is still open, stays so."""
+    if before == now:
+        return now
+    kept = tuple(pair for pair in before if not by_hand(pair) or pair in now)
+    return kept + tuple(pair for pair in now if by_hand(pair) and pair not in before)
+
+
+def by_hand(entered: tuple[Any, Any]) -> bool:
+    """Whether a context was entered by a call: no block or function of its own leaves it."""
+    return not entered[1] or entered[1][0] == "stack"
+
+
 __all__ = [
     "FALSE",
     "HARD",
@@ -726,4 +740,5 @@ __all__ = [
     "World",
     "autocast_stack",
     "distinguish",
+    "still_entered",
 ]

@@ -33,7 +33,7 @@ STRONG = OPTIMIZERS | words(
     require_grad requires_grad_ half bfloat16 float16 grad add_param_group param_groups get_peft_model prepare
     optim scale_loss Accelerator scale step manual_backward setattr __setattr__ add_module torch_dtype
     Parameter from_pretrained DataParallel DistributedDataParallel FullyShardedDataParallel optimizer_step
-    set_to_none load_state_dict state_dict"""
+    set_to_none load_state_dict state_dict enter_context __enter__ __exit__"""
 )
 """Words that make a statement hot wherever they stand."""
 
@@ -686,6 +686,8 @@ class Program:
         """A class has a `step` that clears gradients: what is only stepped may be one of these."""
         self.movers: dict[str, frozenset[str]] = {}
         """Methods by simple name, with the attributes of their own object that they set."""
+        self.stacks: set[str] = set()
+        """Names of what contexts are entered into: closing one leaves them."""
         self.mutes = False
         """A module here turns autocast off for itself: one that is not known may be of that kind."""
 
@@ -731,6 +733,7 @@ class Program:
             own = moves(node, module.facts[node])
             if own:
                 self.movers[name] = self.movers.get(name, frozenset()) | own
+        self.stacks = {name for name, used in self.uses.items() if "enter_context/1" in used}
         self.mutes = any(name in ("forward", "__call__") and mutes(node) for name, node, _ in every)
         for module in self.modules.values():
             for owner in (module.top, *(module.facts[node] for node in module.order)):
@@ -798,8 +801,16 @@ class Program:
                 facts.strong
                 or (facts.warm and not loop and facts.size < 12)
                 or not facts.calls.isdisjoint(self._telling)
+                or (bool(self.stacks) and self._closes(facts))
             )
         return hot
+
+    def _closes(self, facts: Facts) -> bool:
+        """Whether a stack of contexts is closed."""
+        return any(
+            "close" in methods and path.rpartition(".")[2] in self.stacks
+            for path, methods in facts.paths.items()
+        )
 
     def role(self, path: str, methods: set[str]) -> str | None:
         """`scaler` or `optimizer`, if the use of this dotted path shows one."""

@@ -107,10 +107,16 @@ def set_grad_enabled(call: Call) -> Value:
     return Mode("other" if value is None else ("grad" if value else "nograd"))
 
 
-@library("contextlib.nullcontext", "contextlib.suppress", "contextlib.ExitStack", "contextlib.closing")
+@library("contextlib.nullcontext", "contextlib.suppress", "contextlib.closing")
 def nullcontext(call: Call) -> Value:
     """A context that changes nothing."""
-    return Mode("null", call.args[0] if call.args and call.callee.name.endswith("nullcontext") else NONE)
+    return Mode("null", call.args[0] if call.args and not call.callee.name.endswith("suppress") else NONE)
+
+
+@library("contextlib.ExitStack", "contextlib.AsyncExitStack")
+def exit_stack(call: Call) -> Value:
+    """A context that others are entered into while it is open; each is left with it."""
+    return Mode("stack", term("fresh", "stack", id(call.node), call.world.ctx, call.world.loops))
 
 
 @method("scaler", "scale")
@@ -263,6 +269,31 @@ def unknown_scale(call: Call) -> Value:
     return call.fresh(flow._replace(scaling="unknown", scaler=None))
 
 
+@method("context", "enter_context", "enter_async_context")
+def enter_context(call: Call) -> Value:
+    """`stack.enter_context(manager)`: in force until the stack is left."""
+    value = call.arg(0, "cm")
+    if type(call.receiver) is not Mode or value is None:
+        return call.fresh()
+    return call.machine.enter_into(call.world, call.receiver, value, call.node)
+
+
+@method("context", "close", "aclose")
+def close_stack(call: Call) -> Value:
+    """`stack.close()`: what was entered into it is left."""
+    if type(call.receiver) is Mode:
+        call.machine.leave_stack(call.world, call.receiver)
+    return NONE
+
+
+@method("context", "pop_all")
+def pop_all(call: Call) -> Value:
+    """What was entered stays so, until the stack that this gives is left."""
+    if type(call.receiver) is not Mode:
+        return call.fresh()
+    return call.machine.hand_on(call.world, call.receiver, exit_stack(call))
+
+
 @method("context", "__enter__")
 def enter(call: Call) -> Value:
     """A context entered by hand stays entered."""
@@ -274,5 +305,7 @@ def enter(call: Call) -> Value:
 @method("context", "__exit__")
 def leave(call: Call) -> Value:
     """A context left by hand."""
+    if type(call.receiver) is Mode:
+        call.machine.leave_stack(call.world, call.receiver)
     call.world.auto = tuple(pair for pair in call.world.auto if pair[0] != call.receiver)
     return NONE
