@@ -141,10 +141,19 @@ class Fixer:
         """For each file the findings whose fixes are taken in this round, none touching another."""
         plan: dict[str, list[Diagnostic]] = {}
         taken: dict[str, list[PlainEdit]] = {}
-        for item in found:
-            if not self._eligible(item) or self._rounds.get(item.filename, 0) >= MAX_ROUNDS:
-                continue
+        eligible = [
+            item for item in found if self._eligible(item) and self._rounds.get(item.filename, 0) < MAX_ROUNDS
+        ]
+        changing: dict[str, list[Diagnostic]] = {}
+        for item in eligible:
+            if item.fix is not None and item.fix.applicability != "safe":
+                changing.setdefault(item.filename, []).append(item)
+        for index, item in enumerate(eligible):
             assert item.fix is not None
+            causes = [other for other in changing.get(item.filename, ()) if _rests_on(item, other)]
+            if any(not _rests_on(other, item) or other in eligible[:index] for other in causes):
+                # What this finding says may not be true any more: it is looked at anew in the next round.
+                continue
             if self._one_file and plan and item.filename not in plan:
                 continue
             chosen = plan.setdefault(item.filename, [])
@@ -154,6 +163,8 @@ class Fixer:
             if not any(_touch(edit, other) for edit in item.fix.edits for other in edits):
                 chosen.append(item)
                 edits += item.fix.edits
+        if eligible and not any(plan.values()):
+            plan = {eligible[0].filename: eligible[:1]}  # each rests on the next
         for path in plan:
             self._rounds[path] = self._rounds.get(path, 0) + 1
         return {path: items for path, items in plan.items() if items}
@@ -375,6 +386,21 @@ def _edited(source: Source, edits: list[PlainEdit]) -> str:
 
 def _touch(one: PlainEdit, other: PlainEdit) -> bool:
     return one.start <= other.end and other.start <= one.end
+
+
+def _rests_on(item: Diagnostic, other: Diagnostic) -> bool:
+    """Whether the fix of `other` takes away a place that `item` cites as the reason of its fault."""
+    if item is other or other.fix is None or other.cell != item.cell:
+        return False
+    return any(
+        place.filename == item.filename
+        and place.cell == item.cell
+        and edit.start < edit.end
+        and edit.region[:2] < place.region[2:]
+        and place.region[:2] < edit.region[2:]
+        for place in item.related
+        for edit in other.fix.edits
+    )
 
 
 def _identity(item: Diagnostic) -> tuple[str, str, str, str]:
