@@ -71,7 +71,7 @@ class UnsynchronizedTiming(Rule):
             start, end = event.target, event.value
             if event.site.node in seen or end.time <= start.time:
                 continue
-            between = [work for work in works if start.time < work.time < end.time]
+            between = launched([work for work in works if start.time < work.time < end.time])
             if not between or not tight(event, between):
                 continue
             if any(between[0].time < wait.time < end.time or wait.how == "event" for wait in waits):
@@ -105,8 +105,14 @@ def tight(event: Event, between: list[Event]) -> bool:
 
 
 def training(between: list[Event]) -> bool:
-    """Whether so much happens in between that it is an epoch's timer."""
-    return len({id(work.site.node) for work in between}) > 8
+    """Whether so much is done between that it is an epoch's timer."""
+    return len({work.site.node for work in between}) > 8
+
+
+def launched(works: list[Event]) -> list[Event]:
+    """Work without that of the layers of a model whose call is work already."""
+    nodes = {work.site.node for work in works}
+    return [work for work in works if not any(site.node in nodes for site in work.stack)]
 
 
 def wait_before(event: Event) -> Fix | None:

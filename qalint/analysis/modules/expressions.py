@@ -434,8 +434,9 @@ class Expressions(Core):
             self.forwarded.add(function.receiver)
             if self.frames or not self.forcing:
                 self.reached.add(function.receiver)
-        if not self.slices.hot(node, function.scope.file) and not any(
-            matters(value) for value in (function.receiver, *args, *kwargs.values())
+        if not self.slices.hot(node, function.scope.file) and not (
+            self.readies(function)
+            or any(matters(value) for value in (function.receiver, *args, *kwargs.values()))
         ):
             return tensors.mixed(
                 f"call@{getattr(site.node, 'lineno', 0)}:{function.name}", [*args, *kwargs.values()]
@@ -458,6 +459,15 @@ class Expressions(Core):
         finally:
             self.asked |= before
         return result
+
+    def readies(self, function: Func) -> bool:
+        """Whether a function makes an object ready whose other methods can matter."""
+        owner = function.owner
+        return (
+            owner is not None
+            and function.receiver in self.building
+            and self.slices.hot(owner.node, owner.scope.file)
+        )
 
     def follow(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
         """Run the body of a function."""

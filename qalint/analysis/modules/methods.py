@@ -146,6 +146,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         return looked_up
     if operands and (module.qual or "").startswith("torch.nn."):
         number = last.endswith("Loss") and torchlib.reduced(module.args.get("reduction"))
+        if last.endswith("Loss"):
+            torchlib.apart(run, operands, last, site)
         return Tensor(
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=number
         )
@@ -171,15 +173,15 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
     if run.quiet:
         return
     root = module.root
-    dtype = run.dtype_of(root)
     autocast = run.in_autocast()
     for event in list(run.events):
         if event.kind != "attach" or event.how == "init" or not isinstance(event.target, Mod):
             continue
         if event.target.root is not root:
             continue
-        here = dtype if run.guards_fit(event.guards) else None
-        x = Tensor(here, run.device_of(root), site=site, source="input")
+        # what the adapter sits in may be a part of the program's own model, in a dtype of its own
+        here = run.dtype_of(event.target) if run.guards_fit(event.guards) else None
+        x = Tensor(here, run.device_of(event.target), site=site, source="input")
         key = (id(event), f"{here}{autocast}{x.device.term if x.device else None}")
         if key in run.applied:
             continue
