@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -32,6 +32,14 @@ class Unknown(NamedTuple):
 
     place: Place
     reason: str
+
+
+class Need(NamedTuple):
+    """What a rule needs to speak of a definition: see `Rule.needles`, `Rule.subject` and `Rule.in_users`."""
+
+    needles: tuple[tuple[bytes, ...], ...]
+    subject: Callable[[Any], bool] = lambda trees: True
+    in_users: bool = False
 
 
 class AnalysisError(Exception):
@@ -64,6 +72,8 @@ class File:
 
         No fix uses an API newer than its floor; without one it may use what is current.
         """
+        self.needs: dict[str, set[Need]] | None = None
+        """For each analysis by name what the rules need that ask for it; None where any may ask."""
         self.unknowns: list[Unknown] = []
         self.seconds: dict[str, float] = {}
         """How long each analysis took, those that it asked for included."""

@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,7 @@ from .cache import presence, stat_of
 from .describe import Describer, region
 from .diagnostic import Diagnostic, PlainEdit, PlainFix
 from .errors import did_you_mean
-from .file import AnalysisError, File
+from .file import AnalysisError, File, Need
 from .needles import may_suppress
 from .outcome import REPORT_AT, Candidate, Consulted, Outcome
 from .policy import Policy
@@ -53,6 +54,21 @@ def check(file: File, rules: Iterable[Rule]) -> Iterator[Finding]:
         analyses = [file.get(analysis) for analysis in requested(type(rule))]
         if all(analysis is not None for analysis in analyses):
             yield from rule.check(*analyses)
+
+
+Asked = list[tuple[type[Rule], tuple[tuple[bytes, ...], ...]]]
+"""Rules that may speak of a file, each with the needles of its section."""
+
+
+def needs_of(rules: Asked) -> dict[str, set[Need]]:
+    """What the rules need that ask for an analysis, by its name."""
+    needs: dict[str, set[Need]] = {}
+    for rule, needles in rules:
+        with suppress(Exception):  # annotations that cannot be read: the rule's own failure will say it
+            for analysis in requested(rule):
+                need = Need((*rule.needles, *needles), rule.subject, rule.in_users)
+                needs.setdefault(analysis.__name__, set()).add(need)
+    return needs
 
 
 class Linter:
@@ -166,6 +182,18 @@ class _Lint:
         """What the rules say, each failure confined to the rule or analysis that failed."""
         found: list[Finding] = []
         failed: set[str] = set()
+        rules = self._asked(file)
+        if self.linter.gates:
+            file.needs = needs_of(rules)
+        for rule, _ in rules:
+            found += self._findings(file, rule, failed)
+        for name, seconds in file.seconds.items():
+            self.outcome.seconds[f"analysis {name}"] = seconds
+        return found
+
+    def _asked(self, file: File) -> Asked:
+        """The rules that the gates let speak."""
+        asked: Asked = []
         for info in self.linter.catalog.sections:
             if self.codes.isdisjoint(info.codes) or (self.partial and info.program):
                 continue
@@ -179,12 +207,12 @@ class _Lint:
             self._spent(f"gate {section.id}", began)
             if not opened:
                 continue
-            for rule in section.rules:
-                if rule.code in self.codes and self._passes(file, rule):
-                    found += self._findings(file, rule, failed)
-        for name, seconds in file.seconds.items():
-            self.outcome.seconds[f"analysis {name}"] = seconds
-        return found
+            asked += [
+                (rule, section.needles)
+                for rule in section.rules
+                if rule.code in self.codes and self._passes(file, rule)
+            ]
+        return asked
 
     def _passes(self, file: File, rule: type[Rule]) -> bool:
         """Whether the gate of a rule lets a file pass; each gate looks at a file once."""

@@ -182,6 +182,18 @@ class Rule:
         """
         return True
 
+    @staticmethod
+    def subject(trees: Any) -> bool:
+        """False if this rule cannot speak of a definition of a library, and of those that it uses.
+
+        Where no program starts in a file only definitions with the rule's needles are looked at, and this
+        says more of them: `trees` are the `ast` nodes of one that has the first needles and of what it uses.
+        """
+        return True
+
+    in_users: ClassVar[bool] = False
+    """Whether also those definitions of a library are looked at that use one with the rule's needles."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:

@@ -10,6 +10,7 @@ from qalint.analysis.modules import Adapters, Event, Injection, Modules
 from qalint.analysis.modules.families import BY_NAME, DISTINCT, Family
 from qalint.analysis.modules.hub import PeftConfig
 from qalint.analysis.modules.needles import WALK
+from qalint.analysis.modules.subjects import loaded
 from qalint.analysis.modules.tensors import strings_of
 from qalint.analysis.modules.values import Const, Mod, Seq, Site, Unknown, Value
 from qalint.rule import Finding, Fix, Option, Related, Rule, Severity
@@ -89,6 +90,7 @@ class WrongLayerNames(Rule):
         (b"_proj", b"c_attn", b"c_fc", b"query_key_value"),
         (b"from_pretrained", b"from_config", b"transformers"),
     )
+    subject = staticmethod(loaded)
     options = OPTION
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

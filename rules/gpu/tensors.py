@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED, mentions
+from qalint.analysis.modules.subjects import discarded
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -169,6 +170,7 @@ class DiscardedToResult(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (USE, USED, (b".to(", b".cuda(", b".half(", b".float(", b".cpu(", b".double(", b".bfloat16("))
+    subject = staticmethod(discarded)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversion statements on tensors."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
-from qalint.analysis.modules.adapters import own_cells, wraps
+from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import ADAPTERS, PLAIN_BASES
+from qalint.analysis.modules.subjects import adapted
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -99,6 +100,8 @@ class AdapterNeverApplied(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT,)
+    subject = staticmethod(adapted)
+    in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Attached adapters nobody applies, matrices left out, hooks that return nothing."""
@@ -209,12 +212,9 @@ class AdapterNeverApplied(Rule):
         """Adapters whose result is added and gives them no gradient."""
         if not any(True for _ in modules.all("optimizer")):
             return
-        cells = {
-            cell
-            for injection in adapters.everywhere
-            for cell in injection.cells
-            if (set_ := modules.run.latest(cell, "grad")) is None or set_[1] is not False
-        }
+        cells = {cell for injection in adapters.everywhere for cell in injection.cells}
+        still = [event.target for event in modules.all("freeze") if event.flag is False]
+        cells -= {cell for cell in cells if any(one in cells and held_by(cell, one) for one in still)}
         pairs = [event for event in modules.all("pair") if {event.target, event.value} <= cells]
         learning = {event.target for event in pairs if event.grad}
         found: dict[ast.AST, tuple[Site, str]] = {}

@@ -11,6 +11,7 @@ from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
 from qalint.analysis.modules.gates import says_dimensions
 from qalint.analysis.modules.needles import ADAPT, GPT2, READ, RUN, WALK
+from qalint.analysis.modules.subjects import attached, sized
 from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -125,6 +126,7 @@ class SwappedConv1dDimensions(Rule):
         (*ADAPT, b"Linear)", b"Linear,", b"Linear():", b"Conv1D"),
         (*ADAPT, *NAMED),
     )
+    subject = staticmethod(sized)
 
     @staticmethod
     def gate(file: File) -> bool:
@@ -291,6 +293,7 @@ class LinearOnlyInjection(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = ((*RUN, *WALK), GPT2, (b"Linear",), (b"isinstance(", b"type(", b"__class__"))
+    subject = staticmethod(attached)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections behind a test for `nn.Linear` alone, in a GPT-2."""

@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Modules
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import ADAPT, ZEROS
+from qalint.analysis.modules.subjects import adapted
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -57,6 +58,8 @@ class InertAdapter(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT, ZEROS)
+    subject = staticmethod(adapted)
+    in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Pairs of zeros, and floor-divided factors."""

@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
+from qalint.analysis.modules.subjects import attached
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -198,6 +199,7 @@ class AdapterOnWrongDevice(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = ((*RUN, *WALK), DEVICE)
+    subject = staticmethod(attached)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Adapters that stay on the CPU in a model that is elsewhere."""

@@ -11,6 +11,7 @@ from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import ADAPTERS
+from qalint.analysis.modules.subjects import adapted, parametric
 from qalint.analysis.modules.values import Cell, Class, Dict, Lib, Mod, Param, Seq, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -62,6 +63,8 @@ class UnregisteredAdapter(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT,)
+    subject = staticmethod(adapted)
+    in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Containers that are attributes of modules and hold adapters that nothing else holds."""
@@ -292,6 +295,7 @@ class NonLeafParameter(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT,)
+    subject = staticmethod(parametric)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Conversions right at the parameter's construction, and tensors set over parameters."""

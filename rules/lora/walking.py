@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Guard, Modules
 from qalint.analysis.modules.gates import walks
+from qalint.analysis.modules.subjects import walked
 from qalint.analysis.modules.values import Mod, Unknown, Walk
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -59,6 +60,7 @@ class InjectionWhileIterating(Rule):
     oracle = "cpu"
     needles = ((b"modules(",),)
     gate = staticmethod(walks)
+    subject = staticmethod(walked)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Attachments to the module that an unlisted walk has yielded."""

@@ -13,9 +13,11 @@ from .core import LIBRARY, METHOD, STEPS, TOTAL
 from .effects import is_static, module_base
 from .events import Event
 from .interpreter import Interpreter, Stop
+from .relevance import DEFINITIONS, Relevance
 from .slicing import statements
-from .toplevel import is_main_test
-from .values import Class, Func, Mod, Obj, Scope, Site, Tensor, Value
+from .starting import starts
+from .toplevel import bound_names, is_main_test
+from .values import Class, Const, Func, Mod, Obj, Scope, Site, Tensor, Value
 
 if TYPE_CHECKING:
     from ...file import File
@@ -72,9 +74,16 @@ class Modules:
         run, file = self.run, self.file
         run.main = file
         notebook = file.get(Notebook)
+        asked = file.needs
+        self.relevance: Relevance | None = None
+        if asked is not None and file.source.kind == "python" and notebook is None:
+            needs = asked.get("Modules", set()) | asked.get("Adapters", set())
+            self.relevance = Relevance(file, needs, library=not starts(file))
         try:
             if notebook is not None:
                 self._notebook(notebook)
+            elif self.relevance is not None and self.relevance.library:
+                self._needed(self.relevance)
             else:
                 run.module(file)
         except (Stop, RecursionError):
@@ -83,6 +92,24 @@ class Modules:
         self._forwards()
         self._entries(run.modules.get(id(file)))
         self._forwards()
+
+    def _needed(self, relevance: Relevance) -> None:
+        """The top level of a library, as far as the rules that ask can speak of it."""
+        run, file = self.run, self.file
+        run.library = True
+        scope = run.module(file, waits=True)
+        for statement in file.tree.body:
+            if relevance.matters(statement):
+                for name in bound_names(statement):
+                    run.force(scope.vars.get(name, Const(None)), name)
+            elif isinstance(statement, DEFINITIONS):
+                file.why(
+                    statement, "no program starts in this file, and nothing here is what a rule looks for"
+                )
+
+    def _matters(self, node: ast.AST) -> bool:
+        """Whether the rules that ask can speak of a definition that nobody was seen to call."""
+        return self.relevance is None or self.relevance.matters(node)
 
     def _forwards(self) -> None:
         """Run the forward of modules that were made and that nobody was seen to call."""
@@ -157,13 +184,14 @@ class Modules:
         if scope is None:
             return
         run = self.run
-        classes = [cls for cls in run.classes if cls.scope.file is self.file]
+        classes = [cls for cls in run.classes if cls.scope.file is self.file and self._matters(cls.node)]
         functions: list[tuple[Func, Class | None]] = [
             (value, None)
             for value in scope.vars.values()
             if isinstance(value, Func)
             and value.scope.file is self.file
             and isinstance(value.node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and self._matters(value.node)
         ]
         for cls in classes:
             if cls.node not in run.built:

@@ -434,6 +434,10 @@ class Expressions(Core):
             self.forwarded.add(function.receiver)
             if self.frames or not self.forcing:
                 self.reached.add(function.receiver)
+        if self.library and not self.leads(function):
+            return tensors.mixed(
+                f"call@{getattr(site.node, 'lineno', 0)}:{function.name}", [*args, *kwargs.values()]
+            )
         if not self.slices.hot(node, function.scope.file) and not (
             self.readies(function)
             or any(matters(value) for value in (function.receiver, *args, *kwargs.values()))
@@ -459,6 +463,11 @@ class Expressions(Core):
         finally:
             self.asked |= before
         return result
+
+    def leads(self, function: Func) -> bool:
+        """Whether a library's call of a function is followed: of other files only what makes modules is."""
+        file = function.scope.file
+        return file is self.main or self.slices.makes(function.node, file)
 
     def readies(self, function: Func) -> bool:
         """Whether a function makes an object ready whose other methods can matter."""

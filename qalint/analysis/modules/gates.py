@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from .needles import ADAPT, RUN, mentions
+from .needles import ADAPT, mentions
+from .starting import starts
 
 if TYPE_CHECKING:
     from ...file import File
@@ -20,9 +21,12 @@ ATTACHING = frozenset({"setattr", "add_module", "register_module", "set_submodul
 
 def walks(file: File) -> bool:
     """Whether something may be attached in a loop over modules, or a program may start in the file."""
-    if _starts(file):
-        return True
-    for loop in ast.walk(file.tree):
+    return starts(file) or loops_over_modules(file.tree)
+
+
+def loops_over_modules(tree: ast.AST) -> bool:
+    """Whether something may be attached in a loop over modules."""
+    for loop in ast.walk(tree):
         if not isinstance(loop, ast.For):
             continue
         if not any(
@@ -67,22 +71,26 @@ def says_dimensions(file: File, names: frozenset[str]) -> bool:
     """Whether one of `names` is bound to something that is worked out, or adapters are made."""
     if mentions(file, ADAPT):
         return True
-    for node in ast.walk(file.tree):
-        targets: list[ast.expr] = []
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
-            targets = [node.target]
-        if targets and not isinstance(node.value, ast.Constant):  # type: ignore[attr-defined]
-            for target in targets:
-                if any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(target)):
-                    return True
-    return False
+    return any(
+        binds(node, names)
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
+    )
+
+
+def binds(node: ast.Assign | ast.AnnAssign | ast.NamedExpr, names: frozenset[str]) -> bool:
+    """Whether one of `names` is bound to something that is worked out."""
+    if node.value is None or isinstance(node.value, ast.Constant):
+        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(
+        isinstance(part, ast.Name) and part.id in names for target in targets for part in ast.walk(target)
+    )
 
 
 def makes_half(file: File) -> bool:
     """Whether something becomes float16 (a comparison makes nothing so), or a program may start."""
-    if _starts(file):
+    if starts(file):
         return True
     queue: list[ast.AST] = [file.tree]
     while queue:
@@ -100,8 +108,3 @@ def makes_half(file: File) -> bool:
             continue
         queue.extend(ast.iter_child_nodes(node))
     return False
-
-
-def _starts(file: File) -> bool:
-    """Whether a program may start in the file."""
-    return file.source.kind != "python" or mentions(file, RUN)

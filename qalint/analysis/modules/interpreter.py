@@ -48,13 +48,16 @@ class Interpreter(Expressions):
     doers: ClassVar[dict[type, Callable[..., str | None]]]
     """The methods that run statements, by the class of the statement."""
 
-    def module(self, file: File) -> Scope:
-        """The scope of a file, whose top level runs when it is first needed."""
+    def module(self, file: File, *, waits: bool = False) -> Scope:
+        """The scope of a file, whose top level runs when it is first needed.
+
+        Of the file that is linted all of it runs, unless it `waits` as that of others does.
+        """
         key = id(file)
         if key not in self.modules:
             scope = Scope(file, None, "module")
             self.modules[key] = scope
-            if file is self.main:
+            if file is self.main and not waits:
                 self.apart(file.tree.body, scope)
             else:
                 top = TopLevel.of(file.tree)

@@ -96,8 +96,54 @@ HOT = frozenset(
 )
 
 
+MAKES = frozenset(
+    [
+        "Linear",
+        "Conv1D",
+        "Conv1d",
+        "Conv2d",
+        "Conv3d",
+        "Embedding",
+        "Parameter",
+        "ParameterList",
+        "ParameterDict",
+        "Sequential",
+        "ModuleList",
+        "ModuleDict",
+        "requires_grad",
+        "requires_grad_",
+        "add_module",
+        "register_module",
+        "set_submodule",
+        "register_parameter",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "_modules",
+        "modules",
+        "named_modules",
+        "children",
+        "named_children",
+        "parameters",
+        "named_parameters",
+        "weight",
+        "half",
+        "cuda",
+        "bfloat16",
+        "matmul",
+        "einsum",
+        "linear",
+        "checkpoint",
+        "get_peft_model",
+        "LoraConfig",
+        "backward",
+        "autocast",
+    ]
+)
+"""What makes or changes modules and parameters, or multiplies by them."""
+
+
 def makes_a_model(name: str) -> bool:
-    """Whether a name is one that libraries give to classes of whole models: `BertModel`, `LlamaForCausalLM`."""
+    """Whether a name is one that libraries give to classes of whole models: `BertModel`, `BertForMaskedLM`."""
     return name[:1].isupper() and ("Model" in name or "For" in name[1:])
 
 
@@ -107,6 +153,7 @@ class Definitions:
     def __init__(self, file: File) -> None:
         self.table: dict[str, list[ast.AST]] = {}
         self.facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
+        self._makes: dict[ast.AST, bool] = {}
         self.imports = TopLevel.of(file.tree).imports
         for node in statements(file.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -140,6 +187,36 @@ class Definitions:
             self.facts[node] = (hot, frozenset(names))
         return self.facts[node]
 
+    def makes(self, node: ast.AST) -> bool:
+        """Whether a function makes or changes modules, parameters or tensors, by itself or by its classes."""
+        found = self._makes.get(node)
+        if found is None:
+            names = self.fact(node)[1]
+            found = (
+                not names.isdisjoint(MAKES)
+                or any(map(makes_a_model, names))
+                or any(_sets(part) for part in ast.walk(node))
+            )
+            self._makes[node] = found  # a class that names itself
+            if not found:
+                classes = (one for name in names for one in self.table.get(name, ()))
+                found = any(isinstance(one, ast.ClassDef) and self.makes(one) for one in classes)
+                self._makes[node] = found
+        return found
+
+
+def _sets(node: ast.AST) -> bool:
+    """Whether a node multiplies matrices, sets an attribute of another object, or is a module's class."""
+    match node:
+        case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id="self" | "cls"), *_]):
+            return False
+        case ast.Call(func=ast.Name(id="setattr")) | ast.MatMult():
+            return True
+        case ast.ClassDef(bases=bases):
+            return any(getattr(base, "attr", getattr(base, "id", "")) == "Module" for base in bases)
+        case _:
+            return False
+
 
 _BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 
@@ -172,6 +249,11 @@ class Slices:
         if node not in self._hot:
             self._hot[node] = self._judge(node, file, set())
         return self._hot[node]
+
+    def makes(self, node: ast.AST, file: File) -> bool:
+        """Whether a function of another file than a library's own is followed: its own text decides."""
+        definitions = file.get(Definitions)
+        return definitions is None or definitions.makes(node)
 
     def _judge(self, node: ast.AST, file: File, seen: set[ast.AST]) -> bool:
         if node in seen:

@@ -42,7 +42,7 @@ def _sort(tree: ast.Module) -> TopLevel:
     imports: dict[str, tuple[str, int]] = {}
     bound: dict[ast.stmt, list[str]] = {}
     at_once: set[ast.stmt] = set()
-    for statement in tree.body:
+    for statement in _checked(tree.body):
         if is_idle(statement):
             continue
         names = list(_bound(statement, imports))
@@ -71,7 +71,26 @@ def _sort(tree: ast.Module) -> TopLevel:
     for name, statements in binders.items():
         if statements[0] not in at_once:
             waiting[name] = tuple(statements)
-    return TopLevel(waiting, [s for s in tree.body if s in at_once], imports)
+    return TopLevel(waiting, [s for s in bound if s in at_once], imports)
+
+
+def _checked(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a top level as a type checker sees them: it takes `if TYPE_CHECKING`.
+
+    What a package exports by stars there is left out: to find one name all its files would be read.
+    """
+    for statement in body:
+        if isinstance(statement, ast.If) and _is_checking(statement.test):
+            for inner in statement.body:
+                if not (isinstance(inner, ast.ImportFrom) and inner.names[0].name == "*"):
+                    yield inner
+        else:
+            yield statement
+
+
+def _is_checking(test: ast.expr) -> bool:
+    """Whether a test is `TYPE_CHECKING`."""
+    return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
 
 
 def is_idle(statement: ast.stmt) -> bool:
@@ -147,6 +166,11 @@ def _bound(statement: ast.stmt, imports: dict[str, tuple[str, int]]) -> Iterator
             for node in ast.walk(statement):
                 if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                     yield node.id
+
+
+def bound_names(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement of the top level binds."""
+    return _bound(statement, {})
 
 
 def _calls(value: ast.expr) -> bool:

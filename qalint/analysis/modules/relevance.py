@@ -1,0 +1,177 @@
+"""Which definitions of a library can matter to the rules that ask: the others are not run.
+
+The needles of a rule hold for a program. Where no program starts, every function or class that nobody
+is seen to call begins one, and its text is its own and that of what it names in its file. So each rule's
+needles are looked for there once more: only what has them all, and what uses it, is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ...needles import code_of, imports_relatively
+from ..project import Project
+from .needles import RUN
+from .starting import trains
+from .toplevel import TopLevel, bound_names
+
+if TYPE_CHECKING:
+    from ...file import File, Need
+
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_WORD = re.compile(rb"[A-Za-z_]\w*")
+
+
+class Part:
+    """A statement of a file's top level that binds names and runs nothing."""
+
+    __slots__ = ("code", "inner", "node", "opaque", "users", "uses")
+
+    def __init__(self, node: ast.stmt, code: bytes) -> None:
+        self.node = node
+        self.code = code
+        self.uses: set[int] = set()
+        """The parts that it names, as numbers."""
+        self.users: set[int] = set()
+        self.opaque = False
+        """Whether it names something of another file of the program, of whose text nothing is known."""
+        self.inner: frozenset[int] | None = None
+
+
+class Relevance:
+    """The definitions of a file's top level, what they use, and which of them needles let pass."""
+
+    def __init__(self, file: File, needs: Iterable[Need], *, library: bool) -> None:
+        self.file = file
+        self.library = library
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self.parts: list[Part] = []
+        source = file.source
+        bounds = [*source.line_starts, len(source.text)]
+        rest: list[str] = []
+        binders: dict[bytes, list[int]] = {}
+        last = 0
+        for statement in file.tree.body:
+            decorators = getattr(statement, "decorator_list", ())
+            first = min([statement.lineno, *(node.lineno for node in decorators)])
+            end = statement.end_lineno or first
+            if not isinstance(statement, DEFINITIONS):
+                rest.append(source.text[bounds[last] : bounds[end]])
+                last = end
+                if isinstance(statement, ast.Import | ast.ImportFrom):
+                    continue
+            else:
+                rest.append(source.text[bounds[last] : bounds[first - 1]])
+                last = end
+            self._starts.append(first)
+            self._ends.append(end)
+            for name in bound_names(statement):
+                binders.setdefault(name.encode(), []).append(len(self.parts))
+            self.parts.append(Part(statement, code_of(source.text[bounds[first - 1] : bounds[end]].encode())))
+        rest.append(source.text[bounds[last] :])
+        self.common = code_of("".join(rest).encode())
+        """What does not wait to be called: imports, assignments, tests."""
+        self.code = b"\n".join([self.common, *(part.code for part in self.parts)])
+        self.foreign = self._foreign()
+        for number, part in enumerate(self.parts):
+            words = set(_WORD.findall(part.code))
+            part.opaque = not words.isdisjoint(self.foreign)
+            for word in words & binders.keys():
+                for other in binders[word]:
+                    if other != number:
+                        part.uses.add(other)
+                        self.parts[other].users.add(number)
+        self._opaque = {number for number, part in enumerate(self.parts) if part.opaque}
+        self.wanted = self._wanted(needs)
+        if not library:
+            working = {number for number, part in enumerate(self.parts) if trains(part.code)}
+            self.wanted |= {n for n in range(len(self.parts)) if not working.isdisjoint(self.reach(n))}
+
+    def _foreign(self) -> set[bytes]:
+        """The names of what may lie in other files, where those count: see `qalint.needles`."""
+        if self.library and imports_relatively(self.file.source.raw):
+            return set()
+        project = Project.of_file(self.file)
+        origins = TopLevel.of(self.file.tree).imports
+        found = {origin: project.resolve(self.file.path, *origin) for origin in set(origins.values())}
+        return {name.encode() for name, origin in origins.items() if found[origin] is not None}
+
+    def matters(self, node: ast.AST) -> bool:
+        """Whether a definition, or what it stands in, is to be run."""
+        line = getattr(node, "lineno", 0)
+        at = bisect_right(self._starts, line) - 1
+        return at in self.wanted and line <= self._ends[at]
+
+    def reach(self, number: int) -> frozenset[int]:
+        """A part and all that it uses, by way of others too."""
+        part = self.parts[number]
+        if part.inner is None:
+            seen = {number}
+            queue = [number]
+            while queue:
+                for other in self.parts[queue.pop()].uses:
+                    if other not in seen:
+                        seen.add(other)
+                        queue.append(other)
+            part.inner = frozenset(seen)
+        return part.inner
+
+    def _wanted(self, needs: Iterable[Need]) -> set[int]:
+        """The parts to run, by number, if these are the needles of the rules that ask."""
+        hits: dict[tuple[bytes, ...], set[int] | None] = {}
+        found: set[int] = set()
+        for need in needs:
+            left: list[set[int]] = []
+            for group in need.needles:
+                if group not in hits:
+                    hits[group] = self._hits(group)
+                where = hits[group]
+                if where is not None:
+                    left.append(where)
+            for number in self._complete(left) if left else range(len(self.parts)):
+                if (number not in found or need.in_users) and self._holds(number, need):
+                    found.add(number)
+                    if need.in_users:
+                        found |= self.parts[number].users
+        return found
+
+    def _holds(self, number: int, need: Need) -> bool:
+        """Whether a part and what it uses hold what a rule speaks of, as far as that can be seen."""
+        reached = self.reach(number)
+        if any(self.parts[one].opaque for one in reached):
+            return True
+        return need.subject([self.parts[one].node for one in sorted(reached)])
+
+    def _hits(self, group: tuple[bytes, ...]) -> set[int] | None:
+        """The parts that have one of these bytes; None where they may lie outside of any part."""
+        # In a library what begins a program does not count: none begins here, the words mean something else.
+        cores = [needle.partition(b"\0")[0] for needle in group if not (self.library and needle in RUN)]
+        if any(core in self.common for core in cores):
+            return None
+        if self.foreign and not any(core in self.code for core in cores):
+            return self._opaque
+        return {number for number, part in enumerate(self.parts) if any(core in part.code for core in cores)}
+
+    def _complete(self, groups: list[set[int]]) -> set[int]:
+        """The parts nearest to the first group, the rarest, that reach all groups."""
+        found: set[int] = set()
+        if any(not group for group in groups):
+            return found
+        seen: set[int] = set(groups[0])
+        queue = list(seen)
+        while queue:
+            number = queue.pop()
+            reached = self.reach(number)
+            missing = any(reached.isdisjoint(group) for group in groups)
+            if not missing or any(self.parts[one].opaque for one in reached):
+                found.add(number)
+                continue
+            for user in self.parts[number].users - seen:
+                seen.add(user)
+                queue.append(user)
+        return found
