@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 
+from qalint.analysis.edits import Changes
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Fix, Severity
 
-from .faults import FaultRule, Repair
+from .faults import FaultRule, Repair, receiver
 
 
 class ScalerCreatedInLoop(FaultRule):
@@ -191,7 +192,8 @@ class ScalerNotCheckpointed(FaultRule):
     ```
 
     ## Fix safety
-    The fix is unsafe: it saves the scaler's state; restoring it has to be added where checkpoints are read.
+    The fix is unsafe: it saves the scaler's state, and loads it after the optimizer's, where the checkpoint
+    has one. Where it cannot see both places, there is no fix.
 
     ## Beyond the checklist
     The checklist ends with the training; this concerns the run that goes on later.
@@ -226,7 +228,44 @@ class ScalerNotCheckpointed(FaultRule):
             return None
         if any(not (isinstance(key, ast.Constant) and isinstance(key.value, str)) for key in saved.keys):
             return None
+        resumed = self.resume(repair, saved)
+        if resumed is None:
+            return None
         end = edits.source.span(saved.values[-1]).end
         return edits.unsafe(
-            "Save the scaler's state", edits.insert(end, f', "scaler": {scaler}.state_dict()')
+            "Save the scaler's state, and load it",
+            edits.insert(end, f', "scaler": {scaler}.state_dict()'),
+            resumed,
         )
+
+    @staticmethod
+    def resume(repair: Repair, saved: ast.Dict) -> Changes | None:
+        """Load the scaler's state where that of an optimizer is loaded; older checkpoints have none."""
+        edits = repair.edits
+        kept = {
+            key.value
+            for key, value in zip(saved.keys, saved.values, strict=True)
+            if isinstance(key, ast.Constant)
+            and (owner := receiver(value)) is not None
+            and edits.segment(owner).rpartition(".")[2] == repair.fault.optimizer.rpartition(".")[2]
+        }
+        for node in ast.walk(repair.file.tree):
+            if not isinstance(node, ast.stmt):
+                continue
+            call = repair.call_statement(node)
+            if call is None or len(call.args) != 1 or receiver(call) is None:
+                continue
+            given = call.args[0]
+            if getattr(call.func, "attr", "") != "load_state_dict" or not isinstance(given, ast.Subscript):
+                continue
+            key = given.slice
+            if not isinstance(key, ast.Constant) or key.value not in kept:
+                continue
+            scaler, source = repair.name("scaler", node), given.value
+            if scaler is None or not isinstance(source, ast.Name | ast.Attribute):
+                return None
+            text = edits.segment(source)
+            return edits.insert_after(
+                node, f'if "scaler" in {text}:', f'    {scaler}.load_state_dict({text}["scaler"])'
+            )
+        return None

@@ -270,3 +270,38 @@ Trainer(nn.Linear(3, 1)).fit(loader)
         '"opt": self.opt.state_dict()', '"opt": self.opt.state_dict(), "s": self.scaler.state_dict()'
     )
     assert faults_of(kept, HEAD) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        ('"plan": self.plan.state_dict(), "turn": self.turn, "best": max(self.best, 1)', True),
+        ("**{name: part.state_dict() for name, part in self.parts.items()}", False),
+        ('"rest": project.states(self)', False),
+    ],
+)
+def test_states_of_other_things_are_no_scaler_s(kept: str, found: bool) -> None:
+    text = f"""
+class Trainer:
+    def __init__(self, net, parts):
+        self.net, self.parts, self.turn, self.best = net.cuda(), parts, 0, 0.0
+        self.opt = torch.optim.Adam(self.net.parameters())
+        self.plan = torch.optim.lr_scheduler.StepLR(self.opt, 3)
+        self.scaler = GradScaler("cuda")
+
+    def fit(self, loader):
+        self.opt.load_state_dict(torch.load("last.pt")["opt"])
+        while self.turn < 9:
+            for x in loader:
+                self.opt.zero_grad()
+                with autocast("cuda"):
+                    loss = self.net(x).mean()
+                self.scaler.scale(loss).backward()
+                self.scaler.step(self.opt)
+                self.scaler.update()
+            torch.save({{"opt": self.opt.state_dict(), {kept}}}, "last.pt")
+            self.turn += 1
+
+Trainer(nn.Linear(3, 1), project.parts).fit(loader)
+"""
+    assert [fault.partition(" ")[0] for fault in faults_of(text, HEAD)] == ["scaler-not-checkpointed"] * found

@@ -430,3 +430,42 @@ for i in range(3):
     model(torch.randn(3, 3).half())
 """
     assert bool(findings(RULES["QA1118"], source)) is found
+
+
+RESUMED = """\
+import torch
+
+net = torch.nn.Linear(2, 2).cuda()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cuda")
+kept = torch.load("last.pt")
+net.load_state_dict(kept["net"])
+opt.load_state_dict({loaded})
+for x in torch.randn(8, 4, 2, device="cuda"):
+    opt.zero_grad()
+    with torch.autocast("cuda", dtype=torch.float16):
+        loss = net(x).square().mean()
+    scaler.scale(loss).backward()
+    scaler.step(opt)
+    scaler.update()
+torch.save({{"net": net.state_dict(), "opt": opt.state_dict()}}, "last.pt")
+"""
+
+
+def test_the_scaler_is_saved_and_loaded() -> None:
+    source = RESUMED.format(loaded='kept["opt"]')
+    (finding,) = findings(RULES["QA1129"], source)
+    assert finding.fix is not None
+    load = 'opt.load_state_dict(kept["opt"])\n'
+    more = 'if "scaler" in kept:\n    scaler.load_state_dict(kept["scaler"])\n'
+    mended = source.replace(load, load + more).replace(
+        '"opt": opt.state_dict()}', '"opt": opt.state_dict(), "scaler": scaler.state_dict()}'
+    )
+    assert apply(finding) == mended
+    assert findings(RULES["QA1129"], mended) == []
+
+
+@pytest.mark.parametrize("loaded", ['torch.load("last.pt")["opt"]', 'kept["old"]', "kept"])
+def test_a_scaler_that_could_not_be_loaded_is_not_saved(loaded: str) -> None:
+    (finding,) = findings(RULES["QA1129"], RESUMED.format(loaded=loaded))
+    assert finding.fix is None

@@ -435,9 +435,19 @@ def _states(call: Call, value: Value, depth: int) -> set[str]:
         elif isinstance(obj, ListObj):
             for item in obj.items:
                 found |= _states(call, item, depth + 1)
-    elif obj is None and type(value) is Term and value.op == "fresh":
-        found.add("?")
+    elif obj is None and type(value) is Term and value.op == "fresh" and not value.args[0]:
+        found.add("?")  # what a call gave back; counters and loop variables have names
     return found
+
+
+@method("*", "state_dict")
+def state_of_other(call: Call) -> Value:
+    """The state of what no use shows to be a scaler; that of an element of a container may be anything's."""
+    receiver = call.receiver
+    named = type(receiver) is Term and (
+        receiver.op in ("attr", "param", "global") or (receiver.op == "fresh" and not receiver.args[0])
+    )
+    return term("state_dict", "other", receiver) if named else NotImplemented
 
 
 # -- containers --
