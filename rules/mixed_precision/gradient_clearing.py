@@ -87,11 +87,12 @@ class ZeroGradBeforeStep(FaultRule):
 
     ## What it does
     Finds `zero_grad` (of the optimizer or the model) between the backward pass that fills the gradients and
-    the step that should use them.
+    the step that should use them; with gradient accumulation, also one in each micro-step.
 
     ## Why is this bad?
-    The step finds nothing. A scaler raises `AssertionError: No inf checks were recorded for this optimizer`;
-    without a scaler, or with `set_to_none=False`, nothing is raised and the parameters never move.
+    With accumulation, only the last micro-step of each round counts; the others are computed for nothing.
+    Otherwise the step finds nothing. A scaler raises `AssertionError: No inf checks were recorded for this
+    optimizer`; without a scaler, or with `set_to_none=False`, nothing is raised and no parameter moves.
 
     ## Example
     ```python
@@ -124,8 +125,20 @@ class ZeroGradBeforeStep(FaultRule):
     fix_availability = "sometimes"
     oracle = "cpu"
 
+    def speaks(self, fault: Fault) -> bool:
+        """In rounds that end without a step only where rounds are counted.
+
+        A step that is left out for a loss that is not finite is right to drop the gradients.
+        """
+        return fault.variant != "micro-step" or counts_rounds(Repair(fault))
+
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """What is cleared too early."""
+        if fault.variant == "micro-step":
+            return (
+                f"`{fault.optimizer}` has its gradients cleared in each micro-step: only the last one counts",
+                "clear them after the step, under its test",
+            )
         return (
             f"the gradients are cleared before `{fault.optimizer}` has used them: its parameters never move",
             "clear them after the step, or before the backward pass",
@@ -133,6 +146,8 @@ class ZeroGradBeforeStep(FaultRule):
 
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """Move the clearing behind the step and its update."""
+        if fault.variant == "micro-step":
+            return None
         edits = repair.edits
         clear, step = repair.statement("zero_grad"), repair.statement("step")
         if clear is None or step is None or not repair.same_suite(clear, step):
@@ -146,6 +161,39 @@ class ZeroGradBeforeStep(FaultRule):
             if following in repair.calls("update", owner, following):
                 last = following
         return edits.safe("Clear after the step", edits.move_after(clear, last))
+
+
+def counts_rounds(repair: Repair) -> bool:
+    """Whether a test of a remainder decides about the step, and not about the clearing.
+
+    `if (i + 1) % n == 0`, or of a name that was set to such a test.
+    """
+    step, clear = repair.statement("step"), repair.statement("zero_grad")
+    if step is None or clear is None:
+        return False
+    holder = repair.edits.function(step) or repair.file.tree
+    named = {
+        target.id
+        for node in ast.walk(holder)
+        if isinstance(node, ast.Assign) and has_remainder(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    both = list(repair.edits.parents(clear))
+    return any(
+        isinstance(around, ast.If)
+        and around not in both
+        and (
+            has_remainder(around.test)
+            or any(isinstance(node, ast.Name) and node.id in named for node in ast.walk(around.test))
+        )
+        for around in repair.edits.parents(step)
+    )
+
+
+def has_remainder(node: ast.expr) -> bool:
+    """Whether a `%` is in an expression."""
+    return any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mod) for part in ast.walk(node))
 
 
 class AccumulatedLossNotDivided(FaultRule):

@@ -151,6 +151,9 @@ class MissingScalerUpdate(FaultRule):
             return fault.confidence
         given = {item.arg for item in [*holder.args.args, *holder.args.kwonlyargs]} - {"self"}
         for update in repair.calls("update", repair.edits.segment(scaler), holder):
+            call = repair.call_statement(update)
+            if call is not None and call.args:
+                continue  # A new scale that is set ends no round.
             for around in repair.edits.parents(update):
                 if isinstance(around, ast.If) and update.lineno > (step.lineno if step is not None else 0):
                     tested = {node.id for node in ast.walk(around.test) if isinstance(node, ast.Name)}

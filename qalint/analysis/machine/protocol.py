@@ -176,7 +176,10 @@ class Protocol(Feeds):
                 return
         if sure:
             self._update_for_nothing(world, ref, pending.pop("update", None), event)
-            pending.pop("zero", None)
+            zero = pending.pop("zero", None)
+            if zero is not None and zero["backward"] == place and zero["event"].loops == event.loops:
+                # What this very backward made in the round before was thrown away, with no step between.
+                pending["dropped"] = zero
             fed = obj.fresh and obj.sure
             if obj.stale is not None and not fed and "accumulated" not in pending:
                 pending["accumulated"] = {"event": event, "step": obj.stale, "place": place}

@@ -20,10 +20,10 @@ from .story import (
 )
 from .values import (
     NONE,
-    Flow,
     Place,
     Ref,
     Value,
+    show,
 )
 
 
@@ -138,7 +138,13 @@ class Steps(Protocol):
         return True
 
     def _zero_fault(
-        self, world: World, scaler: Ref | None, optimizer: Ref, zero: dict[str, Any], event: Event
+        self,
+        world: World,
+        scaler: Ref | None,
+        optimizer: Ref,
+        zero: dict[str, Any],
+        event: Event,
+        variant: str = "",
     ) -> None:
         place = (event.node, world.module)
         self.fault(
@@ -148,10 +154,13 @@ class Steps(Protocol):
             event,
             [
                 (zero.get("backward"), "the gradients are computed here"),
-                (place, "the step finds them cleared"),
+                (
+                    place,
+                    "the step finds those of the last round" if variant else "the step finds them cleared",
+                ),
             ],
             self.names_of(world, scaler, optimizer),
-            "",
+            variant,
             {"zero_grad": zero["place"], "backward": zero.get("backward"), "step": place},
         )
 
@@ -200,6 +209,11 @@ class Steps(Protocol):
                     {"clip": beyond["place"], "step": place, "optimizer": self._made(world, optimizer)},
                 )
             self._precision_faults(world, scaler, optimizer, event, place)
+        dropped = pending.get("dropped")
+        if dropped is not None and o.places.get("last") == dropped["backward"]:
+            # Dropping a round is right where its step was left out for what came out of it.
+            if any(" Mod " in show(test) for test in world.pc):
+                self._zero_fault(world, scaler, optimizer, dropped, event, "micro-step")
         accumulated = pending.get("accumulated")
         if accumulated is not None:
             self.fault(

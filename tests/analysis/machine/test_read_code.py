@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from machine_programs import faults_of, story_of
 
 from qalint.rule import Confidence
+from qalint.testing import lint
 
 IMPORTS = """\
 import torch
@@ -248,3 +251,72 @@ def test_two_countings_of_rounds_by_one_number_may_agree() -> None:
     """
     (fault,) = story_of(program, IMPORTS).faults("missing-zero-grad")
     assert fault.confidence is Confidence.MEDIUM
+
+
+ROUNDS = """
+    def train(model, loader, optimizer, n):
+        scaler = GradScaler("cuda")
+        for i, (x, y) in enumerate(loader):
+            {first}
+            with autocast("cuda"):
+                loss = F.mse_loss(model(x), y) / n
+            scaler.scale(loss).backward()
+            if (i + 1) % n == 0:
+                scaler.step(optimizer)
+                scaler.update()
+                {last}
+"""
+
+
+def test_a_clearing_in_each_micro_step_drops_all_but_the_last() -> None:
+    program = ROUNDS.format(first="optimizer.zero_grad()", last="pass")
+    assert faults_of(program, IMPORTS) == ["zero-grad-before-step:micro-step @ optimizer.zero_grad()"]
+
+
+def test_a_clearing_after_the_step_of_a_round_drops_nothing() -> None:
+    assert faults_of(ROUNDS.format(first="pass", last="optimizer.zero_grad()"), IMPORTS) == []
+
+
+SKIPS = """\
+import torch
+
+def train(model, loader, optimizer, log):
+    scaler = torch.amp.GradScaler("cuda")
+    for i, (x, y) in enumerate(loader):
+        optimizer.zero_grad()
+        with torch.amp.autocast("cuda"):
+            loss = torch.nn.functional.mse_loss(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if i % 100 == 0:
+            log(norm)
+        if torch.isfinite(norm):
+            scaler.step(optimizer)
+        scaler.update()
+
+def adversaries(gen, disc, opt_g, opt_d, loader, n):
+    for i, x in enumerate(loader):
+        opt_d.zero_grad()
+        opt_g.zero_grad()
+        fake = gen(torch.randn(4, 4))
+        (disc(fake).mean() - disc(x).mean()).backward(retain_graph=True)
+        opt_d.step()
+        if i % n == 0:
+            (-disc(fake).mean()).backward()
+            opt_g.step()
+
+def of_the_round(model, loader, optimizer, n, fine):
+    for i, (x, y) in enumerate(loader):
+        loss = torch.nn.functional.mse_loss(model(x), y) / n
+        loss.backward()
+        if (i + 1) % n == 0:
+            if fine(loss):
+                optimizer.step()
+            optimizer.zero_grad()
+"""
+
+
+def test_rounds_may_be_dropped_for_what_came_out_of_them(tmp_path: Path) -> None:
+    (tmp_path / "skips.py").write_text(SKIPS, encoding="utf-8")
+    assert [item.message for item in lint([str(tmp_path / "skips.py")], select=["QA1116"])] == []
