@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import DEVICE, USE, USED
 from qalint.analysis.modules.torchlib import DTYPES, FACTORIES, WEIGHTED
-from qalint.analysis.modules.values import FLOATS, Batch, Cell, Func, Mod, Site, Tensor, Value, each
+from qalint.analysis.modules.values import FLOATS, Batch, Cell, Dict, Func, Mod, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 from .tensors import mapping, plain_attributes, visible
 
+LOSS = re.compile(r"Loss$|loss$|cross_entropy|entropy_with_logits$|kl_div$")
+"""What compares a model's output with a part of the batch, by its name."""
 MADE = frozenset({"factory", "leaf"})
 """Tensors that the program itself made, of which it is known that they are on the CPU."""
 
@@ -67,6 +70,7 @@ class DeviceMismatch(Rule):
         if not visible(modules):
             return
         yield from self.encodings(modules)
+        yield from self.left_on_cpu(modules, seen)
         attributes = plain_attributes(modules)
         for event in modules.all("clash"):
             if event.how != "device":
@@ -135,6 +139,41 @@ class DeviceMismatch(Rule):
                 help="move them first: inputs = inputs.to(device)",
             )
 
+    def left_on_cpu(self, modules: Modules, seen: set[ast.AST]) -> Iterator[Finding]:
+        """Tensors made on the CPU that a library's model is fed after it was moved."""
+        for event in modules.all("forward"):
+            model = event.target
+            if event.site.node in seen or not isinstance(model, Mod) or not outermost(event):
+                continue
+            if model.cls is not None or not str(model.qual).startswith("transformers."):
+                continue
+            if not event.info["sure"] or escaped(modules, event) or "device_map" in model.args:
+                continue
+            named = event.info["kwargs"]
+            # A model of transformers moves the labels itself.
+            given = [value for value in event.args if value is not named.get("labels")]
+            made = next(
+                (
+                    option
+                    for option in tensors_in(given)
+                    if option.device is not None and option.device.kinds == {"cpu"} and option.source in MADE
+                ),
+                None,
+            )
+            moved = moved_to_gpu(modules, event)
+            if made is None or moved is None:
+                continue
+            seen.add(event.site.node)
+            related = [Related(modules.place(moved.site), f"`{model.name or 'the model'}` is moved here")]
+            if made.site is not None:
+                related.append(Related(modules.place(made.site), "the tensor is made here, on the CPU"))
+            yield self.finding(
+                modules.place(event.site),
+                f"a tensor on the CPU goes into `{model.name or 'the model'}`, which was moved to its device",
+                related=[*related, *left_behind(modules, made.site)],
+                help="move it first: x = x.to(device)",
+            )
+
     def never_moved(self, modules: Modules, own: set[Cell]) -> Iterator[Finding]:
         """Models made on the CPU that are fed what was made on, or moved to, a device."""
         seen: set[ast.AST] = set()
@@ -144,8 +183,8 @@ class DeviceMismatch(Rule):
             model = event.target
             if not isinstance(model, Mod) or model.parent is not None or not model.loaded or event.inside:
                 continue
-            if not event.info["sure"] or tuple(model.stack) != event.stack:
-                continue  # what happens to it between two functions is not seen whole
+            if not event.info["sure"]:
+                continue
             if (
                 event.site.node in seen
                 or "device" in model.args
@@ -156,11 +195,8 @@ class DeviceMismatch(Rule):
             fed = next(
                 (
                     option
-                    for value in event.args
-                    for option in each(value)
-                    if isinstance(option, Tensor)
-                    and option.device is not None
-                    and "cuda" in option.device.kinds
+                    for option in tensors_in(event.args)
+                    if option.device is not None and "cuda" in option.device.kinds
                 ),
                 None,
             )
@@ -188,6 +224,17 @@ class DeviceMismatch(Rule):
                 related=related,
                 help="move the model first: model.to(device)",
             )
+
+
+def tensors_in(values: Iterable[Value]) -> Iterator[Tensor]:
+    """The tensors among arguments and in the dicts among them, but for their labels."""
+    for value in values:
+        for option in each(value):
+            if isinstance(option, Tensor):
+                yield option
+            elif isinstance(option, Dict):
+                rest = {key: inner for key, inner in option.pairs.items() if key != "labels"}
+                yield from tensors_in([*rest.values(), *option.rest])
 
 
 def shown(modules: Modules, call: Event) -> bool:
@@ -284,7 +331,6 @@ class BatchNotMoved(Rule):
         if not visible(modules):
             return
         seen: set[ast.AST] = set()
-        run = modules.run
         for event in modules.all("forward"):
             if event.site.node in seen or not isinstance(event.target, Mod) or not outermost(event):
                 continue
@@ -305,6 +351,7 @@ class BatchNotMoved(Rule):
                 Related(modules.place(moved.site), f"`{event.target.name or 'the model'}` is moved here")
             ]
             if loader is not None:
+                seen.add(loader.node)
                 related.append(Related(modules.place(loader), "the loader yields tensors on the CPU"))
                 related += left_behind(modules, loader)
             yield self.finding(
@@ -315,7 +362,28 @@ class BatchNotMoved(Rule):
                 fix=move_parts(event, moved),
                 help="move the batch first: x = x.to(device)",
             )
-        del run
+        yield from self.targets(modules, seen)
+
+    def targets(self, modules: Modules, seen: set[ast.AST]) -> Iterator[Finding]:
+        """Losses of what a model on the device gave, and the part of the batch that stayed behind."""
+        for event in modules.all("clash"):
+            if event.how != "device" or not LOSS.search(event.name) or event.site.node in seen:
+                continue
+            cpu = event.target
+            if not cpu.device or cpu.device.kinds != {"cpu"}:
+                cpu = event.value
+            if cpu.site is not None and cpu.site.node in seen:
+                continue  # the whole batch stayed behind
+            if not on_cpu(cpu) or moved_as_mapping(modules, cpu):
+                continue
+            seen.add(event.site.node)
+            made = [Related(modules.place(cpu.site), "the loader yields tensors on the CPU")]
+            yield self.finding(
+                modules.place(event.site),
+                "this part of the batch is on the CPU, but what it is compared with is on the model's device",
+                related=[*made, *left_behind(modules, cpu.site)] if cpu.site is not None else [],
+                help="move it first: y = y.to(device)",
+            )
 
 
 def left_behind(modules: Modules, made: Site | None) -> list[Related]:
@@ -432,6 +500,10 @@ def move_parts(event: Event, moved: Event) -> Fix | None:
     ):
         return None
     target = loop.target
+    if isinstance(loop.iter, ast.Call) and ast.unparse(loop.iter.func) == "enumerate":
+        if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
+            return None
+        target = target.elts[1]  # the first is a number
     names = [e.id for e in target.elts if isinstance(e, ast.Name)] if isinstance(target, ast.Tuple) else []
     if isinstance(target, ast.Tuple) and len(names) != len(target.elts):
         return None

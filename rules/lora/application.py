@@ -140,6 +140,8 @@ class AdapterNeverApplied(Rule):
             return None
         if applied(modules, name, event) or reflective(modules):
             return None
+        if any(call.target is value for call in modules.all("forward")):
+            return None  # what was made is called by another name: a hook has it, or a list
         return self.finding(
             modules.place(event.site),
             f"the adapter set as `{name}` is never applied: no forward, hook or wrapper reads it",

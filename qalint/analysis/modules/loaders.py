@@ -84,6 +84,11 @@ def bound(name: str, scope: Scope | None) -> Value | None:
     return None
 
 
+def of_torch(value: Value | None) -> bool:
+    """Whether a value is something of torch's: `pad_sequence`, imported by its name."""
+    return isinstance(value, Lib) and value.name.startswith("torch.")
+
+
 def stacks(function: Value | None) -> bool:
     """Whether what makes batches makes tensors, as far as it can be seen: it calls nothing but torch."""
     if function is None or (isinstance(function, Const) and function.value is None):
@@ -93,6 +98,7 @@ def stacks(function: Value | None) -> bool:
     called = [node.func for node in ast.walk(function.node) if isinstance(node, ast.Call)]
     return all(
         ast.unparse(name).split(".")[0] == "torch"
+        or (isinstance(name, ast.Name) and of_torch(bound(name.id, function.scope)))
         or (isinstance(name, ast.Name) and name.id in {"zip", "list", "tuple", "len", "map", "max", "range"})
         or (isinstance(name, ast.Attribute) and name.attr in {"append", "size", "float", "long"})
         for name in called

@@ -143,7 +143,7 @@ MAKES = frozenset(
 
 
 def makes_a_model(name: str) -> bool:
-    """Whether a name is one that libraries give to classes of whole models: `BertModel`, `BertForMaskedLM`."""
+    """Whether a name is one that libraries give to whole models: `BertModel`, `BertForMaskedLM`."""
     return name[:1].isupper() and ("Model" in name or "For" in name[1:])
 
 

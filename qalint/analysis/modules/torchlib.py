@@ -650,9 +650,10 @@ def torch_function(
     if name.endswith("data.DataLoader") or last == "DataLoader":
         dataset = args[0] if args else kwargs.get("dataset")
         collate = kwargs.get("collate_fn")
-        return Loader(
-            site, moved=loaders.moves(collate) or loaders.away(dataset), plain=loaders.stacks(collate)
-        )
+        size = kwargs.get("batch_size")
+        whole = isinstance(size, Const) and size.value is None  # the dataset gives whole batches
+        away = whole or loaders.moves(collate) or loaders.away(dataset)
+        return Loader(site, moved=away, plain=loaders.stacks(collate))
     if last in {"TensorDataset", "Subset", "ConcatDataset", "StackDataset", "random_split"} and (
         made := loaders.dataset_of(last, args, site)
     ):

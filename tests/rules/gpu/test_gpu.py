@@ -260,6 +260,21 @@ def test_a_batch_that_stays() -> None:
     assert findings(BatchNotMoved, apply(finding)) == []
 
 
+def test_the_number_of_a_batch_is_not_moved() -> None:
+    text = """
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+    loader = DataLoader(TensorDataset(torch.randn(8, 3), torch.randn(8, 2)))
+    net = nn.Linear(3, 2).to("cuda")
+    for number, (x, y) in enumerate(loader):
+        print(number, net(x), y)
+    """
+    fixed = apply(only(BatchNotMoved, text))
+    assert 'for number, (x, y) in enumerate(loader):\n    x, y = x.to("cuda"), y.to("cuda")\n' in fixed
+    assert findings(BatchNotMoved, fixed) == []
+
+
 def test_a_clock_that_does_not_wait() -> None:
     text = """
     import time
