@@ -16,8 +16,8 @@ class UnscaledBackward(FaultRule):
 
     ## What it does
     Finds a `backward()` on a loss that did not pass `scaler.scale`, where the scaler's `unscale_` or
-    `step` follows; a call of `scaler.scale(loss)` whose result is thrown away; and a sum of losses of
-    which only some are scaled.
+    `step` follows; a call of `scaler.scale(loss)` whose result is thrown away; a sum of losses of
+    which only some are scaled; and a loss that another scaler scaled.
 
     ## Why is this bad?
     The scaler divides the gradients by its scale, 65536 at first. If no loss was ever scaled it
@@ -56,7 +56,7 @@ class UnscaledBackward(FaultRule):
     oracle = "cpu"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
-        """By variant: plain, discarded, mixed."""
+        """By variant: plain, discarded, mixed, other."""
         loss = fault.name("loss") or repair_loss(repair) or "loss"
         if fault.variant == "discarded":
             return (
@@ -68,6 +68,14 @@ class UnscaledBackward(FaultRule):
                 f"only a part of this loss is scaled by `{fault.scaler}`, which unscales all its gradients",
                 "scale the sum",
             )
+        if fault.variant == "other":
+            other = fault.names.get("other")
+            by = f"`{other}`" if other else "another scaler"
+            return (
+                f"the loss is scaled by {by} here, and `{fault.scaler}` later divides its gradients by its "
+                "own scale",
+                "scale, step and update with one scaler",
+            )
         return (
             f"the loss is not scaled here, and `{fault.scaler}` later divides its gradients by the scale",
             f"write `{fault.scaler}.scale({loss}).backward()`",
@@ -78,8 +86,8 @@ class UnscaledBackward(FaultRule):
         edits = repair.edits
         backward = repair.node("backward")
         loss = backward if isinstance(backward, ast.BinOp) else receiver(backward)
-        if loss is None or backward is None:
-            return None
+        if loss is None or backward is None or fault.variant == "other":
+            return None  # which of the two scalers is meant, the text does not say
         if fault.variant == "mixed":
             return edits.safe("Scale the sum", self.scale_sum(repair, loss))
         scaler = repair.name("scaler", backward)

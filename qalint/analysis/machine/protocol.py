@@ -183,9 +183,10 @@ class Protocol(Feeds):
             fed = obj.fresh and obj.sure
             if obj.stale is not None and not fed and "accumulated" not in pending:
                 pending["accumulated"] = {"event": event, "step": obj.stale, "place": place}
-        elif "accumulated" not in pending:
-            pending.pop("zero", None)
+        else:
             pending.pop("update", None)
+            if "accumulated" not in pending:
+                pending.pop("zero", None)
         if old in ("never", "none", "unknown", "stepped"):
             if sure:
                 obj.grads = new
@@ -402,24 +403,52 @@ class Protocol(Feeds):
                     "plain",
                     {"backward": at, "step": step},
                 )
-        elif o.grads == "mixed":
-            at = o.places.get("mixed") or o.places.get("plain") or o.places.get("backward")
+        elif o.grads == "scaled" and self.strangers(world, scaler, o.by):
+            at = o.places.get("backward")
             if at is None:
                 return
-            shown = self.event_at(world, Backward, at, state="mixed")
+            other = world.heap[o.by.oid]
             self.fault(
                 world,
                 "unscaled-backward",
-                shown,
+                self.event_at(world, Backward, at, state="scaled"),
+                event,
+                [
+                    (o.places.get("scale"), f"`{other.name or 'the other scaler'}` scales it here"),
+                    (step, "the gradients are divided by this scaler's own scale here"),
+                ],
+                {**names, "other": other.name},
+                "other",
+                {"backward": at, "scale": o.places.get("scale"), "step": step},
+            )
+        elif o.grads == "mixed":
+            summed = o.places.get("mixed")
+            at = summed or o.places.get("plain") or o.places.get("backward")
+            if at is None:
+                return
+            self.fault(
+                world,
+                "unscaled-backward",
+                self.event_at(world, Backward, at, state="mixed"),
                 event,
                 [
                     (o.places.get("scale"), "the other part is scaled here"),
                     (step, "all of it is divided by the scale here"),
                 ],
                 names,
-                "mixed",
+                "mixed" if summed is not None else "plain",
                 {"backward": at, "scale": o.places.get("scale"), "step": step},
             )
+
+    @staticmethod
+    def strangers(world: World, one: Ref, other: Value) -> bool:
+        """Whether two scalers were made apart, in sight: neither a copy of the other nor any of a number."""
+        if type(other) is not Ref or one == other:
+            return False
+        pair = [world.heap.get(ref.oid) for ref in (one, other)]
+        if not all(isinstance(obj, Scaler) and not obj.assumed and not obj.loops for obj in pair):
+            return False
+        return "twin" not in (one.oid[0], other.oid[0])
 
     def _missing_update(
         self,

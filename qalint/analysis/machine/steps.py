@@ -286,7 +286,7 @@ class Steps(Protocol):
             )
         elif precision is None and (at_place := o.places.get("backward")) is not None:
             if all(self._plain_model(world, module) for module in flow.feeds) and flow.feeds:
-                told = (
+                told: tuple[Any, ...] = (
                     world,
                     "forward-outside-autocast",
                     self.event_at(world, Backward, at_place),
@@ -472,7 +472,7 @@ class Steps(Protocol):
         stepped = [(Ref(oid), since) for oid, (stage, since) in s.stages.items() if stage == "stepped"]
         for ref, obj in self.optimizers(world):
             stage = s.stages.get(ref.oid, ("ready", None))[0]
-            if stage == "stepped" or not (obj.fresh and obj.sure):
+            if stage == "stepped" or not obj.fresh:
                 continue
             if obj.grads not in ("scaled", "unscaled") or (obj.by is not None and obj.by != scaler):
                 continue
@@ -486,6 +486,8 @@ class Steps(Protocol):
                 ):
                     early["other"] = first.name
                     early["other_at"] = since
+            if not obj.sure and "other" not in early:
+                continue  # Of two that one loss perhaps feeds, the step of both says that it does.
             changed = world.edit(ref)
             changed.pending["update"] = early
         s = world.edit(scaler)

@@ -11,7 +11,7 @@ from ..objects import Instance, Model, Optimizer, Scaler
 from ..paths import World
 from ..slicing import OPTIMIZERS
 from ..story import LibraryCall, Load, OptimizerCreated
-from ..values import NONE, Bound, Cells, Const, Fn, Partial, Ref, Term, Value, flow_of, term
+from ..values import NONE, Bound, Cells, Const, Flow, Fn, Partial, Ref, Term, Value, flow_of, term
 from . import attribute, library, method
 
 
@@ -388,8 +388,13 @@ def autograd_backward(call: Call) -> Value:
 
 @library("torch.autograd.grad")
 def autograd_grad(call: Call) -> Value:
-    """Gradients that are returned, not stored."""
-    return call.fresh()
+    """Gradients that are returned, not stored; with a graph, a penalty on them feeds the model."""
+    outputs = call.arg(0, "outputs")
+    flow = None if outputs is None else flow_of(outputs)
+    graph = call.const(4, "create_graph", False)
+    if flow is None or flow.scaling != "plain" or graph is NotImplemented:
+        return call.fresh()  # Scaled ones are usually divided by the scale next, in ways not followed here.
+    return call.fresh(flow._replace(dtype=None) if graph else Flow(grad=False))
 
 
 @method("*", "zero_grad")
