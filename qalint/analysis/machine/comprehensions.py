@@ -250,17 +250,18 @@ class Comprehensions(Expressions):
         return value
 
     def joined(self, node: ast.JoinedStr, world: World) -> Value:
-        """An f-string: a symbol of its parts."""
-        parts: list[Value] = []
+        """An f-string: a symbol of its parts, which are run where they act."""
+        parts: list[Value] | None = []
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                if type(part.value) in (ast.Name, ast.Attribute):
-                    parts.append(self.evaluate(part.value, world))
-                else:
-                    return self.fresh(world, node)
-            elif isinstance(part, ast.Constant):
+                simple = type(part.value) in (ast.Name, ast.Attribute)
+                value = NONE
+                if simple or not self.pure(part.value, world):
+                    value = self.evaluate(part.value, world)
+                parts = [*parts, value] if parts is not None and simple else None
+            elif isinstance(part, ast.Constant) and parts is not None:
                 parts.append(Const(part.value))
-        return term("call", Lib("format"), *parts)
+        return self.fresh(world, node) if parts is None else term("call", Lib("format"), *parts)
 
     def awaited(self, node: ast.Await, world: World) -> Value:
         """`await x` is x."""

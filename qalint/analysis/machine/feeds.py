@@ -316,6 +316,34 @@ class Feeds(Classes):
             return found
         return None
 
+    def concatenated(self, world: World, left: Value, right: Value, node: ast.AST) -> Value | None:
+        """`list(body.parameters()) + [scale]`, and other lists one after the other."""
+        parts = [self.as_ref(world, left), self.as_ref(world, right)]
+        objects = [world.heap.get(part.oid) if type(part) is Ref else None for part in parts]
+        if any(type(part) is Cells and part.what == "parameters" for part in parts):
+            cells = [self.cells_of(world, part, node) for part in parts]
+            known = [each for each in cells if each is not None]
+            kinds = {each.filtered for each in known}
+            return Cells(
+                frozenset().union(*(each.roots for each in known)),
+                kinds.pop() if len(kinds) == 1 else "partial",
+                len(known) < len(parts) or any(each.wide for each in known),
+            )
+        lists = [obj for obj in objects if isinstance(obj, ListObj)]
+        if not lists:
+            return None
+        items: list[Value] = []
+        for part, obj in zip(parts, objects, strict=True):
+            if isinstance(obj, ListObj):
+                items += obj.items
+            elif type(part) is Tup:
+                items += part.items
+            else:
+                items.append(part)
+        open_ = len(lists) < len(parts) - sum(type(part) is Tup for part in parts)
+        open_ = open_ or any(obj.open for obj in lists)
+        return world.put(self.oid(world, "list", node), ListObj(node, world.module, items, open_))
+
     def keep(self, world: World, items: Iterable[Value]) -> None:
         """Iterators in parameter groups that a variable holds can be met again after their use."""
         for item in items:

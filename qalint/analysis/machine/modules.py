@@ -8,6 +8,7 @@ from typing import Any
 
 from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
+from .refusals import PROBABILITIES, loss_under_autocast, refuses
 from .slicing import OPTIMIZERS
 from .steps import Steps
 from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
@@ -64,11 +65,16 @@ class Modules(Steps):
                 todo += obj.items.values()  # type: ignore[attr-defined]
 
     def leaves(self, world: World, ref: Ref) -> list[tuple[Ref, Model]]:
-        """The modules below one that have none below them."""
+        """The modules below one that have parameters of their own, as far as is known.
+
+        Those with no modules below them, and models of a library: what the program replaced in them
+        (`backbone.fc = nn.Identity()`) is not all they have.
+        """
         found = []
         for each, obj in self.tree(world, ref):
             below = [other for other, _ in self.tree(world, each) if other != each]
-            if not below:
+            whole = type(obj.cls) is Lib and obj.cls.name.rpartition(".")[2] not in CONTAINERS
+            if not below or whole:
                 found.append((each, obj))
         return found
 
@@ -236,6 +242,8 @@ class Modules(Steps):
             flow = mix(flow, flow_of(value), (node, world.module))
         if isinstance(obj.cls, Lib) and obj.cls.name.rpartition(".")[2].endswith("Loss"):
             self.tell(world, Forward, node, things=(ref,), loss=True)
+            if obj.cls.name == PROBABILITIES:
+                loss_under_autocast(self, world, node, obj)  # type: ignore[arg-type]
             made = flow if flow is not None else Flow(wide=True, grad=world.grad)
             made = made._replace(summed=obj.attrs.get("reduction") == Const("sum"))
             return self.fresh(world, node, made)
@@ -246,7 +254,10 @@ class Modules(Steps):
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
             if type(method) is Fn and (
-                half or method.autos or (world.grad and self.program.casting(method.module, method.node))
+                half
+                or method.autos
+                or (world.grad and self.program.casting(method.module, method.node))
+                or refuses(self, world, ref)  # type: ignore[arg-type]
             ):
                 result = self.enter(world, method, [ref, *args], keywords, node, wild, force=half)
         inner = flow_of(result)
@@ -460,6 +471,8 @@ def cells_partial(cells: Cells) -> bool:
     return cells.filtered == "partial"
 
 
+CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"))
+"""Modules that have what is put into them, and no more."""
 MODULE_USES = frozenset(
     (
         "parameters",

@@ -120,6 +120,10 @@ class Operators(Base):
             return Const(0)
         if type(left) is Tup and type(right) is Tup and op is ast.Add:
             return Tup(left.items + right.items)
+        if op is ast.Add:
+            joined = self.concatenated(world, left, right, node)
+            if joined is not None:
+                return joined
         model = models.ATTRIBUTES.get(("operator", op.__name__))
         if model is not None:
             value = model(self, world, left, right, node)
@@ -186,6 +190,10 @@ class Operators(Base):
             # By what is not known (`args.accum`): it may be the number of micro-steps.
             return flow._replace(divided=True)
         return flow
+
+    def concatenated(self, world: World, left: Value, right: Value, node: ast.AST) -> Value | None:
+        """Two sequences, one after the other; see `feeds`."""
+        raise NotImplementedError
 
     def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
         """A matrix product; see `modules`."""

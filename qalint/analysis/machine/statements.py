@@ -141,6 +141,8 @@ class Statements(Modules):
         facts: Facts | None = world.module.facts.get(node)
         if facts is not None and self.gives_away(facts, world):
             return None
+        if facts is not None and facts.yields and world.heap[world.frame].node in self.handlers:
+            return None  # What it hands over to is run within it.
         return facts
 
     def gives_away(self, facts: Facts, world: World) -> bool:

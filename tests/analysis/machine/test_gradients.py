@@ -448,3 +448,57 @@ def test_a_factor_that_comes_from_scaled_gradients(measure: str, change: str) ->
 def test_a_change_in_proportion_to_the_scale(change: str) -> None:
     for measure in BY_HAND.values():
         assert faults_of(LOOP.format(measure=measure, change=change)) == []
+
+
+IMPORTS = HEAD.partition("model =")[0]
+CLASSIFIER = """
+import torchvision
+
+class Classifier(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.body = torchvision.models.resnet18()
+        self.body.fc = {last}
+        self.head = nn.Linear(512, n)
+        self.heat = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.head(self.body(x)) * self.heat
+
+net = Classifier(9).cuda()
+{freeze}
+opt = torch.optim.SGD({owned}, lr=0.1)
+scaler = GradScaler("cuda")
+for x, y in loader:
+    opt.zero_grad()
+    with autocast("cuda"):
+        loss = F.cross_entropy(net(x), y)
+    scaler.scale(loss).backward()
+    scaler.unscale_(opt)
+    nn.utils.clip_grad_norm_({clipped}, 1.0)
+    scaler.step(opt)
+    scaler.update()
+"""
+
+
+@pytest.mark.parametrize(
+    "owned",
+    [
+        "net.head.parameters()",
+        "list(net.head.parameters()) + [net.heat]",
+        "[net.heat] + list(net.head.parameters())",
+    ],
+)
+@pytest.mark.parametrize("last", ["nn.Identity()", "nn.Linear(512, 512)"])
+@pytest.mark.parametrize(
+    "clipped", ["net.parameters()", "list(net.head.parameters()) + list(net.parameters())"]
+)
+def test_a_model_of_which_one_part_was_replaced_has_others(owned: str, last: str, clipped: str) -> None:
+    text = CLASSIFIER.format(last=last, freeze="", owned=owned, clipped=clipped)
+    assert faults_of(text, IMPORTS) == [f"clip-beyond-optimizer @ nn.utils.clip_grad_norm_({clipped}, 1.0)"]
+    same = CLASSIFIER.format(last=last, freeze="", owned=owned, clipped=owned)
+    assert faults_of(same, IMPORTS) == []
+    frozen = CLASSIFIER.format(
+        last=last, freeze="net.body.requires_grad_(False)", owned="net.parameters()", clipped=clipped
+    )
+    assert faults_of(frozen, IMPORTS) == []

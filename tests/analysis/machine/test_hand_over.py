@@ -290,3 +290,38 @@ def test_a_generator_that_a_list_runs_is_run_with_what_it_was_given() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    "step", ['print(f"{fit(x):.3f}")', 'bar.set_postfix(loss=f"{fit(x)}")', 'f"{x} {fit(x)}"']
+)
+def test_what_a_text_is_made_of_is_run(step: str) -> None:
+    text = f"""
+net = nn.Linear(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+def fit(x):
+    net(x).mean().backward()
+    opt.step()
+    return 1.0
+
+for x in loader:
+    {step}
+"""
+    assert faults_of(text) == ["missing-zero-grad @ net(x).mean().backward()"]
+
+
+def test_a_generator_that_only_moves_its_batches() -> None:
+    text = """
+net = nn.Linear(4, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+def batches(rows):
+    for row in rows:
+        yield row.to(device), row
+
+for turn, (x, y) in enumerate(batches(rows)):
+    net(x).mean().backward()
+    opt.step()
+"""
+    assert faults_of(text) == ["missing-zero-grad @ net(x).mean().backward()"]
