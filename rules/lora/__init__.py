@@ -48,6 +48,7 @@ section = Section(
     starts=RUN,
     precedence=[
         ("QA1210", "QA1102"),
+        ("QA1128", "QA1210"),
         ("QA1213", "QA1119"),
         ("QA1214", "QA1119"),
         ("QA1205", "QA1208"),

@@ -37,8 +37,8 @@ class AdapterNotFp32(Rule):
 
     ## What it does
     Finds adapters whose matrices are FP16 when they are trained, because they were made so: by
-    `dtype=torch.float16`, by the dtype of a base that is FP16 (`weight.dtype`, `new_zeros`), or by a
-    cast of the adapter itself.
+    `dtype=torch.float16`, by the dtype of a base that is FP16 (`weight.dtype`, `new_zeros`), by a
+    cast of the adapter itself, or by a cast of the model that has them.
 
     ## Why is this bad?
     A gradient scaler refuses them (`ValueError: Attempting to unscale FP16 gradients.`). Without one,
@@ -83,7 +83,10 @@ class AdapterNotFp32(Rule):
             sites: list[tuple[Site, int]] = []
             for cell in parameters(injection, adapters):
                 found = run.latest(cell, "dtype")
-                if found is None or found[1] != "float16" or found[2] not in injection.cells:
+                if found is None or found[1] != "float16":
+                    continue
+                if found[2] not in injection.cells:
+                    yield from self.along(adapters, injection, found[2], found[0], seen)
                     continue
                 site = cast_site(adapters, found[2], found[0]) or cell.site
                 if site is None or site.node in seen:
@@ -111,6 +114,30 @@ class AdapterNotFp32(Rule):
                     fix=together([in_fp32(one) for one, _ in sites if one.file is site.file]),
                     help="keep what is trained in FP32: dtype=torch.float32",
                 )
+
+
+    def along(
+        self, adapters: Adapters, injection: Injection, model: Cell, time: int, seen: set[ast.AST]
+    ) -> Iterator[Finding]:
+        """A cast of the model that already has its adapters, with training to follow."""
+        site = cast_site(adapters, model, time)
+        if site is None or time < injection.first.time or site.node in seen:
+            return
+        event = next(
+            (one for one in adapters.after(injection, "backward", "step", "train") if one.time > time), None
+        )
+        if event is None or not adapters.about(Event("cast", site, target=model), injection):
+            return
+        seen.add(site.node)
+        yield self.finding(
+            adapters.place(site),
+            f"`{injection.name}` becomes FP16 only here, and takes its adapters along",
+            related=[
+                Related(adapters.place(injection.site), "the adapters are injected here"),
+                Related(adapters.place(event.site), "they are trained from here"),
+            ],
+            help="cast the base first, then inject the adapters",
+        )
 
 
 def cast_site(adapters: Adapters, cell: Cell, time: int) -> Site | None:
