@@ -115,7 +115,6 @@ class AdapterNotFp32(Rule):
                     help="keep what is trained in FP32: dtype=torch.float32",
                 )
 
-
     def along(
         self, adapters: Adapters, injection: Injection, model: Cell, time: int, seen: set[ast.AST]
     ) -> Iterator[Finding]:
