@@ -77,18 +77,36 @@ class ModuleHasNoDevice(Rule):
                 )
                 continue
             module = event.target
-            if not isinstance(module, Mod) or not plain(module, event.name) or event.guards:
+            if not isinstance(module, Mod):
+                continue
+            kind = tested_as(event)
+            if kind is None and (event.guards or not plain(module, event.name)):
                 continue
             seen.add(node)
             yield self.finding(
                 modules.place(event.site),
-                f"`{ast.unparse(node)}`: a plain module ({module.kind}) has no `{event.name}`",
+                f"`{ast.unparse(node)}`: a plain module ({kind or module.kind}) has no `{event.name}`",
                 related=[Related(modules.place(module.site), "the module is made here")]
-                if module.site
+                if module.site and kind is None
                 else [],
                 fix=first_parameter(event),
                 help=f"ask a parameter: next(module.parameters()).{event.name}",
             )
+
+
+def tested_as(event: Event) -> str | None:
+    """The plain layer that tests say a module is, where nothing else decides whether it is asked."""
+    types = [
+        test.types
+        for guard in event.guards
+        if guard.outcome
+        for test in guard.tests
+        if test.module is event.target and test.kind == "is"
+    ]
+    if not types or not all(guard.tests or guard.flavor == "named" for guard in event.guards):
+        return None
+    kinds = frozenset.intersection(*types)
+    return "/".join(sorted(kinds)) if kinds and kinds <= LAYERS else None
 
 
 def plain(module: Mod, name: str) -> bool:
@@ -142,6 +160,10 @@ def compare_type(event: Event) -> Fix | None:
         if isinstance(other, ast.Constant) and isinstance(other.value, str) and ":" not in other.value:
             return edits.unsafe("compare the device's type", edits.wrap(side, "", ".type"))
     return None
+
+
+LAYERS = frozenset({"Linear", "Conv1D", "Conv1d", "Conv2d", "Conv3d", "Embedding", "LayerNorm"})
+"""Layers that have no device or dtype of their own to ask for."""
 
 
 class HardCodedCuda(Rule):

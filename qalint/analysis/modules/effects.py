@@ -264,6 +264,15 @@ def tested_class(run: Core, module: Mod) -> Class | None:
     return None
 
 
+def put_in(run: Core, cls: Class, root: Mod) -> Mod | None:
+    """A module of a class that was put into a model: it stands for each that a walk over the model meets."""
+    for event in reversed(run.events):
+        if event.kind == "attach" and event.how != "init" and isinstance(event.value, Mod):
+            if event.value.cls is cls and isinstance(event.target, Mod) and event.target.root is root:
+                return event.value
+    return None
+
+
 def is_static(function: Func) -> bool:
     """Whether a function is a static method."""
     return any(
@@ -287,8 +296,11 @@ def module_attribute(run: Core, module: Mod, name: str, site: Site) -> Value:
             return method_of(found, module, module.cls)
         if found is not None:
             return found
-    elif (kind := tested_class(run, module)) is not None and isinstance(found := kind.find(name), Func):
-        return method_of(found, module, kind)
+    elif (kind := tested_class(run, module)) is not None:
+        if isinstance(found := kind.find(name), Func):
+            return method_of(found, module, kind)
+        if (one := put_in(run, kind, module.root)) is not None and name in one.attrs:
+            return one.attrs[name]
     if name in {"device", "dtype"}:
         run.emit("attribute", site, target=module, name=name)
         if name == "device":
