@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Changes, Edits
+from qalint.analysis.machine.story import Story
 from qalint.analysis.names import Names
-from qalint.rule import Finding, Iterator, Related, Rule, Severity
+from qalint.rule import Finding, Iterator, Place, Related, Rule, Severity
 
 from .amp import inside, regions
 
@@ -21,7 +23,7 @@ class UnsafeLossUnderAutocast(Rule):
 
     ## What it does
     Finds `torch.nn.BCELoss` and `torch.nn.functional.binary_cross_entropy` inside an autocast region that
-    can be on CUDA.
+    can be on CUDA, and in functions and modules that such a region calls.
 
     ## Why is this bad?
     torch refuses it: `RuntimeError: torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe
@@ -60,8 +62,8 @@ class UnsafeLossUnderAutocast(Rule):
     fix_availability = "sometimes"
     oracle = "gpu"
 
-    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
-        """Look at the calls inside each enabled region that is not surely on a CPU."""
+    def check(self, names: Names, edits: Edits, concrete: Concrete, story: Story) -> Iterator[Finding]:
+        """The calls inside each enabled region that is not surely on a CPU, and those reached from one."""
         seen: set[ast.AST] = set()
         off = {inner for region in regions(names) if region.off for inner in inside(region.statement)}
         for region in regions(names):
@@ -74,19 +76,46 @@ class UnsafeLossUnderAutocast(Rule):
                 if made is None:
                     continue
                 seen.add(call)
-                what = "torch.nn.BCELoss" if made is not call else "binary_cross_entropy"
-                yield self.finding(
-                    names.file.place(call),
-                    f"`{edits.segment(call.func)}` is `{what}`, which CUDA autocast refuses",
-                    help="use the loss with logits, on the output before the sigmoid",
-                    related=[Related(names.file.place(region.call), "autocast is entered here")]
-                    + (
-                        [Related(names.file.place(made), "the loss is made here")] if made is not call else []
-                    ),
-                    fix=edits.safe(
-                        "Use the loss with logits", self.rewrite(names, edits, concrete, call, made)
-                    ),
-                )
+                related = [Related(names.file.place(region.call), "autocast is entered here")]
+                if made is not call:
+                    related.append(Related(names.file.place(made), "the loss is made here"))
+                yield self.told(names, edits, concrete, call, made, names.file.place(call), related)
+        for fault in story.faults(self.name):
+            call = fault.node
+            if call in seen or not isinstance(call, ast.Call):
+                continue
+            if fault.file is not names.file:
+                own_names, own_edits = fault.file.get(Names), fault.file.get(Edits)
+                assert own_names is not None and own_edits is not None
+                own = own_names, own_edits, Concrete(fault.file)
+            else:
+                own = names, edits, concrete
+            loss = fault.data.get("loss")
+            made = loss[0] if loss is not None and isinstance(loss[0], ast.Call) else call
+            yield self.told(*own, call, made, fault.place, fault.related)
+
+    def told(
+        self,
+        names: Names,
+        edits: Edits,
+        concrete: Concrete,
+        call: ast.Call,
+        made: ast.Call,
+        place: Place,
+        related: Iterable[Related],
+    ) -> Finding:
+        """The finding at a call, of the function itself or of a loss that was made at `made`."""
+        what = "torch.nn.BCELoss" if made is not call else "binary_cross_entropy"
+        changes = None
+        if made is call or made in names.call_nodes:
+            changes = self.rewrite(names, edits, concrete, call, made)
+        return self.finding(
+            place,
+            f"`{edits.segment(call.func)}` is `{what}`, which CUDA autocast refuses",
+            help="use the loss with logits, on the output before the sigmoid",
+            related=related,
+            fix=edits.safe("Use the loss with logits", changes),
+        )
 
     @staticmethod
     def loss(names: Names, call: ast.Call) -> ast.Call | None:

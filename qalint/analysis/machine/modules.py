@@ -254,14 +254,14 @@ class Modules(Steps):
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
             if type(method) is Fn and (
-                half
-                or method.autos
-                or (world.grad and self.program.casting(method.module, method.node))
-                or refuses(self, world, ref)  # type: ignore[arg-type]
+                whole or method.autos or (world.grad and self.program.casting(method.module, method.node))
             ):
-                result = self.enter(world, method, [ref, *args], keywords, node, wild, force=half)
+                if half:
+                    self.followed.add(method.node)
+                result = self.enter(world, method, [ref, *args], keywords, node, wild, force=whole)
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
+            whole = half or refuses(self, world, ref)  # type: ignore[arg-type]
         if inner is not None and inner.precision:
             precision = inner.precision
         elif obj.cls is None and self.program.mutes:

@@ -75,6 +75,7 @@ FILES = 40
 BYTES = 700_000
 """At most so many files, of so many bytes together, are taken into one program."""
 SHORT = STEP
+    rb"|BCELoss|binary_cross_entropy"
 PROTOCOL = re.compile(
     rb"backward\(|\.step\(|GradScaler|autocast|zero_grad|unscale_|optim\.|requires_grad|\.half\(|clip_grad"
 )

@@ -33,17 +33,17 @@ STRONG = OPTIMIZERS | words(
     require_grad requires_grad_ half bfloat16 float16 grad add_param_group param_groups get_peft_model prepare
     optim scale_loss Accelerator scale step manual_backward setattr __setattr__ add_module torch_dtype
     Parameter from_pretrained DataParallel DistributedDataParallel FullyShardedDataParallel optimizer_step
-    set_to_none load_state_dict state_dict enter_context __enter__ __exit__"""
+    set_to_none load_state_dict state_dict enter_context __enter__ __exit__ binary_cross_entropy"""
 )
 """Words that make a statement hot wherever they stand."""
 
 CORE = OPTIMIZERS | words(
     """backward unscale_ zero_grad GradScaler ShardedGradScaler autocast clip_grad_norm_ clip_grad_value_ step
-    scale scale_loss add_param_group prepare"""
+    scale scale_loss add_param_group prepare binary_cross_entropy"""
 )
 """Of these, those that make a function worth entering where no graph is built."""
 
-CASTING = words("autocast custom_fwd backward GradScaler")
+CASTING = words("autocast custom_fwd backward GradScaler binary_cross_entropy")
 """Words for which the forward of a module is entered."""
 
 TRAINING = words("backward zero_grad unscale_")
@@ -227,6 +227,7 @@ class Scan:
         "first",
         "functions",
         "imports",
+        "losses",
         "order",
         "owners",
         "parents",
@@ -245,6 +246,8 @@ class Scan:
         self.order: list[ast.AST] = []
         """Function nodes in the order of the text."""
         self.imports: list[ast.Import | ast.ImportFrom] = []
+        self.losses: set[str] = set()
+        """Names that hold a loss which autocast refuses."""
         self.aliases: dict[str, str] = {}
         """Words under other names in this file: `from torch.nn.utils import clip_grad_norm_ as clip`."""
         self._outer: ast.AST | None = None
@@ -349,8 +352,22 @@ class Scan:
                 if type(target) is ast.Name:
                     self.aliases[target.id] = value.attr
         for target in node.targets:
+            if self.first:
+                self._losses(target, value)
             self._scan(target, facts)
         self._scan(value, facts)
+
+    def _losses(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what is bound to a loss that autocast refuses."""
+        if type(target) is ast.Tuple and type(value) is ast.Tuple and len(target.elts) == len(value.elts):
+            for one, other in zip(target.elts, value.elts, strict=True):
+                self._losses(one, other)
+        elif type(value) is ast.Call:
+            made = value.func
+            if getattr(made, "attr", getattr(made, "id", "")) == "BCELoss":
+                self.losses.add(dotted(target).rpartition(".")[2])
+            elif type(made) is ast.Attribute:
+                self._losses(target, made.value)  # BCELoss().to(device)
 
     def _function(self, node: ast.AST, body: list[ast.stmt]) -> None:
         self.parents[node] = self._outer
@@ -688,6 +705,8 @@ class Program:
         """Methods by simple name, with the attributes of their own object that they set."""
         self.stacks: set[str] = set()
         """Names of what contexts are entered into: closing one leaves them."""
+        self.refused = False
+        """A loss is made that autocast refuses."""
         self.mutes = False
         """A module here turns autocast off for itself: one that is not known may be of that kind."""
 
@@ -715,16 +734,18 @@ class Program:
         self.common = COMMON
         self.common = COMMON - self._closure(every, "trains")
         self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
-        self.hot_names = self._closure(every, "strong")
+        losses = set().union(*(module.facts.scan.losses for module in self.modules.values()))
+        self.hot_names = self._closure(every, "strong", losses)
         self._telling = self.hot_names - self.common
         self._telling_core = self._closure(every, "core") - self.common
-        self._telling_casting = self._closure(every, "casting") - self.common
+        self._telling_casting = self._closure(every, "casting", losses) - self.common
         every_call: set[str] = set()
         for module in self.modules.values():
             for owner in (module.top, *module.facts.values()):
                 every_call |= owner.calls
                 for path, methods in owner.paths.items():
                     self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+        self.refused = "BCELoss" in every_call
         self.unscales = "scale" not in every_call or any("unscale" in call for call in every_call)
         self.step_clears = any(
             name == "step" and "zero_grad" in module.facts[node].calls for name, node, module in every
@@ -756,9 +777,14 @@ class Program:
             named = {name for name in stepped if not any(part in name.lower() for part in OTHER_STEPPERS)}
         self.steppers |= named
 
-    def _closure(self, every: list[tuple[str, ast.AST, Module]], flag: str) -> set[str]:
-        """The names of functions that hold such a word, or call by simple name one that does."""
-        found = {name for name, node, module in every if getattr(module.facts[node], flag)}
+    def _closure(
+        self,
+        every: list[tuple[str, ast.AST, Module]],
+        flag: str,
+        more: frozenset[str] | set[str] = frozenset(),
+    ) -> set[str]:
+        """The names of functions that hold such a word, or call by simple name one that does, or `more`."""
+        found = {name for name, node, module in every if getattr(module.facts[node], flag)} | more
         pending = [
             (name, module.facts[node].calls - self.common)
             for name, node, module in every

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..calls import Call
 from ..objects import Instance, Iter, Model
+from ..refusals import loss_under_autocast
 from ..slicing import words
 from ..story import LibraryCall, Load
 from ..values import (
@@ -95,6 +96,8 @@ def torch_nn(call: Call) -> Value | None:
     if last == "linear" and len(call.args) > 1:
         call.machine.product(call.world, call.args[:2], call.node)
     if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
+    if last == "binary_cross_entropy":
+        loss_under_autocast(call.machine, call.world, call.node)
         return tensors(call)
     if name.startswith("torch.nn.utils."):
         return call.args[0] if call.args and last in ("weight_norm", "spectral_norm") else tensors(call)
