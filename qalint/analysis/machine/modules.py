@@ -253,15 +253,13 @@ class Modules(Steps):
         half = self.precision(world)[0] == "none" and self.halves(world, ref, values)
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
+            whole = half or refuses(self, world, ref)  # type: ignore[arg-type]
             if type(method) is Fn and (
                 whole or method.autos or (world.grad and self.program.casting(method.module, method.node))
             ):
-                if half:
-                    self.followed.add(method.node)
                 result = self.enter(world, method, [ref, *args], keywords, node, wild, force=whole)
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
-            whole = half or refuses(self, world, ref)  # type: ignore[arg-type]
         if inner is not None and inner.precision:
             precision = inner.precision
         elif obj.cls is None and self.program.mutes:

@@ -75,9 +75,9 @@ FILES = 40
 BYTES = 700_000
 """At most so many files, of so many bytes together, are taken into one program."""
 SHORT = STEP
-    rb"|BCELoss|binary_cross_entropy"
 PROTOCOL = re.compile(
     rb"backward\(|\.step\(|GradScaler|autocast|zero_grad|unscale_|optim\.|requires_grad|\.half\(|clip_grad"
+    rb"|BCELoss|binary_cross_entropy"
 )
 """A file of the project of `SHORT` bytes without one of these in its code is not read: it changes nothing."""
 

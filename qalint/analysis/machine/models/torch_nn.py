@@ -95,9 +95,9 @@ def torch_nn(call: Call) -> Value | None:
     last = name.rpartition(".")[2]
     if last == "linear" and len(call.args) > 1:
         call.machine.product(call.world, call.args[:2], call.node)
-    if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
     if last == "binary_cross_entropy":
         loss_under_autocast(call.machine, call.world, call.node)
+    if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
         return tensors(call)
     if name.startswith("torch.nn.utils."):
         return call.args[0] if call.args and last in ("weight_norm", "spectral_norm") else tensors(call)
