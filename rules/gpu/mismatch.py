@@ -337,7 +337,10 @@ class BatchNotMoved(Rule):
             if str(event.target.qual).startswith("torch.nn.") and not has_weights(event.target):
                 if event.target.cls is None and not event.target.elements:
                     continue
-            batch = next((value for value in event.args if on_cpu(value)), None)
+            given = event.args
+            if str(event.target.qual).startswith("transformers."):  # its models move the labels themselves
+                given = [value for value in given if value is not event.info["kwargs"].get("labels")]
+            batch = next((value for value in given if on_cpu(value)), None)
             if batch is None or escaped(modules, event) or moves_inputs(modules, event):
                 continue
             if moved_as_mapping(modules, batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from qalint.analysis.edits import Edits
+from qalint.analysis.edits import Changes, Edits
 from qalint.analysis.modules import Adapters, Event, Guard, Modules
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
@@ -392,7 +392,14 @@ def admit(adapters: Adapters, events: list[Event], site: Site) -> Fix | None:
         return None
     if any(event.name in {"in_features", "out_features"} for event in adapters.modules.all("read")):
         return None
-    spelled = edits.spelling("transformers.pytorch_utils.Conv1D", call)
+    own = [cls for cls in adapters.run.classes if cls.name == "Conv1D"]
+    if own:
+        # The program has a layer of its own by this name, which is the one that it is made of.
+        if not any(cls.scope.file is site.file for cls in own):
+            return None
+        spelled: tuple[str, Changes] | None = ("Conv1D", ())
+    else:
+        spelled = edits.spelling("transformers.pytorch_utils.Conv1D", call)
     if spelled is None:
         return None
     text, imports = spelled

@@ -115,6 +115,8 @@ def move(built: Site, injection: Injection) -> Fix | None:
         return None
     name = ast.unparse(statement.targets[0])
     between = one.block[one.position + 1 : two.position + 1]
+    if collected(statement, one.block[: one.position]):
+        return None
     if any(
         ast.unparse(node) == name
         for other in between
@@ -123,6 +125,30 @@ def move(built: Site, injection: Injection) -> Fix | None:
     ):
         return None
     return edits.unsafe("build the optimizer after the injection", edits.move_after(statement, target))
+
+
+def collected(built: ast.Assign, before: list[ast.stmt]) -> bool:
+    """Whether the optimizer is given a list that earlier statements have made of parameters."""
+    read = {node.id for node in ast.walk(built.value) if isinstance(node, ast.Name)}
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in {"parameters", "named_parameters"}
+        for statement in before
+        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.For)
+        and any(isinstance(part, ast.Name) and part.id in read for part in bound_by(statement))
+        for node in ast.walk(statement)
+    )
+
+
+def bound_by(statement: ast.stmt) -> Iterator[ast.AST]:
+    """What a statement binds or fills: the targets of an assignment, the lists that a loop appends to."""
+    match statement:
+        case ast.Assign(targets=targets):
+            for target in targets:
+                yield from ast.walk(target)
+        case ast.AnnAssign(target=target):
+            yield target
+        case _:
+            yield from ast.walk(statement)
 
 
 class EmptyOptimizer(Rule):

@@ -143,6 +143,48 @@ def test_only_linear_in_a_gpt2() -> None:
     )
 
 
+def test_a_conv1d_of_the_program_is_let_in_by_its_own_name() -> None:
+    text = """
+    import torch
+    from torch import nn
+
+    class Conv1D(nn.Module):
+        def __init__(self, gives, takes):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(takes, gives))
+        def forward(self, x):
+            return x @ self.weight
+
+    class Side(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+            first, second = layer.weight.shape
+            takes, gives = (first, second) if isinstance(layer, Conv1D) else (second, first)
+            self.a = nn.Parameter(torch.randn(takes, 2))
+            self.b = nn.Parameter(torch.zeros(2, gives))
+        def forward(self, x):
+            return self.layer(x) + x @ self.a @ self.b
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c_attn = Conv1D(24, 8)
+            self.c_fc = nn.Linear(24, 8)
+        def forward(self, x):
+            return self.c_fc(self.c_attn(x))
+
+    net = Net()
+    net.requires_grad_(False)
+    for name, child in list(net.named_modules()):
+        if name in ("c_attn", "c_fc") and isinstance(child, nn.Linear):
+            setattr(net, name, Side(child))
+    """
+    fixed = apply(only(LinearOnlyInjection, text))
+    assert "isinstance(child, (nn.Linear, Conv1D))" in fixed
+    assert "transformers" not in fixed
+
+
 def test_in_features_of_a_conv1d() -> None:
     text = program("""
         model = AutoModelForCausalLM.from_pretrained("gpt2")
@@ -241,6 +283,18 @@ def test_optimizer_before_injection() -> None:
     fixed = apply(finding)
     assert fixed.index("\ninject(net)") < fixed.index("optimizer = ")
     assert findings(OptimizerBeforeInjection, fixed) == []
+
+
+def test_an_optimizer_over_a_list_from_before_is_not_moved_alone() -> None:
+    text = program(f"""
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        tuned = [p for p in net.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(tuned, lr=0.1)
+        inject(net)
+        """)
+    finding = only(OptimizerBeforeInjection, text)
+    assert line(finding).startswith("optimizer = ")
+    assert finding.fix is None
 
 
 def test_an_empty_list_of_parameters() -> None:
