@@ -72,7 +72,7 @@ class UnsynchronizedTiming(Rule):
             if event.site.node in seen or end.time <= start.time:
                 continue
             between = launched([work for work in works if start.time < work.time < end.time])
-            if not between or not tight(event, between):
+            if not between or not tight(event, between) or before_loop(start.site.node, event):
                 continue
             if any(between[0].time < wait.time < end.time or wait.how == "event" for wait in waits):
                 continue
@@ -102,6 +102,12 @@ def tight(event: Event, between: list[Event]) -> bool:
     return not any(work.target is None and work.site.node is None for work in between) and not training(
         between
     )
+
+
+def before_loop(start: ast.AST, event: Event) -> bool:
+    """Whether the first reading stands before the loop of the second: how long the loop runs so far."""
+    loop = event.loops[-1] if event.loops else None
+    return isinstance(loop, ast.For | ast.While) and not any(node is start for node in ast.walk(loop))
 
 
 def training(between: list[Event]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
-from qalint.analysis.modules.adapters import outer
+from qalint.analysis.modules.adapters import held_by, outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.spellings import keeps_trained
 from qalint.analysis.modules.torchlib import WEIGHTED
@@ -39,12 +39,11 @@ def inside_base(event: Event, injection: Injection) -> bool:
 
 
 def whole(event: Event, injection: Injection) -> bool:
-    """Whether a freeze is of the whole model: all its parameters, or all but those with a certain name."""
-    if event.target is not injection.model and not (
-        isinstance(event.target, Param)
-        and event.target.select is not None
-        and event.target.owner is injection.model
-    ):
+    """Whether a freeze is of the whole base: all its parameters, or all but those with a certain name."""
+    target = event.target
+    if isinstance(target, Param) and target.select is not None:
+        target = target.owner
+    if target is not injection.model and not base_of(target, injection):
         return False
     if "typed" in event.filters or "other" in event.filters:
         return False
@@ -52,6 +51,15 @@ def whole(event: Event, injection: Injection) -> bool:
         return True
     named = [guard for guard in event.guards if guard.flavor == "named"]
     return not named or not named[-1].outcome
+
+
+def base_of(part: Value | None, injection: Injection) -> bool:
+    """Whether a part of the program's own model is the base: the model that all of the adapters go into."""
+    return (
+        isinstance(part, Mod)
+        and part.loaded
+        and all(held_by(event.target, part) for event in injection.events)
+    )
 
 
 def unconditional(event: Event, injection: Injection) -> bool:
@@ -215,7 +223,9 @@ def mistakes(adapters: Adapters, injection: Injection) -> list[Related]:
     return [
         Related(adapters.place(event.site), f"`{event.name}` freezes nothing")
         for event in adapters.modules.all("mistaken")
-        if event.program == injection.program and event.target is injection.model
+        if event.program == injection.program
+        and isinstance(event.target, Mod)
+        and event.target.root is injection.model
     ]
 
 

@@ -188,6 +188,20 @@ def set_item(run: Core, base: Value, index: Value, value: Value, site: Site) -> 
         )
 
 
+def one_dict(value: Value) -> Value:
+    """One of several dicts as a dict of what each key can hold."""
+    if not isinstance(value, Union) or not all(isinstance(option, Dict) for option in value.options):
+        return value
+    merged = Dict({}, [])
+    for option in value.options:
+        assert isinstance(option, Dict)
+        for key, held in option.pairs.items():
+            merged.pairs[key] = join(merged.pairs.get(key), held)
+        merged.rest.extend(option.rest)
+        merged.open = merged.open or option.open
+    return merged
+
+
 def extend_attribute(run: Core, container: Seq | Dict, value: Value, site: Site) -> None:
     """A container that is an attribute of a module got a value."""
     event = run.listed.get(id(container))

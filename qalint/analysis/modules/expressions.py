@@ -109,7 +109,9 @@ class Expressions(Core):
             value = self.ev(keyword.value, scope)
             if keyword.arg is not None:
                 kwargs[keyword.arg] = value
-            elif isinstance(value, Dict):
+                continue
+            value = containers.one_dict(value)
+            if isinstance(value, Dict):
                 kwargs.update({key: item for key, item in value.pairs.items() if isinstance(key, str)})
                 if value.open or value.rest:
                     kwargs["**"] = value

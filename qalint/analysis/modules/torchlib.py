@@ -710,6 +710,8 @@ def torch_function(
 
 def apart(run: Core, operands: list[Tensor], name: str, site: Site) -> None:
     """Note operands of a function that are not on the device of the first."""
+    if name in {"ctc_loss", "CTCLoss"}:
+        return  # lengths, and for cuDNN the targets too, belong on the CPU
     for other in operands[1:]:
         if tensors.differ(operands[0].device, other.device) and not other.rank0:
             run.emit("clash", site, how="device", target=operands[0], value=other, name=name)
