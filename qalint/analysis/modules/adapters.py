@@ -247,6 +247,10 @@ def wraps(value: Mod, model: Mod) -> bool:
     return any(
         (isinstance(cell, Param) and cell.tensor_of is None)
         or (isinstance(cell, Mod) and cell.kind in {"Linear", "ParameterList", "ModuleList", "Sequential"})
+        or (
+            isinstance(cell, Mod)
+            and any(isinstance(part, Mod) and part.kind == "Linear" for part in own_cells(cell))
+        )
         for cell in own
     )
 
@@ -260,8 +264,11 @@ def listed(value: Value) -> list[Mod]:
 def replaces(event: Event, value: Mod) -> bool:
     """Whether a wrapper takes the place of what it wraps, alone or in a container that does."""
     inside = [cell for cell in value.attrs.values() if isinstance(cell, Mod) and elsewhere(cell, value)]
-    inside += [cell.parent for cell in inside if cell.parent is not None and event.value is not value]
     old = event.info.get("old")
+    if event.value is not value:
+        inside += [cell.parent for cell in inside if cell.parent is not None]
+        if any(holder is old for cell in inside for holder, _ in cell.holders):
+            return True
     return not event.name or any(cell is old or cell.path.rsplit(".", 1)[-1] == event.name for cell in inside)
 
 
