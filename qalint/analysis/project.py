@@ -44,6 +44,7 @@ class Project:
         self.read: set[str] = set()
         self._files: dict[str, File | None] = {}
         self._dirs: dict[str, frozenset[str]] = {}
+        self._resolved: dict[tuple[str, str, int], str | None] = {}
 
     @classmethod
     def of_file(cls, file: File) -> Project:
@@ -110,6 +111,12 @@ class Project:
 
     def resolve(self, path: str, module: str, level: int) -> str | None:
         """The path of the file that `import module` (or `from ..module`) in `path` means, or None."""
+        key = (path, module, level)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(path, module, level)
+        return self._resolved[key]
+
+    def _resolve(self, path: str, module: str, level: int) -> str | None:
         if not os.path.isabs(path) and not os.path.exists(path):
             return None
         path = os.path.abspath(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED, mentions
-from qalint.analysis.modules.subjects import discarded
+from qalint.analysis.modules.subjects import discarded, made_and_moved
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -52,6 +52,7 @@ class CreatedOnCpuThenMoved(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (TRAIN,)
+    subject = staticmethod(made_and_moved)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Moves of a factory's result where they are repeated."""

@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import RUN
+from qalint.analysis.modules.subjects import adapted
 from qalint.analysis.modules.values import Cell, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -66,6 +67,7 @@ class AdapterInputNotCast(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (RUN,)
+    subject = staticmethod(adapted)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Products of two dtypes, one of them an adapter's matrix."""
@@ -177,6 +179,7 @@ class AdapterOutputNotRestored(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (RUN,)
+    subject = staticmethod(adapted)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Sums of an FP16 output and an adapter's FP32 result."""

@@ -7,6 +7,7 @@ import ast
 from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
+from qalint.analysis.nodes import nodes
 from qalint.rule import Finding, Iterator, Rule, Severity
 
 _MODULES = ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
@@ -89,7 +90,7 @@ class FreezeHasNoEffect(Rule):
 
     def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """Look at every assignment to, and discarded comparison of, an attribute like `requires_grad`."""
-        for node in ast.walk(names.file.tree):
+        for node in nodes(names.file.tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 target = node.targets[0]
                 if isinstance(target, ast.Attribute) and (

@@ -10,6 +10,7 @@ from qalint.analysis.modules import Adapters, Event, Injection, compatible
 from qalint.analysis.modules.adapters import held_by, outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.spellings import keeps_trained
+from qalint.analysis.modules.subjects import training
 from qalint.analysis.modules.torchlib import WEIGHTED
 from qalint.analysis.modules.values import Cell, Mod, Param, Seq, Site, Value
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
@@ -116,6 +117,7 @@ class BaseModelNotFrozen(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (OPTIMIZER,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections into a model made in sight, with an optimizer and no freeze that lasts."""
@@ -331,6 +333,7 @@ class FreezeAfterInjection(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (TRAIN,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Freezes of everything after the last injection, with training to follow."""
@@ -473,6 +476,7 @@ class AdapterLeavesExtraTrainable(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (OPTIMIZER,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Partial freezes, and an optimizer over the model."""

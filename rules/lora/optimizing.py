@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules, compatible
 from qalint.analysis.modules.adapters import outer
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
+from qalint.analysis.modules.subjects import training
 from qalint.analysis.modules.values import Cell, Dict, Mod, Params, Seq, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -54,6 +55,7 @@ class OptimizerBeforeInjection(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (OPTIMIZER,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Optimizers older than the adapters of their model."""
@@ -189,6 +191,7 @@ class EmptyOptimizer(Rule):
     checklist = ("12.06",)
     oracle = "cpu"
     needles = (OPTIMIZER,)
+    subject = staticmethod(training)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Optimizers all of whose parameters are frozen, or that have none."""
@@ -346,6 +349,7 @@ class TrainableShareUnverified(Rule):
     fix_availability = "sometimes"
     oracle = "none: nothing fails, somebody has to look"
     needles = (TRAIN,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections without a count."""

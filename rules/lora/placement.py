@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
-from qalint.analysis.modules.subjects import attached
+from qalint.analysis.modules.subjects import attached, training
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -71,6 +71,7 @@ class AdapterNotFp32(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (TRAIN,)
+    subject = staticmethod(training)
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Adapters' matrices that are FP16 in the end, by their own making."""

@@ -10,7 +10,17 @@ import pytest
 from qalint.analysis.modules import Modules
 from qalint.analysis.modules.relevance import Relevance
 from qalint.analysis.modules.starting import starts
-from qalint.analysis.modules.subjects import adapted, attached, discarded, loaded, parametric, sized, walked
+from qalint.analysis.modules.subjects import (
+    adapted,
+    attached,
+    discarded,
+    loaded,
+    made_and_moved,
+    parametric,
+    sized,
+    training,
+    walked,
+)
 from qalint.analysis.project import Project
 from qalint.file import File, Need
 from qalint.linter import parse
@@ -169,6 +179,16 @@ def test_the_rest_of_a_library_is_not_run_and_says_so() -> None:
     assert all("no program starts in this file" in item.reason for item in library.unknowns)
 
 
+def test_a_model_in_a_file_that_trains_need_not_train_itself() -> None:
+    text = (
+        "import torch\n\n\ndef fit(loss):\n    loss.backward()\n\n\n"
+        "def mask(x):\n    return torch.ones(2).to(x.device)\n\n\ndef other(x):\n    return x\n"
+    )
+    trains = Relevance(file(text), [Need(((b".backward(",), (b"torch",)), made_and_moved)], library=False)
+    found = [node.name for node in trains.file.tree.body if trains.matters(node)]  # type: ignore[attr-defined]
+    assert found == ["fit", "mask"]
+
+
 def test_a_program_runs_as_a_whole() -> None:
     program = file(LIBRARY + "\n\nif __name__ == '__main__':\n    build()\n")
     modules = analysed(program, Need(((b"lora_",), (b"torch",))))
@@ -244,6 +264,12 @@ def test_what_a_package_exports_by_stars_for_type_checkers_is_not_read(tmp_path:
         (sized, "n = layer.in_features", True),
         (sized, "n = getattr(layer, name)", True),
         (sized, "n = x.shape[0]", False),
+        (training, "opt = torch.optim.AdamW(net.parameters())", True),
+        (training, "loss.backward()", True),
+        (training, "trainer = Seq2SeqTrainer(net)", True),
+        (training, "x = net(x).eval()", False),
+        (made_and_moved, "x = torch.zeros(2).to(device)", True),
+        (made_and_moved, "x = x.to(device)", False),
         (discarded, "x.to(device)", True),
         (discarded, "x = x.to(device)", False),
         (loaded, "net = AutoModel.from_pretrained(x)\nnet.a.b = c", True),

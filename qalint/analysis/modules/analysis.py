@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..notebook import Notebook
 from ..project import Project
-from .core import LIBRARY, METHOD, STEPS, TOTAL
+from .core import LIBRARY, METHOD, PART, PARTS, STEPS, TOTAL
 from .effects import is_static, module_base
 from .events import Event
 from .interpreter import Interpreter, Stop
@@ -146,7 +146,11 @@ class Modules:
         """A new entry begins, with its own bound of steps and what is left of the file's."""
         run = self.run
         self.used += run.steps
-        run.limit = max(0, min(bound, (TOTAL if self.program else LIBRARY) - self.used))
+        if self.run.library:
+            bound, whole = min(bound, PART), PARTS
+        else:
+            whole = TOTAL if self.program else LIBRARY
+        run.limit = max(0, min(bound, whole - self.used))
         run.steps = 0
         run.program += 1
 

@@ -48,6 +48,8 @@ TOTAL = 60_000
 """The same of all entries of a file that is a program: its top level does something."""
 LIBRARY = 16_000
 """The same of a file whose top level does nothing: a library, in which nobody is seen to call anything."""
+PART, PARTS = 3_000, 8_000
+"""`METHOD` and `LIBRARY` where no program starts: only what rules can speak of is run at all."""
 DEPTH = 14
 UNROLL = 8
 BUILTINS = frozenset(dir(builtins))

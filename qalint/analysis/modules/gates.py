@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from ..nodes import nodes
 from .needles import ADAPT, mentions
 from .starting import starts
 
@@ -26,17 +27,17 @@ def walks(file: File) -> bool:
 
 def loops_over_modules(tree: ast.AST) -> bool:
     """Whether something may be attached in a loop over modules."""
-    for loop in ast.walk(tree):
+    for loop in nodes(tree):
         if not isinstance(loop, ast.For):
             continue
         if not any(
             isinstance(node, ast.Attribute) and node.attr in {"modules", "named_modules"}
-            for node in ast.walk(loop.iter)
+            for node in nodes(loop.iter)
         ):
             continue
-        given = {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+        given = {node.id for node in nodes(loop.target) if isinstance(node, ast.Name)}
         for statement in loop.body:
-            for node in ast.walk(statement):
+            for node in nodes(statement):
                 if isinstance(node, ast.Call) and _attaches(node, given):
                     return True
                 if isinstance(node, ast.Assign) and any(
@@ -73,7 +74,7 @@ def says_dimensions(file: File, names: frozenset[str]) -> bool:
         return True
     return any(
         binds(node, names)
-        for node in ast.walk(file.tree)
+        for node in nodes(file.tree)
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
     )
 
@@ -84,7 +85,7 @@ def binds(node: ast.Assign | ast.AnnAssign | ast.NamedExpr, names: frozenset[str
         return False
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return any(
-        isinstance(part, ast.Name) and part.id in names for target in targets for part in ast.walk(target)
+        isinstance(part, ast.Name) and part.id in names for target in targets for part in nodes(target)
     )
 
 

@@ -61,8 +61,8 @@ class Interpreter(Expressions):
                 self.apart(file.tree.body, scope)
             else:
                 top = TopLevel.of(file.tree)
-                pending = {group: Pending(scope, group) for group in top.waiting.values()}
-                scope.vars = {name: pending[group] for name, group in top.waiting.items()}
+                pending = [Pending(scope, group) for group in top.groups]
+                scope.vars = {name: pending[number] for name, number in top.group_of.items()}
                 self.apart(top.at_once, scope)
         return self.modules[key]
 

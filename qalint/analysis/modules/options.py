@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from ..nodes import nodes
 from . import torchlib
 from .values import Const, Device, Unknown
 
@@ -41,7 +42,9 @@ def device(run: Core, name: str, option: Unknown) -> Device | None:
 def defaults(file: File) -> dict[str, list[ast.expr]]:
     """The defaults of the options that a file declares, by the attribute that holds each."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(file.tree):
+    if "add_argument" not in file.source.text:
+        return found
+    for node in nodes(file.tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="add_argument"), args=args, keywords=keywords):
                 given = {keyword.arg: keyword.value for keyword in keywords}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ...needles import code_of, imports_relatively
 from ..project import Project
 from .needles import RUN
-from .starting import trains
+from .starting import acts, trains
 from .toplevel import TopLevel, bound_names
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Relevance:
     def __init__(self, file: File, needs: Iterable[Need], *, library: bool) -> None:
         self.file = file
         self.library = library
+        self._acts = not library and acts(file.tree.body)
         self._starts: list[int] = []
         self._ends: list[int] = []
         self.parts: list[Part] = []
@@ -55,6 +56,7 @@ class Relevance:
         bounds = [*source.line_starts, len(source.text)]
         rest: list[str] = []
         binders: dict[bytes, list[int]] = {}
+        bound = TopLevel.of(file.tree).bound
         last = 0
         for statement in file.tree.body:
             decorators = getattr(statement, "decorator_list", ())
@@ -70,7 +72,7 @@ class Relevance:
                 last = end
             self._starts.append(first)
             self._ends.append(end)
-            for name in bound_names(statement):
+            for name in bound.get(statement) or bound_names(statement):
                 binders.setdefault(name.encode(), []).append(len(self.parts))
             self.parts.append(Part(statement, code_of(source.text[bounds[first - 1] : bounds[end]].encode())))
         rest.append(source.text[bounds[last] :])
@@ -94,7 +96,7 @@ class Relevance:
 
     def _foreign(self) -> set[bytes]:
         """The names of what may lie in other files, where those count: see `qalint.needles`."""
-        if self.library and imports_relatively(self.file.source.raw):
+        if not self._acts and imports_relatively(self.file.source.raw):
             return set()
         project = Project.of_file(self.file)
         origins = TopLevel.of(self.file.tree).imports
@@ -150,10 +152,13 @@ class Relevance:
     def _hits(self, group: tuple[bytes, ...]) -> set[int] | None:
         """The parts that have one of these bytes; None where they may lie outside of any part."""
         # In a library what begins a program does not count: none begins here, the words mean something else.
-        cores = [needle.partition(b"\0")[0] for needle in group if not (self.library and needle in RUN)]
-        if any(core in self.common for core in cores):
+        # Elsewhere it counts for all: a model's class need not say that it is trained.
+        begins = [needle.partition(b"\0")[0] for needle in group if needle in RUN and not self.library]
+        cores = [needle.partition(b"\0")[0] for needle in group if needle not in RUN]
+        cores = [core for core in cores if core in self.code]
+        if any(core in self.code for core in begins) or any(core in self.common for core in cores):
             return None
-        if self.foreign and not any(core in self.code for core in cores):
+        if self.foreign and not cores:
             return self._opaque
         return {number for number, part in enumerate(self.parts) if any(core in part.code for core in cores)}
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
+from ..nodes import nodes
 from .toplevel import TopLevel
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Definitions:
         self.table: dict[str, list[ast.AST]] = {}
         self.facts: dict[ast.AST, tuple[bool, frozenset[str]]] = {}
         self._makes: dict[ast.AST, bool] = {}
+        self._asked: set[ast.AST] = set()
         self.imports = TopLevel.of(file.tree).imports
         for node in statements(file.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -171,54 +173,52 @@ class Definitions:
         """Whether a function mentions something hot, and the names that it mentions at all."""
         if node not in self.facts:
             names: set[str] = set()
-            hot = False
+            hot = sets = False
             arguments = getattr(node, "args", None)
             own = {a.arg for a in arguments.args} if isinstance(arguments, ast.arguments) else set()
-            for part in ast.walk(node):
-                if isinstance(part, ast.Name):
-                    names.add(part.id)
-                elif isinstance(part, ast.Attribute):
-                    names.add(part.attr)
-                elif isinstance(part, ast.MatMult | ast.Yield | ast.YieldFrom) or (
-                    isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in own
-                ):
-                    hot = True
-            hot = hot or bool(names & HOT) or any(map(makes_a_model, names))
-            self.facts[node] = (hot, frozenset(names))
+            for part in nodes(node):
+                match part:
+                    case ast.Name(id=name) | ast.Attribute(attr=name):
+                        names.add(name)
+                    case ast.Call(func=ast.Name(id="setattr"), args=args):
+                        first = args[0] if args else None
+                        sets = sets or not (isinstance(first, ast.Name) and first.id in {"self", "cls"})
+                    case ast.Call(func=ast.Name(id=name)) if name in own:
+                        hot = True
+                    case ast.MatMult():
+                        hot = sets = True
+                    case ast.Yield() | ast.YieldFrom():
+                        hot = True
+                    case ast.ClassDef(bases=bases):
+                        sets = sets or any(_last(base) == "Module" for base in bases)
+                    case _:
+                        pass
+            models = any(map(makes_a_model, names))
+            self.facts[node] = (hot or models or not names.isdisjoint(HOT), frozenset(names))
+            self._makes[node] = sets or models or not names.isdisjoint(MAKES)
         return self.facts[node]
 
     def makes(self, node: ast.AST) -> bool:
-        """Whether a function makes or changes modules, parameters or tensors, by itself or by its classes."""
-        found = self._makes.get(node)
-        if found is None:
-            names = self.fact(node)[1]
-            found = (
-                not names.isdisjoint(MAKES)
-                or any(map(makes_a_model, names))
-                or any(_sets(part) for part in ast.walk(node))
-            )
-            self._makes[node] = found  # a class that names itself
-            if not found:
+        """Whether a function makes or changes modules, parameters or tensors, by itself or by its classes.
+
+        Setting an attribute counts unless it is the receiver's own, and so does the class of a module.
+        """
+        _, names = self.fact(node)
+        if node not in self._asked:
+            self._asked.add(node)
+            if not self._makes[node]:
                 classes = (one for name in names for one in self.table.get(name, ()))
-                found = any(isinstance(one, ast.ClassDef) and self.makes(one) for one in classes)
-                self._makes[node] = found
-        return found
+                self._makes[node] = any(isinstance(one, ast.ClassDef) and self.makes(one) for one in classes)
+        return self._makes[node]
 
 
-def _sets(node: ast.AST) -> bool:
-    """Whether a node multiplies matrices, sets an attribute of another object, or is a module's class."""
-    match node:
-        case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id="self" | "cls"), *_]):
-            return False
-        case ast.Call(func=ast.Name(id="setattr")) | ast.MatMult():
-            return True
-        case ast.ClassDef(bases=bases):
-            return any(getattr(base, "attr", getattr(base, "id", "")) == "Module" for base in bases)
-        case _:
-            return False
+def _last(expr: ast.expr) -> str:
+    """The last name of a dotted name."""
+    return str(getattr(expr, "attr", getattr(expr, "id", "")))
 
 
 _BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+_HAVE: dict[type, tuple[str, ...]] = {}
 
 
 def statements(tree: ast.Module) -> Iterator[ast.AST]:
@@ -226,10 +226,13 @@ def statements(tree: ast.Module) -> Iterator[ast.AST]:
     queue: list[ast.AST] = [tree]
     while queue:
         node = queue.pop()
-        for block in _BLOCKS:
-            for inner in getattr(node, block, ()):
-                yield inner
-                queue.append(inner)
+        cls = node.__class__
+        if cls not in _HAVE:
+            _HAVE[cls] = tuple(block for block in _BLOCKS if block in node._fields)
+        for block in _HAVE[cls]:
+            inner = getattr(node, block)
+            yield from inner
+            queue += inner
 
 
 _found: WeakKeyDictionary[ast.Module, Definitions] = WeakKeyDictionary()

@@ -44,7 +44,7 @@ class Starting:
         """The answer for `file`."""
         if file.source.kind != "python" or mentions(file, (b"marimo.App",)):
             return cls(True)
-        return cls(mentions(file, RUN) and (_acts(file.tree.body) or _trains(file)))
+        return cls(mentions(file, RUN) and (acts(file.tree.body) or _trains(file)))
 
 
 def starts(file: File) -> bool:
@@ -53,15 +53,15 @@ def starts(file: File) -> bool:
     return found is None or found.found
 
 
-def _acts(body: list[ast.stmt]) -> bool:
+def acts(body: list[ast.stmt]) -> bool:
     """Whether the top level works on something: loops, prints, calls `main`."""
     for statement in body:
         match statement:
             case ast.For() | ast.While() | ast.With() | ast.AsyncFor() | ast.AsyncWith():
                 return True
-            case ast.If(test=test, body=body) if is_main_test(test) or _acts(body):
+            case ast.If(test=test, body=body) if is_main_test(test) or acts(body):
                 return True
-            case ast.Try(body=body) if _acts(body):
+            case ast.Try(body=body) if acts(body):
                 return True
             case ast.Expr(value=ast.Call(func=ast.Name(id="print" | "main"))):
                 return True

@@ -10,15 +10,20 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
+from ..nodes import nodes
 from .gates import ATTACHING, loops_over_modules
+from .needles import OPTIMIZER
 from .spellings import CONVERSIONS
 
 Trees = Sequence[ast.AST]
 MATRICES = re.compile(r"Linear|Parameter|Conv\dd|Conv1D|Embedding|empty|zeros|ones|rand|tensor|Tensor")
 """What makes the matrices of an adapter."""
+_TRAINS = re.compile(
+    "|".join(word.decode() for word in OPTIMIZER if word.isalpha()) + "|^(?:optim|backward|step)$|Trainer$"
+)
 _MODELS = re.compile("Model|ForCausalLM")
 _HOOKED = frozenset({"register_forward_hook", "register_forward_pre_hook"})
-_OUTSIDE = re.compile("[pP]eft|inject_adapter|add_adapter|LoraConfig|parametriz")
+_OUTSIDE = re.compile("get_peft|Peft|inject_adapter|add_adapter|LoraConfig|parametriz")
 """Calls that put adapters into a model out of sight."""
 
 
@@ -29,7 +34,7 @@ def walked(trees: Trees) -> bool:
 
 def attached(trees: Trees) -> bool:
     """Whether something may be put into a model that was made elsewhere."""
-    for node in _nodes(trees):
+    for node in nodes(*trees):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
                 if name in ATTACHING or name in _HOOKED or _OUTSIDE.search(name):
@@ -50,7 +55,7 @@ def adapted(trees: Trees) -> bool:
     """Whether two matrices are made, which is what an adapter needs, or something is out of sight."""
     made = 0
     own = {node.name for node in trees if isinstance(node, ast.ClassDef)}
-    for node in _nodes(trees):
+    for node in nodes(*trees):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
                 made += MATRICES.search(name) is not None
@@ -68,10 +73,30 @@ def adapted(trees: Trees) -> bool:
     return made > 1
 
 
+def training(trees: Trees) -> bool:
+    """Whether something is trained."""
+    return any(
+        isinstance(node, ast.Name | ast.Attribute)
+        and _TRAINS.search(getattr(node, "id", getattr(node, "attr", "")))
+        for node in nodes(*trees)
+    )
+
+
+def made_and_moved(trees: Trees) -> bool:
+    """Whether something is moved as soon as it is made."""
+    for node in nodes(*trees):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name, value=ast.Call())) if name in CONVERSIONS:
+                return True
+            case _:
+                pass
+    return False
+
+
 def sized(trees: Trees) -> bool:
     """Whether a dimension of a layer is read."""
     weight = shape = False
-    for node in _nodes(trees):
+    for node in nodes(*trees):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             if node.attr in {"in_features", "out_features", "nf", "nx"}:
                 return True
@@ -93,7 +118,7 @@ def loaded(trees: Trees) -> bool:
 
 
 def _called(trees: Trees) -> Iterator[str]:
-    for node in _nodes(trees):
+    for node in nodes(*trees):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
                 yield name
@@ -108,13 +133,13 @@ def discarded(trees: Trees) -> bool:
         and isinstance(node.value, ast.Call)
         and isinstance(node.value.func, ast.Attribute)
         and node.value.func.attr in CONVERSIONS
-        for node in _nodes(trees)
+        for node in nodes(*trees)
     )
 
 
 def parametric(trees: Trees) -> bool:
     """Whether there are parameters to be seen, rather than layers that keep their own."""
-    for node in _nodes(trees):
+    for node in nodes(*trees):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 if name in {"weight", "bias", "data", "register_parameter"} or name.startswith("Parameter"):
@@ -125,8 +150,3 @@ def parametric(trees: Trees) -> bool:
             case _:
                 pass
     return False
-
-
-def _nodes(trees: Trees) -> Iterator[ast.AST]:
-    for tree in trees:
-        yield from ast.walk(tree)

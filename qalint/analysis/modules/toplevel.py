@@ -23,6 +23,11 @@ class TopLevel(NamedTuple):
     at_once: list[ast.stmt]
     imports: dict[str, tuple[str, int]]
     """The modules that names are imported from, or that they are: as written, and how many dots."""
+    bound: dict[ast.stmt, list[str]]
+    """The names that each statement binds."""
+    groups: list[Group]
+    group_of: dict[str, int]
+    """The groups that wait, and by each name the number of its group."""
 
     @classmethod
     def of(cls, tree: ast.Module) -> TopLevel:
@@ -71,7 +76,18 @@ def _sort(tree: ast.Module) -> TopLevel:
     for name, statements in binders.items():
         if statements[0] not in at_once:
             waiting[name] = tuple(statements)
-    return TopLevel(waiting, [s for s in bound if s in at_once], imports)
+    numbers: dict[ast.stmt, int] = {}
+    groups: list[Group] = []
+    group_of: dict[str, int] = {}
+    for name, group in waiting.items():
+        number = numbers.setdefault(group[0], len(groups))
+        if number == len(groups):
+            groups.append(group)
+        elif groups[number] != group:
+            number = len(groups)
+            groups.append(group)
+        group_of[name] = number
+    return TopLevel(waiting, [s for s in bound if s in at_once], imports, bound, groups, group_of)
 
 
 def _checked(body: list[ast.stmt]) -> Iterator[ast.stmt]:
