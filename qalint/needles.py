@@ -205,8 +205,8 @@ class Needles:
             bits, rest = unit.bits, unit.bits & ~unit.last
             for (hits, program), paths in alike.items():
                 own = program if unit.program else hits
-                if not own & rest and own & bits != bits:
-                    continue  # nothing, or no more than the commonest
+                if not own & rest and own & bits != bits and not own & unit.starts:
+                    continue  # nothing, or no more than the commonest, and nothing that a program starts with
                 for path in _covered(paths, own, unit, graph):
                     if unit.program and masks[path].code is None and path.endswith(".py"):
                         programs.add(path)
