@@ -149,13 +149,10 @@ class DeviceMismatch(Rule):
                 continue
             if not event.info["sure"] or escaped(modules, event) or "device_map" in model.args:
                 continue
-            named = event.info["kwargs"]
-            # A model of transformers moves the labels itself.
-            given = [value for value in event.args if value is not named.get("labels")]
             made = next(
                 (
                     option
-                    for option in tensors_in(given)
+                    for option in tensors_in(without_labels(event))
                     if option.device is not None and option.device.kinds == {"cpu"} and option.source in MADE
                 ),
                 None,
@@ -224,6 +221,13 @@ class DeviceMismatch(Rule):
                 related=related,
                 help="move the model first: model.to(device)",
             )
+
+
+def without_labels(event: Event) -> list[Value]:
+    """What a model of transformers is called with, but for the labels, which it moves itself."""
+    named = event.info["kwargs"]
+    positional = event.args[: len(event.args) - len(named)]
+    return [*positional, *(value for name, value in named.items() if name != "labels")]
 
 
 def tensors_in(values: Iterable[Value]) -> Iterator[Tensor]:
@@ -338,8 +342,8 @@ class BatchNotMoved(Rule):
                 if event.target.cls is None and not event.target.elements:
                     continue
             given = event.args
-            if str(event.target.qual).startswith("transformers."):  # its models move the labels themselves
-                given = [value for value in given if value is not event.info["kwargs"].get("labels")]
+            if str(event.target.qual).startswith("transformers."):
+                given = without_labels(event)
             batch = next((value for value in given if on_cpu(value)), None)
             if batch is None or escaped(modules, event) or moves_inputs(modules, event):
                 continue

@@ -311,10 +311,16 @@ def without_gradients(site: Site) -> bool:
 
 def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:
     """The statement of a forward that alone reads some attributes, and binds a name that nothing reads."""
+    asked = {  # what a matrix is, not what is in it
+        part.value
+        for part in ast.walk(forward.node)
+        if isinstance(part, ast.Attribute) and part.attr in {"dtype", "device", "shape"}
+    }
     reads = [
         part
         for part in ast.walk(forward.node)
         if isinstance(part, ast.Attribute)
+        and part not in asked
         and part.attr in names
         and isinstance(part.value, ast.Name)
         and part.value.id == "self"
