@@ -263,14 +263,22 @@ class Judge:
         healthy = self.healthy[mutant.program, mutant.edit.codes]
         for code in codes:
             # Only what the fault of the rule showed before must be gone; there may be others.
-            if shows((code,), healthy, broken) and (left := shows((code,), healthy, reports)):
-                return "still " + left
+            oracle = oracle_of(code)
+            if oracle is None or not shows((code,), healthy, broken):
+                continue
+            usual = {symptom.name for symptom in symptoms.symptoms(healthy)}
+            left = [one for one in oracle.declared(symptoms.symptoms(reports)) if one.name not in usual]
+            if left:
+                return f"still {left[0]}"
         was = {symptom.name for symptom in (*symptoms.symptoms(broken), *symptoms.symptoms(healthy))}
         brought = [
             symptom
             for symptom in symptoms.symptoms(reports)
             if symptom.name in symptoms.BREAKING and symptom.name not in was
         ]
+        if any(report.get("exception") for report in broken.values()):
+            # A program that ended early may have had more wrong with it.
+            brought = [symptom for symptom in brought if symptom.name in ("raises", "lost")]
         return "brings " + "; ".join(map(str, brought)) if brought else ""
 
 
