@@ -11,7 +11,7 @@ from .base import Dead
 from .expressions import UNROLL, Expressions
 from .objects import DictObj, Frame, Iter, ListObj
 from .paths import World
-from .slicing import dotted
+from .selection import narrowed
 from .values import (
     NONE,
     NOTHING,
@@ -146,14 +146,7 @@ class Comprehensions(Expressions):
         cells = self.cells_of(world, source, node, consume=not isinstance(node, ast.GeneratorExp))
         if cells is None:
             return None
-        generator: ast.comprehension = node.generators[0]
-        filtered = cells.filtered
-        for test in generator.ifs:
-            if isinstance(test, ast.Attribute) and test.attr == "requires_grad":
-                filtered = filtered or "trainable"
-            elif not (isinstance(test, ast.Compare) and dotted(test.left).endswith(".grad")):
-                filtered = "partial"
-        result = cells._replace(filtered=filtered, what="parameters", names=False)
+        result = narrowed(cells, node.generators[0])._replace(what="parameters", names=False)
         if isinstance(node, ast.GeneratorExp):
             keep = source if isinstance(self.object(world, source), Iter) else NONE
             return world.put(self.oid(world, "iterator", node), Iter(node, world.module, result, keep))

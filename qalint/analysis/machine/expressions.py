@@ -15,6 +15,7 @@ from .slicing import dotted
 from .values import (
     FALSE,
     NONE,
+    NOTHING,
     TRUE,
     UNBOUND,
     Bound,
@@ -421,7 +422,7 @@ class Expressions(Families):
                 return base._replace(what="group")
             if base.what == "group":
                 return base._replace(what="parameters") if key == Const("params") else term("item", base, key)
-            return base._replace(what="element", filtered="partial")
+            return base._replace(what="element", filtered="partial", tests=NOTHING)
         return term("item", base, key, flow=flow_of(base))
 
     # -- comprehensions, lambda, others --

@@ -10,6 +10,7 @@ from ...rule import Confidence
 from .classes import Classes
 from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer
 from .paths import World
+from .selection import united
 from .story import (
     Event,
     Fault,
@@ -322,12 +323,12 @@ class Feeds(Classes):
         objects = [world.heap.get(part.oid) if type(part) is Ref else None for part in parts]
         if any(type(part) is Cells and part.what == "parameters" for part in parts):
             cells = [self.cells_of(world, part, node) for part in parts]
-            known = [each for each in cells if each is not None]
+            known = united([each for each in cells if each is not None])
             kinds = {each.filtered for each in known}
             return Cells(
                 frozenset().union(*(each.roots for each in known)),
                 kinds.pop() if len(kinds) == 1 else "partial",
-                len(known) < len(parts) or any(each.wide for each in known),
+                None in cells or any(each.wide for each in known),
             )
         lists = [obj for obj in objects if isinstance(obj, ListObj)]
         if not lists:
@@ -364,7 +365,7 @@ class Feeds(Classes):
     def _cells_of_items(self, world: World, items: list[Value], node: ast.AST, consume: bool) -> Cells | None:
         roots: frozenset[Any] = frozenset()
         wide = False
-        filtered: str | None = None
+        parts: list[Cells] = []
         for item in items:
             cells = self.cells_of(world, item, node, consume)
             if cells is None:
@@ -381,11 +382,16 @@ class Feeds(Classes):
                     roots |= {item}
                 wide = True
                 continue
+            parts.append(cells)
+        filtered: str | None = None
+        tests: frozenset[Any] = frozenset()
+        for index, cells in enumerate(united(parts)):
             roots |= cells.roots
             wide = wide or cells.wide
             if cells.filtered is not None:
                 filtered = cells.filtered if filtered in (None, cells.filtered) else "partial"
-        return Cells(roots, filtered, wide) if items else None
+            tests = cells.tests if index == 0 and len(items) == 1 else frozenset()
+        return Cells(roots, filtered, wide, tests=tests) if items else None
 
     def spend(self, world: World, ref: Ref, node: ast.AST) -> None:
         """A one-shot iterator is consumed: the second time it is empty."""

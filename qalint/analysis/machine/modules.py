@@ -144,11 +144,19 @@ class Modules(Steps):
 
     def tested(self, world: World, cells: Cells) -> bool:
         """Whether this path knows something about the very parameter that a loop is at."""
+        return bool(self.tests_of(world, cells))
+
+    def tests_of(self, world: World, cells: Cells) -> dict[Term, bool]:
+        """What this path knows about the very parameter that a loop is at."""
         symbol = world.attrs.get((cells, "#"))
         if type(symbol) is not Term:
-            return False
+            return {}
         site = symbol.args[1:]
-        return any(dep.args[1:] == site for test in world.pc for dep in test.deps if dep.op == "fresh")
+        return {
+            test: outcome
+            for test, outcome in world.pc.items()
+            if any(dep.args[1:] == site for dep in test.deps if dep.op == "fresh")
+        }
 
     # -- stores --
 
@@ -383,7 +391,7 @@ class Modules(Steps):
                     continue
                 if not self._can_be_half(world, model, scaler):
                     continue
-                if o.cells.filtered == "partial" and each == ref:
+                if o.cells.filtered == "partial" and (each == ref or o.cells.wide):
                     continue
                 if model.trainable is None and o.cells.filtered is not None:
                     continue

@@ -577,6 +577,7 @@ class Joiner:
             roots=cells.roots | more.roots,
             wide=cells.wide or more.wide,
             filtered=cells.filtered if cells.filtered == more.filtered else "partial",
+            tests=cells.tests if cells.tests == more.tests else frozenset(),
         )
         made.fused = mine.fused and other.fused
         made.name = mine.name or other.name
@@ -705,7 +706,8 @@ def _joined_cells(mine: Cells, other: Cells, choose: Any) -> Cells:
         if type(chosen) is not Term or chosen.op == "ite":
             roots, wide = frozenset({chosen}), mine.wide or other.wide
     filtered = mine.filtered if mine.filtered == other.filtered else "partial"
-    return mine._replace(roots=roots, wide=wide, filtered=filtered)
+    tests = mine.tests if mine.tests == other.tests else frozenset()
+    return mine._replace(roots=roots, wide=wide, filtered=filtered, tests=tests)
 
 
 def _dtype(value: Any) -> Value:

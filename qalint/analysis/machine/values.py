@@ -270,7 +270,7 @@ class Cells(NamedTuple):
     """Parameters of modules: `roots` are modules (values), `filtered` how they were chosen.
 
     `filtered`: None (all), "trainable" (by requires_grad), "partial" (otherwise). `wide`: and perhaps
-    others. `listed`: literally listed parameters.
+    others. `tests`: where it is known, the tests that all chosen ones pass, see `selection`.
     """
 
     roots: frozenset[Any]
@@ -278,6 +278,7 @@ class Cells(NamedTuple):
     wide: bool = False
     names: bool = False
     what: str = "parameters"
+    tests: frozenset[Any] = NOTHING
 
 
 Value = Any

@@ -8,6 +8,7 @@ from typing import Any
 from ..base import Dead
 from ..calls import Call
 from ..objects import DictObj, Instance, Iter, ListObj, Model
+from ..selection import chosen as chosen_cells
 from ..story import Save
 from ..values import (
     NONE,
@@ -150,7 +151,7 @@ def next_(call: Call) -> Value:
     inner = call.machine.as_ref(call.world, value)
     if type(inner) is Ref and isinstance(call.world.heap.get(inner.oid), Iter):
         obj: Any = call.world.heap[inner.oid]
-        return obj.cells._replace(what="element", filtered="partial")
+        return obj.cells._replace(what="element", filtered="partial", tests=frozenset())
     return call.fresh(flow_of(value))
 
 
@@ -171,7 +172,9 @@ def filter_(call: Call) -> Value:
         if isinstance(body, ast.Attribute) and body.attr == "requires_grad":
             kept = cells.filtered or "trainable"
     inner = machine.as_ref(world, value)
-    obj = Iter(call.node, world.module, cells._replace(filtered=kept, what="parameters"), inner)
+    obj = Iter(
+        call.node, world.module, cells._replace(filtered=kept, what="parameters", tests=frozenset()), inner
+    )
     return world.put(machine.oid(world, "iterator", call.node), obj)
 
 
@@ -466,8 +469,9 @@ def append(call: Call) -> Value:
             obj.open = True
             cells = value if type(value) is Cells else None
             if cells is not None and cells.what == "element":
-                partial = call.machine.tested(call.world, cells)
-                kept = cells._replace(what="parameters", filtered="partial" if partial else cells.filtered)
+                kept = chosen_cells(cells, call.machine.tests_of(call.world, cells))._replace(
+                    what="parameters"
+                )
                 obj.items = [item for item in obj.items if item != value] + [kept]
                 obj.open = False
         else:

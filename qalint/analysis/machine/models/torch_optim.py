@@ -9,6 +9,7 @@ from ..base import Head, Multi
 from ..calls import Call
 from ..objects import Instance, Model, Optimizer, Scaler
 from ..paths import World
+from ..selection import united
 from ..slicing import OPTIMIZERS
 from ..story import LibraryCall, Load, OptimizerCreated
 from ..values import NONE, Bound, Cells, Const, Flow, Fn, Partial, Ref, Term, Value, flow_of, term
@@ -153,7 +154,9 @@ def add_param_group(call: Call) -> Value:
     if cells is None:
         obj.cells = obj.cells._replace(wide=True)
     else:
-        obj.cells = obj.cells._replace(roots=obj.cells.roots | cells.roots)
+        whole = united([obj.cells, cells])
+        kept = whole[0] if len(whole) == 1 else obj.cells._replace(tests=frozenset())
+        obj.cells = kept._replace(roots=obj.cells.roots | cells.roots)
     obj.extra["added"] = call.place
     return NONE
 
