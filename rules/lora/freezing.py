@@ -397,11 +397,21 @@ class FreezeAfterInjection(Rule):
                         Related(adapters.place(confirming.site), "training goes on from here"),
                         *(inside if site.node is not event.site.node else []),
                     ],
-                    fix=move(site, injection.site),
+                    fix=move(site, injection.site) if only_freezes(adapters, site) else None,
                     confidence=Confidence.HIGH,
                     help="freeze first, then inject",
                 )
                 break
+
+
+def only_freezes(adapters: Adapters, call: Site) -> bool:
+    """Whether nothing else is done to modules in a call: what builds an optimizer as well is not moved."""
+    inside = [
+        event
+        for event in adapters.modules.events
+        if any(site.node is call.node for site in event.stack) and event.site.node is not call.node
+    ]
+    return all(event.kind in {"freeze", "count", "reflect"} for event in inside)
 
 
 def move(freeze: Site, injection: Site) -> Fix | None:

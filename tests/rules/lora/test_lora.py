@@ -272,6 +272,25 @@ def test_exclusive_guards_are_no_order() -> None:
     assert findings(FreezeAfterInjection, text) == []
 
 
+@pytest.mark.parametrize("more", ["", "self.learner = torch.optim.SGD(net.parameters(), lr=0.1)"])
+def test_what_does_more_than_to_freeze_is_not_moved(more: str) -> None:
+    text = program(f"""
+        class Fit:
+            def __init__(self, net):
+                self.net = net
+                for weight in net.parameters():
+                    weight.requires_grad = False
+                {more}
+        net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
+        inject(net)
+        fit = Fit(net)
+        learner = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+        """)
+    finding = only(FreezeAfterInjection, text)
+    assert line(finding) == "fit = Fit(net)"
+    assert (finding.fix is None) == bool(more)
+
+
 def test_optimizer_before_injection() -> None:
     text = program(f"""
         net = AutoModelForCausalLM.from_pretrained("{LLAMA}")
