@@ -32,6 +32,9 @@ class Fix(NamedTuple):
 FIXES = [
     Fix(*line.split(None, 3))
     for line in """\
+brevdev/marimo ff85cfb QA1101 draft/llm_finetuning_dashboard.py
+facebookresearch/fairscale a0458b98fc QA1101 tests/nn/data_parallel/test_fsdp_regnet.py
+neosr-project/neosr f342317c21 QA1104 neosr/models/default.py
 TorchSSL/TorchSSL eaed665 QA1105 models/fixmatch/fixmatch.py
 TorchSSL/TorchSSL eaed665 QA1105 models/vat/vat.py
 milesial/Pytorch-UNet 52b4f14 QA1105 train.py
@@ -40,13 +43,13 @@ NCAR/miles-credit cec6e076 QA1105 credit/trainers/trainerERA5_multistep_grad_acc
 meta-llama/llama-recipes b1d9efd155 QA1105 src/llama_recipes/utils/train_utils.py
 victorchall/EveryDream2trainer 1939cd5 QA1105 optimizer/optimizers.py
 speechbrain/speechbrain 656e8b8c7 QA1105 speechbrain/core.py
-lucidrains/DALLE2-pytorch 1924c7c QA1105 dalle2_pytorch/train.py
-rwth-i6/returnn 68848749f QA1105 returnn/torch/updater.py
 ostris/ai-toolkit c2424087d6 QA1107 extensions_built_in/sd_trainer/SDTrainer.py
+Lornatang/ESRGAN-PyTorch a316621356 QA1107 train_esrgan.py
 Azure/MS-AMP 61b601a QA1108 examples/mnist.py
 Azure/MS-AMP 61b601a QA1108 examples/mnist_ddp.py
 s3prl/s3prl c7f7e465f7 QA1108 s3prl/pretrain/runner.py
 k2-fsa/icefall 08caa1e4e5 QA1108 egs/ljspeech/TTS/matcha/train.py
+neosr-project/neosr 6f77b1731e QA1111 neosr/models/default.py
 Nerogar/OneTrainer ab0c1658 QA1115 modules/trainer/FineTuneTrainer.py
 IDEA-Research/DINO c96d4e6 QA1115 engine.py
 wenet-e2e/wekws 141d407 QA1115 kws/utils/executor.py
@@ -54,8 +57,9 @@ snakers4/silero-vad 64fb49e QA1115 tuning/utils.py
 yastrebksv/TennisCourtDetector e5cd4f1 QA1115 base_trainer.py
 meta-pytorch/torchforge f55a2076 QA1115 apps/sft/main.py
 hpcaitech/ColossalAI 36f9a74ab2 QA1115 tests/test_zero_data_parallel/test_sharded_optim_v2.py
+Hsintien-Ng/idinvert_pytorch-reproduced cf33025105 QA1115 training/training_loop_encoder.py
+Lornatang/SRGAN-PyTorch b7743b74bd QA1115 trainer.py
 ostris/ai-toolkit c698837241 QA1116 jobs/process/models/vgg19_critic.py
-gaozhihan/PreDiff 67a8589 QA1116 scripts/vae/sevirlr/train_vae_sevirlr.py
 speechbrain/speechbrain 14169c5e0 QA1116 speechbrain/core.py
 speechbrain/speechbrain 2f33f0ca3 QA1124 speechbrain/core.py
 """.splitlines()

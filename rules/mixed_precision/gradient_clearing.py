@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from qalint.analysis.machine.story import Fault
-from qalint.rule import Fix, Severity
+from qalint.rule import Confidence, Fix, Severity
 
 from .faults import FaultRule, Repair, receiver
 
@@ -56,6 +56,30 @@ class MissingZeroGrad(FaultRule):
     fix = "unsafe"
     fix_availability = "sometimes"
     oracle = "cpu"
+
+    def trust(self, fault: Fault, repair: Repair) -> Confidence:
+        """Less where one number decides about the step and about a clearing before the backward pass.
+
+        `if turn == 0: zero_grad()` and `if turn == n: step()` are two tests which may well agree.
+        """
+        edits = repair.edits
+        step, backward = repair.statement("step"), repair.statement("backward")
+        if step is not None and backward is not None:
+            fed = list(edits.parents(backward))
+            steps = own_tests(repair, step, fed)
+            counted = {name for test in steps for name in names_in(repair, test)}
+            for call in ast.walk(repair.file.tree):
+                if (
+                    isinstance(call, ast.Call)
+                    and is_method(call, "zero_grad")
+                    and call.lineno < backward.lineno
+                ):
+                    clear = edits.statement(call)
+                    for test in own_tests(repair, clear, fed) if clear is not None else ():
+                        alike = any(edits.segment(test) == edits.segment(other) for other in steps)
+                        if not alike and counted & names_in(repair, test):
+                            return Confidence.MEDIUM
+        return super().trust(fault, repair)
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """Whose gradients add up."""
@@ -163,14 +187,39 @@ class ZeroGradBeforeStep(FaultRule):
         return edits.safe("Clear after the step", edits.move_after(clear, last))
 
 
+def is_method(call: ast.Call, name: str) -> bool:
+    """Whether a call is one of a method of this name."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr == name
+
+
+def own_tests(repair: Repair, node: ast.AST, fed: list[ast.AST]) -> list[ast.expr]:
+    """The tests around a node that are not around the backward as well."""
+    return [
+        around.test
+        for around in repair.edits.parents(node)
+        if isinstance(around, ast.If) and around not in fed
+    ]
+
+
+def names_in(repair: Repair, test: ast.expr) -> set[str]:
+    """The names and attributes that a test reads."""
+    found = {
+        repair.edits.segment(part) for part in ast.walk(test) if isinstance(part, (ast.Name, ast.Attribute))
+    }
+    return found - {"self"}
+
+
 def counts_rounds(repair: Repair) -> bool:
     """Whether a test of a remainder decides about the step, and not about the clearing.
 
     `if (i + 1) % n == 0`, or of a name that was set to such a test.
     """
-    step, clear = repair.statement("step"), repair.statement("zero_grad")
-    if step is None or clear is None:
+    step, clear, backward = (repair.statement(role) for role in ("step", "zero_grad", "backward"))
+    if step is None or clear is None or backward is None:
         return False
+    fed = list(repair.edits.parents(backward))
+    if any(isinstance(around, ast.If) and around not in fed for around in repair.edits.parents(clear)):
+        return False  # It has a test of its own, which may count rounds as well.
     holder = repair.edits.function(step) or repair.file.tree
     named = {
         target.id

@@ -11,7 +11,6 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...codeprint import STEP, code_without_comments
@@ -27,7 +26,6 @@ from .story import (
     Backward,
     Clip,
     Counts,
-    Guard,
     LibraryCall,
     Load,
     OptimizerStep,
@@ -631,7 +629,7 @@ def doubt(story: Story) -> None:
                 event.node is fault.node and event.stack == fault.at.stack and event.state == "unscaled"
                 for event in story.find(Clip)
             )
-        elif fault.kind == "unscaled-backward" and fault.variant == "plain":
+        elif fault.kind == "unscaled-backward" and fault.variant == "plain" and fault.at.state != "mixed":
             confirmed = fault.confirmed
             scaler = confirmed.scaler
             unsure = (
@@ -654,23 +652,13 @@ def doubt(story: Story) -> None:
             unsure = len(left_out) > 1
         elif fault.kind == "missing-zero-grad":
             # Two countings of rounds, one for the step and one for the clearing: they may well agree.
-            unsure = countings(fault.guards) > 1 and any(
+            unsure = sum(" Mod " in guard.text for guard in fault.guards) > 1 and any(
                 event.file is fault.file and story.reaches(event, fault.at) for event in story.find(ZeroGrad)
             )
         else:
             continue
         if unsure:
             story._faults[key] = fault._replace(confidence=Confidence.MEDIUM)
-
-
-def countings(guards: Iterable[Guard]) -> int:
-    """How many tests count rounds: those of a remainder, and others of a number of which one is taken."""
-    guards = list(guards)
-    counted = {guard.text.partition(" Mod ")[0] for guard in guards if " Mod " in guard.text}
-    return sum(
-        " Mod " in guard.text or any(guard.text.startswith(f"{name} ") for name in counted)
-        for guard in guards
-    )
 
 
 def scaler_place(event: ScalerStep) -> Any:
