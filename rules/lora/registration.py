@@ -278,7 +278,8 @@ class NonLeafParameter(Rule):
     ```
 
     ## Fix safety
-    The fix moves the conversion inside `nn.Parameter(...)`. It is safe: the values are the same.
+    The fix moves the conversion inside `nn.Parameter(...)`. It is safe: the values are the same. A
+    conversion to FP16 has no fix: the parameter would then be trained in FP16.
 
     ## References
     - [torch.Tensor.is_leaf](https://docs.pytorch.org/docs/stable/generated/torch.Tensor.is_leaf.html)
@@ -351,6 +352,9 @@ def unregistered(event: Event) -> Site | None:
     return value.site if isinstance(value.site, Site) else None
 
 
+HALVES = frozenset({"torch.float16", "torch.half"})
+
+
 def convert_inside(event: Event) -> Fix | None:
     """`nn.Parameter(x).to(y)` becomes `nn.Parameter(x.to(y))`."""
     call = event.site.node
@@ -360,6 +364,8 @@ def convert_inside(event: Event) -> Fix | None:
     made = call.func.value
     if not isinstance(made, ast.Call) or not made.args:
         return None
+    if call.func.attr == "half" or any(ast.unparse(one) in HALVES for one in call.args):
+        return None  # then it would be registered and trained in FP16, which is no better
     tensor = made.args[0]
     text = edits.segment(call)
     tail = text[len(edits.segment(made)) :].strip()

@@ -576,3 +576,21 @@ def test_wrong_names_of_a_gpt2_are_fixed_with_the_flag_that_its_layers_need() ->
     """
     fixed = apply(only(WrongLayerNames, text))
     assert 'target_modules=["c_attn", "c_proj"], fan_in_fan_out=True' in fixed
+
+
+@pytest.mark.parametrize("cast", [".half()", ".to(torch.float16)"])
+def test_a_parameter_is_not_made_fp16_by_a_fix(cast: str) -> None:
+    text = f"""
+    import torch
+    from torch import nn
+    class Low(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Parameter(torch.randn(4, 2)){cast}
+            self.b = nn.Parameter(torch.zeros(2, 4))
+        def forward(self, x):
+            return x @ self.a @ self.b
+    """
+    finding = only(NonLeafParameter, text)
+    assert line(finding).startswith("self.a = ")
+    assert finding.fix is None
