@@ -11,7 +11,6 @@ import ast
 import re
 
 from qalint.analysis.edits import Changes, Edits
-from qalint.analysis.machine.scope import trains
 from qalint.analysis.machine.story import Fault, Story
 from qalint.analysis.names import Names
 from qalint.file import File
@@ -21,9 +20,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
 
 class FaultRule(Rule):
-    """A rule that speaks of the faults that bear its name; most are of a step, which ends a backward."""
-
-    gate = staticmethod(trains)
+    """A rule that speaks of the faults that bear its name."""
 
     def check(self, story: Story) -> Iterator[Finding]:
         """One finding for each confirmed fault."""

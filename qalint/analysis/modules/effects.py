@@ -13,6 +13,7 @@ from .values import (
     Batch,
     Bound,
     Cell,
+    Choice,
     Class,
     Const,
     Device,
@@ -224,6 +225,8 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
         if options.PARSED in base.term:
             inner.device = options.device(run, name, inner)
         return inner
+    if isinstance(base, Choice) and name == "value":
+        return Union(base.options) if len(base.options) > 1 else base.options[0]
     if isinstance(base, Batch):
         if base.kind and name in TENSORS:
             return containers.item(run, base, Const(name), site)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import effects, families, tensors, torchlib
-from .values import Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Tokenizer, Union, Unknown, Value, each
+from .values import Choice, Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Tokenizer, Union, Unknown, Value, each
 
 if TYPE_CHECKING:
     from .core import Core
@@ -86,6 +86,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         if owner.endswith(NOT_MODELS):
             return run.fresh("hub", site.node)
         return load(run, name, owner, last, args, kwargs, site)
+    if name in {"marimo.ui.dropdown", "marimo.ui.radio"}:
+        return choice(args[0] if args else kwargs.get("options"))
     if name.startswith("transformers."):
         if last == "Conv1D":
             return torchlib.module_of(run, name, args, kwargs, site)
@@ -131,6 +133,17 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     return None
 
 
+def choice(options: Value | None) -> Value | None:
+    """What a notebook lets its user choose from, where all of it is seen: names of models, for example."""
+    if isinstance(options, Seq) and not options.open and options.items:
+        found = options.items
+    elif isinstance(options, Dict) and not (options.open or options.rest) and options.pairs:
+        found = options.values()
+    else:
+        return None
+    return Choice(tuple(found)) if all(isinstance(one, Const) for one in found) else None
+
+
 def family_of(
     run: Core, owner: str, args: list[Value], kwargs: dict[str, Value]
 ) -> tuple[str | None, Site | None]:
@@ -147,7 +160,7 @@ def family_of(
             for option in name.options
             if isinstance(option, Const) and isinstance(option.value, str)
         }
-        if len(found) == 1 and len(name.options) == 1:
+        if len(found) == 1:
             return family or found.pop(), None
     return family, None
 

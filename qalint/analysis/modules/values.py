@@ -553,6 +553,15 @@ class Tokenizer(Value):
         self.site = site
 
 
+class Choice(Value):
+    """A dropdown or radio button of a notebook: its value is one of the options."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: tuple[Value, ...]) -> None:
+        self.options = options
+
+
 class Clock(Value):
     """A reading of the clock."""
 

@@ -164,6 +164,34 @@ CORRECT = {
             scaler.step(opt)
             scaler.update()
     """,
+    "one part of a wrapped model is left out of the step": """
+        from wrappers import Sharded
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.trunk = nn.Linear(4, 4)
+                self.head = nn.Linear(4, 4)
+            def forward(self, x):
+                return self.head(self.trunk(x))
+        class Deep(Net):
+            pass
+        def work(batch, target, sharded, deep, frozen):
+            model = Deep() if deep else Net()
+            model = model.cuda()
+            if sharded:
+                model = Sharded(model)
+            else:
+                model = nn.parallel.DistributedDataParallel(model)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(3):
+                loss = F.mse_loss(model(batch), target)
+                optimizer.zero_grad()
+                loss.backward()
+                if frozen:
+                    for p in model.trunk.parameters():
+                        p.grad = None
+                optimizer.step()
+    """,
     "settings of a library that is not seen are tests, not objects": """
         from absl import flags
         from settings import USE_AMP
