@@ -21,7 +21,7 @@ _NOISE = rb"""(?sx)
       | \\\r?\n
     )
     | [ \t\f]*(?:\#[^\r\n]*)?(\r?\n)(?:[ \t\f]*(?:\#[^\r\n]*)?\r?\n)*"""
-"""What ends a line, with the blank lines behind it. Strings and joined lines are in the first group: they stay."""
+"""What ends a line, with blank lines behind it. Strings and joined lines, in the first group, stay."""
 _DOUBTFUL = rb"[fFtT][rR]?[\"'][^\n]*\{[^\n]*\#"
 """A `#` that may lie in a string inside of an f-string, where only a parser can tell."""
 

@@ -223,6 +223,8 @@ class _Lint:
             began = perf_counter()
             try:
                 self._gates[gate] = gate(file)
+            except (AnalysisError, RecursionError):
+                self._gates[gate] = True  # the rule meets the same failure, and says so
             except Exception as error:
                 self._failure(f"the gate of the rule {rule.code}", error)
                 self._gates[gate] = True

@@ -5,12 +5,20 @@ from __future__ import annotations
 import ast
 
 from qalint.analysis.edits import Changes
+from qalint.analysis.machine.scope import halves
 from qalint.analysis.machine.story import Fault
 from qalint.analysis.modules.gates import makes_half
 from qalint.analysis.modules.needles import HALF
+from qalint.file import File
 from qalint.rule import Fix, Severity
 
 from .faults import FaultRule, Repair
+
+
+def mixes(file: File) -> bool:
+    """Whether something is FP16 in a file, or in the program that starts in it."""
+    return makes_half(file) and halves(file)
+
 
 _PRODUCTS = ("torch.matmul", "torch.mm", "torch.bmm", "torch.nn.functional.linear")
 
@@ -52,7 +60,7 @@ class DtypeMismatch(FaultRule):
     code = "QA1118"
     severity = Severity.HIGH
     needles = (HALF,)
-    gate = staticmethod(makes_half)
+    gate = staticmethod(mixes)
     checklist = ("11.10", "11.15", "17.07")
     fix = "unsafe"
     fix_availability = "sometimes"
@@ -121,7 +129,7 @@ class MixedDtypeLayer(FaultRule):
     code = "QA1119"
     severity = Severity.HIGH
     needles = (HALF,)
-    gate = staticmethod(makes_half)
+    gate = staticmethod(mixes)
     checklist = ("11.11", "11.15")
     fix = "safe"
     fix_availability = "sometimes"

@@ -11,6 +11,7 @@ import ast
 import re
 
 from qalint.analysis.edits import Changes, Edits
+from qalint.analysis.machine.scope import trains
 from qalint.analysis.machine.story import Fault, Story
 from qalint.analysis.names import Names
 from qalint.file import File
@@ -20,7 +21,9 @@ _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
 
 class FaultRule(Rule):
-    """A rule that speaks of the faults that bear its name."""
+    """A rule that speaks of the faults that bear its name; most are of a step, which ends a backward."""
+
+    gate = staticmethod(trains)
 
     def check(self, story: Story) -> Iterator[Finding]:
         """One finding for each confirmed fault."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from qalint.analysis.edits import Changes
+from qalint.analysis.machine.scope import keeps_iterators
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Fix, Severity
 
@@ -143,6 +144,7 @@ class ExhaustedParameterIterator(FaultRule):
     code = "QA1114"
     severity = Severity.CRITICAL
     needles = ((b"clip_grad", b"optim.", b"optimizer", b"Adam", b"SGD"), (b"parameters",))
+    gate = staticmethod(keeps_iterators)
     checklist = ("11.13", "12.06")
     fix = "safe"
     fix_availability = "sometimes"

@@ -205,6 +205,18 @@ class World:
         known = self.pc.get(value)
         if known is not None:
             return known
+        if value.composed:
+            return self._composed(value)
+        bound = self.bind.get(value)
+        if bound is not None:
+            # A refined object: it is there unless this path found it to be None.
+            absent = self.pc.get(term("is", value, NONE))
+            return None if absent is None else not absent
+        equal_to = self.eqs.get(value)
+        return None if equal_to is None else bool(equal_to.value)
+
+    def _composed(self, value: Term) -> bool | None:
+        """The outcome of a test that follows from those of others."""
         op, args = value.op, value.args
         if op == "not":
             inner = self.truth(args[0])
@@ -240,23 +252,15 @@ class World:
             if args[1] is NONE and self.pc.get(args[0]):
                 return False
             return None
-        if op == "eq":
-            left, right = self.resolve(args[0]), args[1]
-            if type(left) is Const and type(right) is Const:
-                return bool(left.value == right.value)
-            other = self.eqs.get(left)
-            if other is not None and type(right) is Const:
-                return bool(other.value == right.value)
-            if type(right) is Const and right.value and self.pc.get(left) is False:
-                return False
-            return None
-        bound = self.bind.get(value)
-        if bound is not None:
-            # A refined object: it is there unless this path found it to be None.
-            absent = self.pc.get(term("is", value, NONE))
-            return None if absent is None else not absent
-        equal_to = self.eqs.get(value)
-        return None if equal_to is None else bool(equal_to.value)
+        left, right = self.resolve(args[0]), args[1]
+        if type(left) is Const and type(right) is Const:
+            return bool(left.value == right.value)
+        other = self.eqs.get(left)
+        if other is not None and type(right) is Const:
+            return bool(other.value == right.value)
+        if type(right) is Const and right.value and self.pc.get(left) is False:
+            return False
+        return None
 
     def resolve(self, value: Value) -> Value:
         """The value with every decided choice made."""
@@ -319,11 +323,14 @@ class World:
         """The outcome of a test that stands in the path condition as it is."""
         if type(test) is not Term:
             return self.truth(test)
-        if test.op == "not":
+        known = self.pc.get(test)
+        if known is not None or not test.composed:
+            return known
+        op = test.op
+        if op == "not":
             inner = self._known(test.args[0])
             return None if inner is None else not inner
-        known = self.pc.get(test)
-        return self.truth(test) if known is None and test.op in ("is", "eq") else known
+        return self.truth(test) if op in ("is", "eq") else None
 
     def _propagate(self, fresh: list[Term]) -> bool:
         """Draw what follows from the composite tests of the path condition that `fresh` facts concern."""
@@ -331,38 +338,44 @@ class World:
         self.joined = False
         composites: list[tuple[Term, bool]] = []
         choices: list[tuple[Term, bool]] = []
-        for test, outcome in self.pc.items():
-            op = test.op
-            if op == "ite":
-                found = choices
-            elif (op == "or" and outcome) or (op == "and" and not outcome):
+        for item in self.pc.items():
+            test, outcome = item
+            knot = test.knot
+            if knot is None:
+                continue
+            if knot is outcome:
                 found = composites
+            elif knot == "choice":
+                found = choices
             else:
                 continue
-            if every or not tests_in(test).isdisjoint(fresh):
-                found.append((test, outcome))
+            if every or not (test.tests or tests_in(test)).isdisjoint(fresh):
+                found.append(item)
+        known = self._known
         for test, outcome in choices:
-            chosen = self._known(test.args[0])
+            chosen = known(test.args[0])
             if chosen is not None:
                 branch = test.args[1] if chosen else test.args[2]
-                decided = self._known(branch)
+                decided = known(branch)
                 if decided is not None and decided is not outcome:
                     return False
                 if decided is None and type(branch) is Term and not self.assume(branch, outcome):
                     return False
         for test, outcome in composites:
             # `a or b` holds, or `a and b` does not: when one side fails to decide it, the other must.
-            one, two = self._known(test.args[0]), self._known(test.args[1])
-            if one is None and two is None:
+            left, right = test.args
+            one = known(left)
+            if one is outcome:
                 continue
-            if one is not outcome and one is not None:
-                if two is not None and two is not outcome:
+            two = known(right)
+            if one is None:
+                if two is not None and two is not outcome and not self.assume(left, outcome):
                     return False
-                if two is None and not self.assume(test.args[1], outcome):
+            elif two is None:
+                if not self.assume(right, outcome):
                     return False
-            elif two is not outcome and two is not None and one is None:
-                if not self.assume(test.args[0], outcome):
-                    return False
+            elif two is not outcome:
+                return False
         return True
 
     def forget(self, symbol: Term) -> None:

@@ -21,6 +21,7 @@ from .base import STEPS, Dead, Multi, Out, Split
 from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
+from .scope import Scope
 from .slicing import Module, Program, dotted, is_abstract, words
 from .story import (
     Backward,
@@ -89,6 +90,17 @@ def imports_torch(module: Module) -> bool:
         elif node.level == 0 and (node.module or "").partition(".")[0] in BUILT_ON:
             return True
     return False
+
+
+_weights: dict[tuple[str, int, int], int | None] = {}
+"""By path, time and size: many programs import the same files."""
+
+
+def weight_of(raw: bytes) -> int | None:
+    """See `Files.weigh`. Comments do not count: what they say changes nothing for who imports the file."""
+    if len(raw) >= SHORT and not (PROTOCOL.search(raw) and PROTOCOL.search(code_without_comments(raw))):
+        return None
+    return len(raw) // STEP * STEP
 
 
 class Files:
@@ -160,15 +172,16 @@ class Files:
 
     @staticmethod
     def weigh(path: str) -> int | None:
-        """The size of a file; None if it is long and holds no word of the protocol."""
+        """The size of a file in whole steps; None if it is long and holds no word of the protocol."""
         try:
-            with open(path, "rb") as handle:
-                raw = handle.read()
+            status = os.stat(path)
+            key = (path, status.st_mtime_ns, status.st_size)
+            if key not in _weights:
+                with open(path, "rb") as handle:
+                    _weights[key] = weight_of(handle.read())
         except OSError:
             return 0
-        if len(raw) >= SHORT and not (PROTOCOL.search(raw) and PROTOCOL.search(code_without_comments(raw))):
-            return None
-        return len(raw) // STEP * STEP
+        return _weights[key]
 
     def is_cold(self, module: Module, name: str, level: int) -> bool:
         """Whether an import means a file of the project that holds nothing of the protocol."""
@@ -302,19 +315,13 @@ def relevant(text: str) -> bool:
 
 def tell(file: File, story: type[S]) -> S | None:
     """The story of `file`'s program, or None when nothing in it concerns training."""
-    if not relevant(file.source.text):
+    scope = file.get(Scope)
+    if scope is None:
         return None
     models.load()
     forget_terms()
     told = story(file)
-    body = notebook_body(file)
-    home = Module(file, body)
-    program = Program()
-    program.add(home)
-    project = Project.of_file(file)
-    files = Files(program, project, home)
-    if not files.load_all():
-        return None
+    home, program, files = scope.home, scope.program, scope.files
     program.settle()
     machine = Teller(program, told, files)
     machine.missing_scaler, machine.bare_forwards = [], []

@@ -73,6 +73,8 @@ class Facts:
         "defines",
         "globals",
         "graph",
+        "halves",
+        "held",
         "jumps",
         "loops",
         "passed",
@@ -83,6 +85,7 @@ class Facts:
         "targets",
         "trains",
         "warm",
+        "words",
         "yields",
     )
 
@@ -113,10 +116,17 @@ class Facts:
         """Iterates over something inside an expression."""
         self.graph = False
         """Calls `loss.backward()`."""
+        self.words: set[str] = set()
+        """The words of the protocol that stand here, under their own names."""
+        self.halves = False
+        """Something is FP16, or becomes it; what is only compared with it does not count."""
+        self.held = 0
+        """How many iterators over parameters, or what may be some, are made and not used up at once."""
 
     def mark(self, word: str) -> None:
         """A word of the protocol stands here."""
         self.strong = True
+        self.words.add(word)
         if word in CORE:
             self.core = True
             if word in CASTING:
@@ -321,8 +331,10 @@ class Scan:
         self._outer = outer
         self.owners[node] = inner
 
-    def _loop(self, node: ast.AST, facts: Facts) -> None:
+    def _loop(self, node: ast.For | ast.AsyncFor | ast.While, facts: Facts) -> None:
         facts.loops = True
+        if type(node) is not ast.While:
+            facts.held -= makes_iterator(node.iter)  # type: ignore[union-attr]
         self._fields(node, facts)
 
     def _leave(self, node: ast.AST, facts: Facts) -> None:
@@ -424,9 +436,38 @@ class Scan:
             word = self.aliases.get(node.id, node.id)
             if word in NAMED:
                 facts.mark(word)
+            if word in HALVES:
+                facts.halves = True
+
+    def _constant(self, node: ast.Constant, facts: Facts) -> None:
+        value = node.value
+        if type(value) is str and len(value) < 20:
+            if value.rpartition(".")[2] in HALVES:
+                facts.halves = True
+            elif value in STRONG:
+                facts.words.add(value)  # `getattr(loss, "backward")()`
+
+    def _compare(self, node: ast.Compare, facts: Facts) -> None:
+        """What something is compared with is asked for, not made."""
+        self._scan(node.left, facts)
+        before = facts.halves
+        for each in node.comparators:
+            self._scan(each, facts)
+        facts.halves = before
 
     def _call(self, node: ast.Call, facts: Facts) -> None:
         function = node.func
+        name = getattr(function, "attr", None) or getattr(function, "id", "")
+        if makes_iterator(node):
+            facts.held += 1
+        if name in USES_UP:
+            facts.held -= sum(map(makes_iterator, node.args))
+        before = facts.halves
+        self._call_parts(node, function, facts)
+        if name == "finfo":
+            facts.halves = before
+
+    def _call_parts(self, node: ast.Call, function: ast.expr, facts: Facts) -> None:
         for argument in node.args:
             given = dotted(argument.value if type(argument) is ast.Starred else argument)
             if given:
@@ -487,6 +528,10 @@ class Scan:
                     facts.paths.setdefault(path, set()).add("param_groups")
         elif name in WARM:
             facts.warm = True
+        if name in HALVES:
+            facts.halves = True
+        elif name == "backward":
+            facts.words.add(name)  # `step = loss.backward` is no call yet
         if type(node.ctx) is ast.Store:
             facts.targets.append(node)
         self._scan(node.value, facts)
@@ -510,6 +555,11 @@ class Scan:
 
     def _comprehension(self, node: ast.AST, facts: Facts) -> None:
         facts.consumes = True
+        facts.held += makes_iterator(node)
+        self._fields(node, facts)
+
+    def _source(self, node: ast.comprehension, facts: Facts) -> None:
+        facts.held -= makes_iterator(node.iter)
         self._fields(node, facts)
 
     def _yield(self, node: ast.AST, facts: Facts) -> None:
@@ -520,6 +570,32 @@ class Scan:
         if node.arg in ("torch_dtype", "enabled"):
             facts.strong = True
         self._scan(node.value, facts)
+
+
+HALVES = words("float16 half fp16 HalfTensor")
+"""What FP16 is called."""
+
+ITERATORS = words("parameters named_parameters chain from_iterable")
+"""Calls that make an iterator over parameters, or may."""
+
+USES_UP = OPTIMIZERS | words(
+    """list tuple set sorted sum len dict any all max min next enumerate zip filter map chain islice
+    clip_grad_norm_ clip_grad_value_ extend update"""
+)
+"""Calls that use up an iterator that they are given, and keep it from everyone else."""
+
+
+def makes_iterator(node: ast.AST) -> bool:
+    """Whether an expression may make an iterator over parameters."""
+    if type(node) is ast.Call:
+        function = node.func
+        if type(function) is ast.Attribute:
+            return function.attr in ITERATORS
+        name = getattr(function, "id", "")
+        return (
+            name in ITERATORS or name == "filter" or (name == "map" and any(map(makes_iterator, node.args)))
+        )
+    return type(node) is ast.GeneratorExp and type(node.elt) is ast.Name
 
 
 NAMED = STRONG - CALLED
@@ -561,7 +637,9 @@ _STATEMENTS: dict[type, Any] = {
 }
 _EXPRESSIONS: dict[type, Any] = {
     ast.Name: Scan._name,
-    ast.Constant: Scan._nothing,
+    ast.Constant: Scan._constant,
+    ast.Compare: Scan._compare,
+    ast.comprehension: Scan._source,
     ast.Call: Scan._call,
     ast.Attribute: Scan._attribute,
     ast.Lambda: Scan._lambda,

@@ -88,7 +88,7 @@ class Term:
     `un`, `join`, `lib` (an unresolved import).
     """
 
-    __slots__ = ("args", "deps", "depth", "flow", "gradient", "op", "tests")
+    __slots__ = ("args", "composed", "deps", "depth", "flow", "gradient", "knot", "op", "tests")
     depth: int
     deps: frozenset[Term]
     gradient: bool
@@ -98,6 +98,10 @@ class Term:
         self.op = op
         self.args = args
         self.flow = flow
+        self.composed = op in COMPOSED
+        """Its outcome follows from that of other tests."""
+        self.knot = KNOTS.get(op)
+        """What of its parts follows from it: a choice, or the other part where it holds (or does not)."""
         self.tests: frozenset[Term] | None = None
         """See `tests_in`; worked out when it is first asked for."""
         depth = 0
@@ -135,12 +139,18 @@ def tests_in(test: Term) -> frozenset[Term]:
     """The terms on whose outcome that of a test depends, itself among them."""
     found = test.tests
     if found is None:
-        inner = [arg for arg in test.args if type(arg) is Term] if test.op in COMPOSED else []
-        found = test.tests = frozenset((test,)).union(*map(tests_in, inner))
+        if test.composed:
+            inner = [arg for arg in test.args if type(arg) is Term]
+            found = frozenset((test,)).union(*map(tests_in, inner))
+        else:
+            found = frozenset((test,))
+        test.tests = found
     return found
 
 
 COMPOSED = frozenset(("not", "and", "or", "ite", "is", "eq"))
+KNOTS: dict[str, bool | str] = {"ite": "choice", "or": True, "and": False}
+"""Tests from which something follows for their parts, and under which outcome; a choice under both."""
 GRADIENTS = frozenset(("grad-norm", "grad-derived", "grad-part", "clamped"))
 """Terms made of gradients: `grad-part` perhaps in proportion to them, the others surely not."""
 _table: dict[tuple[Any, ...], Term] = {}
