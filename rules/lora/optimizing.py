@@ -158,7 +158,8 @@ class EmptyOptimizer(Rule):
 
     ## What it does
     Finds optimizers over what still requires gradients in a model of which everything was frozen and
-    to which nothing new was added, and optimizers over a list that is empty.
+    to which nothing new was added, optimizers over a list that is empty, and optimizers all of whose
+    parameters are frozen and stay so.
 
     ## Why is this bad?
     `ValueError: optimizer got an empty parameter list`. As a group (`[{"params": []}]`) an empty list is
@@ -213,10 +214,13 @@ class EmptyOptimizer(Rule):
                     for injection in adapters.injections
                     if injection.program == event.program and injection.model is cause.target
                 ]
+                name = cause.target.name or "the model"
+                whole = any(not value.filters for value in event.target.params if isinstance(value, Params))
                 yield self.finding(
                     modules.place(event.site),
-                    "the optimizer gets no parameters: all of "
-                    f"`{cause.target.name or 'the model'}` is frozen and nothing was added",
+                    f"all parameters that the optimizer gets of `{name}` are frozen"
+                    if whole
+                    else f"the optimizer gets no parameters: all of `{name}` is frozen and nothing was added",
                     related=[
                         Related(modules.place(cause.site), "everything is frozen here"),
                         *(
@@ -245,9 +249,25 @@ def empty(value: Value | None) -> bool:
 
 def frozen_before(modules: Modules, value: Value, event: Event) -> Event | None:
     """The freeze that leaves `value` (what still requires gradients in a model) empty."""
-    if not isinstance(value, Params) or value.filters != {"trainable"} or value.module.parent is not None:
+    if not isinstance(value, Params) or value.module.parent is not None:
         return None
-    return stilled(modules, value.module, event)
+    if not value.filters:
+        return stilled(modules, value.module, event) if for_good(modules, value.module, event) else None
+    return stilled(modules, value.module, event) if value.filters == {"trainable"} else None
+
+
+def for_good(modules: Modules, model: Mod, event: Event) -> bool:
+    """Whether training goes on after an optimizer is built and nothing of its model is unfrozen any more."""
+    later = [other for other in modules.events if other.time > event.time and other.program == event.program]
+    return any(other.kind in {"backward", "step"} for other in later) and not any(
+        (other.kind == "freeze" and other.flag is not False)
+        or (
+            other.kind in {"attach", "escape"}
+            and isinstance(other.target, Mod)
+            and other.target.root is model
+        )
+        for other in later
+    )
 
 
 def stilled(modules: Modules, model: Mod, event: Event, depth: int = 0) -> Event | None:
