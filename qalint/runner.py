@@ -372,8 +372,9 @@ def _load_or_nothing(path: str) -> bytes:
 
 def projects(configs: Configs) -> Callable[[str], Any]:
     """For a linted file the other files of its project; parsed once for all files of the process."""
-    from .analysis.project import Project, load
+    from .analysis.project import Project, Seen, load
 
+    seen = Seen()
     parsed: dict[str, Any] = {}
     size = 0
 
@@ -390,7 +391,7 @@ def projects(configs: Configs) -> Callable[[str], Any]:
         return found
 
     def project(path: str) -> Project:
-        return Project([configs.of_file(path).root], shared)
+        return Project([configs.of_file(path).root], shared, seen)
 
     return project
 

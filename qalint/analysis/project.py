@@ -33,18 +33,32 @@ def load(path: str) -> tuple[Source, ast.Module]:
     return source, parsing.tree_of(source)
 
 
+Resolved = tuple["str | None", frozenset[str]]
+"""What an import means, and which paths were consulted for it."""
+
+
+class Seen:
+    """What one run has seen of the file system, which all its projects share."""
+
+    def __init__(self) -> None:
+        self.listings: dict[str, frozenset[str]] = {}
+        self.resolved: dict[tuple[str, ...], dict[tuple[str, str, int], Resolved]] = {}
+        """The meanings of imports, by the roots."""
+
+
 class Project:
     """First-party files by import."""
 
-    def __init__(self, roots: Iterable[str] = (), load: Load = load) -> None:
+    def __init__(self, roots: Iterable[str] = (), load: Load = load, seen: Seen | None = None) -> None:
         self._load = load
         self.roots = tuple(os.path.abspath(root) for root in roots)
         self.consulted: set[str] = set()
         self.used: set[str] = set()
         self.read: set[str] = set()
         self._files: dict[str, File | None] = {}
-        self._dirs: dict[str, frozenset[str]] = {}
-        self._resolved: dict[tuple[str, str, int], str | None] = {}
+        seen = Seen() if seen is None else seen
+        self._dirs = seen.listings
+        self._resolved = seen.resolved.setdefault(self.roots, {})
 
     @classmethod
     def of_file(cls, file: File) -> Project:
@@ -112,9 +126,15 @@ class Project:
     def resolve(self, path: str, module: str, level: int) -> str | None:
         """The path of the file that `import module` (or `from ..module`) in `path` means, or None."""
         key = (path, module, level)
-        if key not in self._resolved:
-            self._resolved[key] = self._resolve(path, module, level)
-        return self._resolved[key]
+        known = self._resolved.get(key)
+        if known is None:
+            before, self.consulted = self.consulted, set()
+            try:
+                known = self._resolved[key] = (self._resolve(path, module, level), frozenset(self.consulted))
+            finally:
+                self.consulted = before
+        self.consulted |= known[1]
+        return known[0]
 
     def _resolve(self, path: str, module: str, level: int) -> str | None:
         if not os.path.isabs(path) and not os.path.exists(path):

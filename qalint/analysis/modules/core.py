@@ -72,6 +72,8 @@ LATER = frozenset(
         "checkpoint",
     ]
 )
+_TRUE = (Thing, Func, Class, Lib, Bound, Device, Dim)
+_PLAIN = (Const, Lib, Device)
 Resolve = Callable[["File", str, int], "File | None"]
 Find = Callable[["File", str, int], "Callable[[], File | None] | None"]
 """As `Resolve`, but gives what reads and parses the file, or None where there is none."""
@@ -161,6 +163,10 @@ class Pending(Value):
         self.scope = scope
         self.group = group
         self.found: dict[str, Value] | None = None
+
+
+LATE = (Imported, Pending)
+"""What stands for a name until it is needed."""
 
 
 class Core:
@@ -356,9 +362,7 @@ class Core:
         """Whether a value is true, as far as known."""
         if isinstance(value, Const):
             return bool(value.value)
-        if isinstance(value, Thing | Func | Class | Lib | Bound | Device | Dim) and not isinstance(
-            value, Param
-        ):
+        if isinstance(value, _TRUE) and not isinstance(value, Param):
             return True
         if isinstance(value, Seq) and not value.open and value.kind != "generator":
             return bool(value.items) or None if value.site is None else (True if value.items else None)
@@ -478,7 +482,7 @@ def matters(value: Value | None, depth: int = 0) -> bool:
     """Whether a value is, or holds, something that a function can do something to."""
     if isinstance(value, Unknown):
         return value.name_of is not None
-    if value is None or isinstance(value, Const | Lib | Device):
+    if value is None or isinstance(value, _PLAIN):
         return False
     if depth > 2:
         return True

@@ -165,6 +165,9 @@ def hold(run: Core, module: Mod, value: Value) -> None:
 # --- attributes ------------------------------------------------------------------------------
 
 
+_BOUND = REFINING | {"__class__"} | CONVERSIONS
+
+
 def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
     """`base.name`."""
     if isinstance(base, Lib):
@@ -196,7 +199,7 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
     if isinstance(base, Unknown):
         if base.term in run.refined and name not in REFINING:
             return module_attribute(run, run.refined[base.term], name, site)
-        if name in REFINING | {"__class__"} | CONVERSIONS:
+        if name in _BOUND:
             return Bound(base, name, site.node)
         if name in {
             "append",
@@ -241,6 +244,21 @@ def is_property(function: Func) -> bool:
         or (isinstance(d, ast.Attribute) and d.attr in {"cached_property"})
         for d in getattr(function.node, "decorator_list", [])
     )
+
+
+def is_abstract(function: Func) -> bool:
+    """Whether a function stands for those of subclasses, which may do anything to the object."""
+    return any(
+        ast.unparse(decorator).rsplit(".", 1)[-1] == "abstractmethod"
+        for decorator in getattr(function.node, "decorator_list", [])
+    )
+
+
+def filled(thing: Value | None) -> None:
+    """What is not seen may have put something into the lists and dicts that are attributes of an object."""
+    for held in thing.attrs.values() if isinstance(thing, Mod | Obj) else ():
+        if isinstance(held, Seq | Dict):
+            held.open = True
 
 
 def is_class_method(function: Func) -> bool:
@@ -628,6 +646,8 @@ def unknown_call(
     """A call that cannot be followed."""
     if isinstance(function, Unknown) and function.term in run.refined:
         return methods.forward(run, run.refined[function.term], args, kwargs, site)
+    if not args and function.term.rpartition(".")[2] in torchlib.WAITS:
+        run.emit("wait", site, how="unseen")  # a tensor, most likely, whose value is asked for
     escape(run, [*args, *kwargs.values()], site, callee(function.term))
     if (made := unseen_adapter(run, function.term, args, kwargs, site)) is not None:
         return made

@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 from .core import (
     BUILTINS,
     DEPTH,
+    LATE,
     UNROLL,
     Cond,
     Core,
     Frame,
-    Imported,
     ModuleValue,
     Partial,
-    Pending,
     Stop,
     Super,
     matters,
@@ -78,7 +77,7 @@ class Expressions(Core):
         while here is not None:
             if node.id in here.vars:
                 value = here.vars[node.id]
-                if isinstance(value, Imported | Pending):
+                if isinstance(value, LATE):
                     value = here.vars[node.id] = self.force(value, node.id)
                 return value
             here = here.parent
@@ -213,7 +212,7 @@ class Expressions(Core):
         """The value of a `Dict`."""
         result = Dict({}, [], Site(node, scope.file))
         for key, item in zip(node.keys, node.values, strict=True):
-            value = self.ev(item, scope)
+            value = self.item(item, scope)
             if key is None:
                 if isinstance(value, Dict):
                     result.pairs.update(value.pairs)
@@ -221,7 +220,7 @@ class Expressions(Core):
                 else:
                     result.open = True
                 continue
-            name = self.ev(key, scope)
+            name = self.item(key, scope)
             if isinstance(name, Const):
                 result.pairs[name.value] = value
             else:
@@ -320,8 +319,14 @@ class Expressions(Core):
             if isinstance(element, ast.Starred):
                 containers.extend(self, result, self.ev(element.value, scope))
             else:
-                result.items.append(self.ev(element, scope))
+                result.items.append(self.item(element, scope))
         return result
+
+    def item(self, node: ast.expr, scope: Scope) -> Value:
+        """The value of an element of a display; constants, of which tables have thousands, are no steps."""
+        if node.__class__ is ast.Constant:
+            return self.ev_Constant(node, scope)
+        return self.ev(node, scope)
 
     def comprehension(
         self,
@@ -483,6 +488,8 @@ class Expressions(Core):
     def follow(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
         """Run the body of a function."""
         node = function.node
+        if effects.is_abstract(function):
+            effects.filled(function.receiver)
         scope = Scope(function.scope.file, function.scope, "function")
         self.bind(function, args, kwargs, scope, site)
         given = frozenset(

@@ -37,7 +37,20 @@ from .values import (
 
 if TYPE_CHECKING:
     from ...file import File
-from .core import FILES, PROVEN, STEPS, TOTAL, Cond, Imported, ModuleValue, Partial, Pending, Stop, Super
+from .core import (
+    FILES,
+    LATE,
+    PROVEN,
+    STEPS,
+    TOTAL,
+    Cond,
+    Imported,
+    ModuleValue,
+    Partial,
+    Pending,
+    Stop,
+    Super,
+)
 from .expressions import Expressions
 from .toplevel import TopLevel, is_main_test
 
@@ -240,9 +253,9 @@ class Interpreter(Expressions):
             other = merged.get(name)
             if other is value:
                 continue
-            if other is None or isinstance(other, Imported | Pending):
+            if other is None or isinstance(other, LATE):
                 merged[name] = value
-            elif not isinstance(value, Imported | Pending):
+            elif not isinstance(value, LATE):
                 merged[name] = join(other, value)
         return merged
 

@@ -147,6 +147,8 @@ def _waits(statement: ast.stmt) -> bool:
             return True
         case ast.ImportFrom(names=names):
             return names[0].name != "*"
+        case ast.Assign(targets=[ast.Subscript(value=ast.Name())], value=value):
+            return not _calls(value)  # a table that is filled: what it holds is not needed before the table
         case ast.Assign(targets=targets):
             return all(isinstance(target, ast.Name) for target in targets)
         case ast.AnnAssign(target=ast.Name()) | ast.AugAssign(target=ast.Name(id="__all__")):
@@ -178,6 +180,8 @@ def _bound(statement: ast.stmt, imports: dict[str, tuple[str, int]]) -> Iterator
             for block in _blocks(statement):
                 for inner in block:
                     yield from _bound(inner, imports)
+        case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]) if _waits(statement):
+            yield name
         case _:
             for node in ast.walk(statement):
                 if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

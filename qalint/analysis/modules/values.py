@@ -593,6 +593,8 @@ def join(first: Value | None, second: Value | None) -> Value:
         return second if first is None else first  # type: ignore[return-value]
     if second is None:
         return first
+    if not isinstance(first, Union) and not isinstance(second, Union):
+        return first if first.term == second.term else Union((first, second))
     options: list[Value] = []
     for value in (first, second):
         for option in value.options if isinstance(value, Union) else (value,):
