@@ -182,6 +182,8 @@ class DeviceMismatch(Rule):
                 continue
             if not event.info["sure"]:
                 continue
+            if event.program in modules.run.parents and tuple(model.stack) != event.stack:
+                continue  # of an object that nobody is seen to make: whoever makes it can move it
             if (
                 event.site.node in seen
                 or "device" in model.args
@@ -205,8 +207,10 @@ class DeviceMismatch(Rule):
             if any(not isinstance(element, Mod) for element in model.elements):
                 continue
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
-            if any(place is None or place.kinds != {"cpu"} for place in places):
+            if any(place is not None and place.kinds != {"cpu"} for place in places):
                 continue
+            if None in places and model.cls is None:
+                continue  # of a class of the program it is seen what meets the input
             if not shown(modules, event):
                 continue
             seen.add(event.site.node)

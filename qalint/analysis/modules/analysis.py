@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from ..notebook import Notebook
 from ..project import Project
 from .core import LIBRARY, METHOD, PART, PARTS, STEPS, TOTAL
-from .effects import is_static, module_base
+from .effects import filled, is_static, module_base
 from .events import Event
 from .interpreter import Interpreter, Stop
 from .relevance import DEFINITIONS, Relevance
@@ -223,6 +223,7 @@ class Modules:
         if isinstance(thing, Mod):
             thing.loaded = False
             run.set(thing, "device", None)  # whoever makes one can move it
+        filled(thing)
         built = run.program
         module = module_base(cls.roots()) is not None
         methods = [value for value in cls.members.values() if isinstance(value, Func)]

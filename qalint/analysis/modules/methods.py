@@ -101,6 +101,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     place = run.device_of(module)
     only_cpu = place is not None and place.kinds == {"cpu"}
     run.emit("work", site, target=module, how="cpu" if only_cpu else "")
+    if "Pipeline" in (module.qual or ""):
+        run.emit("wait", site, how="pipeline")  # what it gives are texts and pictures
     run_adapters(run, module, site)
     if (module.qual or "").rsplit(".", 1)[-1] not in torchlib.TRANSPARENT:
         tensors.leave(*everything)
@@ -267,6 +269,12 @@ def method(
     if name == "step" and any(isinstance(argument, Optim) for argument in args):
         stepped(run, args, site)  # a scaler steps the optimizer
         return Const(None)
+    if isinstance(base, Bound) and name in torchlib.WAITS and not args:
+        run.emit("wait", site, how="unseen")  # of a part of what a model gave
+    if isinstance(base, Unknown) and name in {"append", "extend"} and ".param_groups" in base.term:
+        for event in [event for event in run.events if event.kind == "optimizer"]:
+            if f"{event.target.term}.param_groups" in base.term:  # a group's list gets more
+                run.emit("group", site, target=event.target, value=args[0] if args else None)
     if isinstance(base, Unknown) and base.name_of is None and name not in HARMLESS:
         effects.escape(run, [*args, *kwargs.values()], site, effects.callee(f"{base.term}.{name}"))
     if isinstance(base, Unknown) and name in spellings.CONVERSIONS:
@@ -400,7 +408,10 @@ def module_method(
     if name in {"items", "values"}:
         return Walk(module, "named_children" if name == "items" else "children", site)
     if name in {"forward", "generate"}:
-        return forward(run, module, args, kwargs, site)
+        result = forward(run, module, args, kwargs, site)
+        if name == "generate":
+            run.emit("wait", site, how=name)  # it looks after every token whether it is done
+        return result
     if name in {"merge_and_unload", "unload"} and module.loaded:
         run.emit("freeze", site, target=module, flag=False, how="unload")
     if name in {"merge_and_unload", "unload", "get_base_model"}:
