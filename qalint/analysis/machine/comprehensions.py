@@ -223,7 +223,11 @@ class Comprehensions(Expressions):
             )
         if type(source) is Term and source.op == "passed":
             return self.element(world, source.args[0], node)
-        symbol = self.fresh(world, node, what="item")
+        below = type(source) is Term and source.op == "below"
+        symbol = self.fresh(world, node, what="part" if below else "item")
+        if below:
+            world.attrs[(symbol, "below")] = source.args[0]
+            return Tup((self.fresh(world, node, what="n"), symbol)) if "named" in source.args[1] else symbol
         model = models.ATTRIBUTES.get(("*", "iter"))
         return model(self, world, source, symbol) if model is not None else symbol
 

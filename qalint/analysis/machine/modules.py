@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+from .casts import cast_parameters, of_elements
+from .expressions import children
 from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .refusals import PROBABILITIES, loss_under_autocast, refuses
@@ -185,10 +187,7 @@ class Modules(Steps):
                 if type(value) is Cells:
                     dtype = value.what.partition(":")[2] or None
                 if dtype in ("float16", "float32", "bfloat16"):
-                    for root in base.roots:
-                        ref = self.as_module(world, root, node)
-                        if ref is not None and not self.tested(world, base):
-                            self.cast(world, ref, dtype, node)
+                    cast_parameters(self, world, base, dtype, node)  # type: ignore[arg-type]
             return True
         if type(base) is Ref:
             obj = world.heap.get(base.oid)
@@ -417,7 +416,7 @@ class Modules(Steps):
         value = world.resolve(value)
         if type(value) is Const:
             return world if value.value in wanted else None
-        if type(value) is Term and value.op == "ite":
+        if type(value) is Term and value.op == "ite" and not of_elements(value.args[0]):
             for outcome in (True, False):
                 path = world.fork()
                 if path.assume(value.args[0], outcome):

@@ -147,13 +147,13 @@ CONSUMERS = frozenset(("sum", "list", "tuple", "sorted", "set"))
 
 
 def casts_back(node: ast.expr) -> bool:
-    """Whether an expression statement is `model.float()`."""
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("float", "double")
-        and not node.args
-    )
+    """Whether an expression statement is `model.float()` or `model.to(torch.float32)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    if node.func.attr != "to":
+        return node.func.attr in ("float", "double") and not node.args
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return any(dotted(value).rpartition(".")[2] in ("float32", "float", "float64") for value in given)
 
 
 def is_abstract(node: ast.AST) -> bool:
@@ -534,6 +534,8 @@ class Scan:
             facts.words.add(name)  # `step = loss.backward` is no call yet
         if type(node.ctx) is ast.Store:
             facts.targets.append(node)
+            if name == "data":
+                facts.mark(name)
         self._scan(node.value, facts)
 
     def _lambda(self, node: ast.Lambda, facts: Facts) -> None:
@@ -541,6 +543,8 @@ class Scan:
             self._function(node, [])
             held = self.owners[node]
             self._scan(node.body, held)
+            if casts_back(node.body):
+                held.mark("float")
         held = self.owners[node]
         facts.strong = facts.strong or held.strong
         facts.calls |= held.calls

@@ -171,3 +171,66 @@ def test_a_part_of_a_model_in_float16_may_be_in_float32(cells: str) -> None:
     mixed = HALF + "model[1].float()\n"
     if "dtype" in cells:
         assert faults_of(f"optimizer = torch.optim.AdamW([{cells}])" + TRAINING, mixed) == []
+
+
+BACK = {
+    "each parameter": "for p in model.parameters():\n    p.data = p.data.float()",
+    "each by its dtype": "for p in model.parameters():\n    p.data = p.data.to(torch.float32)",
+    "each by name": "for n, p in model.named_parameters():\n    p.data = p.data.to(dtype=torch.float32)",
+    "those in float16": "for p in model.parameters():\n    if p.dtype == torch.float16:\n"
+    "        p.data = p.data.float()",
+    "those not in float32": "for p in model.parameters():\n    if p.dtype != torch.float32:\n"
+    "        p.data = p.data.float()",
+    "those that are trained": "for p in model.parameters():\n    if p.requires_grad:\n"
+    "        p.data = p.data.float()",
+    "a list of them": "for p in [q for q in model.parameters() if q.requires_grad]:\n"
+    "    p.data = p.data.float()",
+    "each module": "for m in model.modules():\n    m.float()",
+    "each module by its dtype": "for m in model.children():\n    m.to(torch.float32)",
+    "each module by name": "for n, m in model.named_modules():\n    m.to(torch.float32)",
+    "by apply": "model.apply(lambda m: m.float())",
+}
+
+
+@pytest.mark.parametrize("back", BACK.values(), ids=BACK)
+def test_parameters_that_are_cast_back_one_by_one(back: str) -> None:
+    optimizer = "\noptimizer = torch.optim.AdamW(model.parameters())\n"
+    assert faults_of(back + optimizer + TRAINING, HALF) == []
+    assert [fault.partition(" @")[0] for fault in faults_of(optimizer + TRAINING, HALF)] == [WHOLE]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "for n, p in model.named_parameters():\n    if 'head' in n:\n        p.data = p.data.float()",
+        "for m in model.modules():\n    if isinstance(m, nn.LayerNorm):\n        m.float()",
+        "for n, m in model.named_modules():\n    if 'head' in n:\n        m.to(torch.float32)",
+        "def back(m):\n    if isinstance(m, nn.LayerNorm):\n        m.float()\n\nmodel.apply(back)",
+    ],
+)
+def test_what_is_cast_back_under_a_test_is_not_known(back: str) -> None:
+    """It may be all that is trained: nothing is said of the rest."""
+    optimizer = "\noptimizer = torch.optim.AdamW(model.parameters())\n"
+    assert faults_of(back + optimizer + TRAINING, HALF) == []
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        "for p in model.parameters():\n    p.data = p.data.half()",
+        "for p in model.parameters():\n    p.data = p.data.to(torch.float16)",
+        "for m in model.modules():\n    m.half()",
+    ],
+)
+def test_parameters_that_are_cast_one_by_one(cast: str) -> None:
+    optimizer = "\noptimizer = torch.optim.AdamW(model.parameters())\n"
+    (fault,) = faults_of(cast + optimizer + TRAINING, HALF.replace(".half()", ""))
+    assert fault.startswith(WHOLE)
+
+
+def test_a_cast_that_leaves_the_module_as_it_is() -> None:
+    """`apply` of what casts nothing, and a cast of a batch in a walk, leave the parameters alone."""
+    for text in ("model.apply(lambda m: m.train())", "for m in model.modules():\n    x = probe.float()"):
+        optimizer = "\noptimizer = torch.optim.AdamW(model.parameters())\n"
+        (fault,) = faults_of(text + optimizer + TRAINING, HALF)
+        assert fault.startswith(WHOLE)

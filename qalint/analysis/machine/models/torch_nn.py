@@ -6,6 +6,7 @@ import ast
 from typing import Any
 
 from ..calls import Call
+from ..casts import applied, cast_walked
 from ..objects import Instance, Iter, Model
 from ..refusals import loss_under_autocast
 from ..slicing import words
@@ -251,6 +252,8 @@ def move_module(call: Call) -> Value:
 @method("module", "train", "eval", "apply", "share_memory", "compile", "zero_init", "init_weights")
 def same_module(call: Call) -> Value:
     """Returns the module itself."""
+    if call.name == "apply" and call.args:
+        applied(call.machine, call.world, call.receiver, call.args[0], call.node)
     return call.receiver
 
 
@@ -440,6 +443,8 @@ def cast_unknown(call: Call) -> Value:
     dtype = names.get(call.name, call.name)
     if type(receiver) is not Term:
         return call.fresh()
+    if cast_walked(call.machine, call.world, receiver, dtype, call.node):
+        return receiver
     if receiver.flow is None and _is_module(call):
         ref = call.machine.as_module(call.world, receiver, call.node, call.receiver_name)
         if ref is not None:
@@ -466,6 +471,8 @@ def move_unknown(call: Call) -> Value:
     dtype = _dtype_argument(call)
     if dtype is not None:
         call.name = {"float": "float32", "half": "float16"}.get(dtype, dtype)
+        if cast_walked(call.machine, call.world, receiver, call.name, call.node):
+            return receiver
         if receiver.flow is None and _is_module(call):
             ref = call.machine.as_module(call.world, receiver, call.node, call.receiver_name)
             if ref is not None:
