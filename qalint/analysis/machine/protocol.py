@@ -656,15 +656,15 @@ class Protocol(Feeds):
             )
             if whole or (alone and (own.wide or not own.roots)):
                 self._clear(world, ref, event)
+                if not whole and own.roots:
+                    # Of a model that is known in part only, this may be a part.
+                    world.edit(ref).pending.pop("zero", None)
             elif (
                 self.overlap(world, cells.roots, own.roots)
                 or own.wide
                 or not own.roots
                 or cells.wide
                 or not all(self._made_here(world, value) for value in (*own.roots, *cells.roots))
-                if not whole and own.roots:
-                    # Of a model that is known in part only, this may be a part.
-                    world.edit(ref).pending.pop("zero", None)
             ):
                 changed = world.edit(ref)
                 changed.stale = None
