@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from .casts import cast_parameters, of_elements
-from .expressions import children
 from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .refusals import PROBABILITIES, loss_under_autocast, refuses
