@@ -10,7 +10,7 @@ from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
 from qalint.analysis.modules.subjects import attached, training
-from qalint.analysis.modules.values import Cell, Mod, Param, Site
+from qalint.analysis.modules.values import Cell, Lib, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 
@@ -121,7 +121,7 @@ class AdapterNotFp32(Rule):
     ) -> Iterator[Finding]:
         """A cast of the model that already has its adapters, with training to follow."""
         site = cast_site(adapters, model, time)
-        if site is None or time < injection.first.time or site.node in seen:
+        if site is None or time < injection.first.time or site.node in seen or not to_half(adapters, site):
             return
         event = next(
             (one for one in adapters.after(injection, "backward", "step", "train") if one.time > time), None
@@ -138,6 +138,22 @@ class AdapterNotFp32(Rule):
             ],
             help="cast the base first, then inject the adapters",
         )
+
+
+def to_half(adapters: Adapters, site: Site) -> bool:
+    """Whether a cast is to FP16 whatever the program is told: not to a dtype that is chosen outside."""
+    call = site.node
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return False
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return call.func.attr == "half" or any(
+        ast.unparse(node).rsplit(".", 1)[-1] in {"float16", "half"}
+        or (
+            isinstance(held := adapters.run.memo.get(node), Lib)
+            and held.name in {"torch.float16", "torch.half"}
+        )
+        for node in given
+    )
 
 
 def cast_site(adapters: Adapters, cell: Cell, time: int) -> Site | None:
