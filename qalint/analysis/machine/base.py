@@ -123,6 +123,10 @@ class Base:
         """Protocol events met so far, told or not."""
         self.work = 0
         """Expressions evaluated, in each world."""
+        self.halved = False
+        """Something became FP16: what calls of models do with dtypes matters, graph or no graph."""
+        self.followed: set[ast.AST] = set()
+        """Forwards in which FP16 is in play: their loops are run too."""
         self.handlers: dict[ast.AST, Any] = {}
         """Generators that are being run, each with what it hands over to, and where that stands."""
         for last, methods in program.uses.items():

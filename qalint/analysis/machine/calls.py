@@ -361,6 +361,10 @@ class Calls(Unseen):
         """Whether a call of a value can matter; see `statements`."""
         raise NotImplementedError
 
+    def is_half(self, world: World, value: Value) -> bool:
+        """Whether a value is a module with FP16 in it; see `modules`."""
+        raise NotImplementedError
+
     def unsettle(self, world: World, receiver: Value | None, name: str, node: ast.AST) -> None:
         """Constants that a method sets are unknown from here on; see `statements`."""
         raise NotImplementedError
@@ -390,6 +394,7 @@ class Calls(Unseen):
                 type(value) in (Fn, Bound, Partial) and self.acts_when_called(world, value)
                 for value in (*args, *keywords.values())
             )
+            or (self.halved and any(self.is_half(world, value) for value in (*args, *keywords.values())))
         )
         if "generator" in fn.flags:
             # It runs where it is walked over, or entered.
@@ -410,7 +415,7 @@ class Calls(Unseen):
         if self.spent():
             self.bound(world, node, "the budget is spent: this call was not entered")
             return self._stand_in(world, fn, args, keywords, node)
-        if not world.grad and not force and not self.program.core(fn.module, body_node):
+        if not world.grad and not force and not self.halved and not self.program.core(fn.module, body_node):
             return self._stand_in(world, fn, args, keywords, node)
         if body_node in self.barren:
             return self._stand_in(world, fn, args, keywords, node)

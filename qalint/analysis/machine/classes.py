@@ -91,6 +91,7 @@ class Classes(Calls):
         if isinstance(obj, Model) and given is not None:
             known = self.dtype_name(world, given)
             obj.dtype = known if known in ("float16", "bfloat16") else None
+            self.halved = self.halved or known == "float16"
         ref = world.put(self.oid(world, "new", node), obj)
         init = self.member(world, cls, "__init__")
         if type(init) is Fn:

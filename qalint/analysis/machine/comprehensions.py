@@ -8,8 +8,8 @@ from typing import Any
 
 from . import models
 from .base import Dead
-from .expressions import UNROLL, Expressions
-from .objects import DictObj, Frame, Iter, ListObj
+from .expressions import UNROLL, Expressions, children
+from .objects import DictObj, Frame, Iter, ListObj, Model
 from .paths import World
 from .selection import narrowed
 from .values import (
@@ -204,6 +204,10 @@ class Comprehensions(Expressions):
             if cells.names:
                 return Tup((self.fresh(world, node, what="n"), element))
             return element
+        if isinstance(obj, Model):
+            parts = children(world, obj)
+            if parts is not None and len(set(parts[0])) == 1:
+                return parts[0][0]  # the one that stands for all of its kind
         if isinstance(obj, ListObj) and obj.items:
             values = list(dict.fromkeys(obj.items))
             if len(values) == 1:

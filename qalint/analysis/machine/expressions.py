@@ -339,6 +339,9 @@ class Expressions(Families):
         obj = self.object(world, value)
         if isinstance(obj, ListObj) and not obj.open:
             return list(obj.items)
+        if isinstance(obj, Model):
+            parts = children(world, obj)
+            return None if parts is None or parts[1] else parts[0]
         if isinstance(obj, DictObj) and not obj.open:
             return [Const(key) if not isinstance(key, (Lib, Fn, Cls)) else key for key in obj.items]
         return None
@@ -516,3 +519,21 @@ class Expressions(Families):
             return Method(base, node.attr)
         value = self.get_attribute(world, base, node.attr, node)
         return self.decide(world, value) if type(value) is Term and value.op == "ite" else value
+
+
+def children(world: World, obj: Model) -> tuple[list[Value], bool] | None:
+    """The modules in a container of modules, and whether there may be more; None for other modules."""
+    if type(obj.cls) is not Lib or obj.cls.name.rpartition(".")[2] not in ("Sequential", "ModuleList"):
+        return None
+    items: list[Value] = []
+    open_ = obj.hidden
+    for value in obj.attrs.values():
+        held = world.heap.get(value.oid) if type(value) is Ref else None
+        if isinstance(held, ListObj):
+            items += held.items
+            open_ = open_ or held.open
+        elif isinstance(held, Model):
+            items.append(value)
+        else:
+            return None
+    return (items, open_) if items else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .casts import cast_parameters, of_elements
+from .expressions import children
 from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .refusals import PROBABILITIES, loss_under_autocast, refuses
@@ -112,6 +113,7 @@ class Modules(Steps):
         """`model.half()`, `model.to(dtype)`; the dtype may be a term that a test decides."""
         place = (node, world.module)
         now = world.tick()
+        self.halved = self.halved or dtype == "float16"
         self.tell(world, Cast, node, things=(ref,), dtype=dtype)
         for each, _ in list(self.tree(world, ref)):
             changed: Model = world.edit(each)
@@ -190,6 +192,11 @@ class Modules(Steps):
             return True
         if type(base) is Ref:
             obj = world.heap.get(base.oid)
+            if name == "data" and self.is_parameter(world, base):
+                dtype = getattr(flow_of(value), "dtype", None)
+                if dtype in ("float16", "float32", "bfloat16"):
+                    self.cast(world, base, dtype, node)
+                return True
             if isinstance(obj, Model):
                 inner = self.as_ref(world, value)
                 child = world.heap.get(inner.oid) if type(inner) is Ref else None
@@ -257,12 +264,16 @@ class Modules(Steps):
         self.forward_faults(world, ref, obj, values, node)
         result: Value = None
         half = self.precision(world)[0] == "none" and self.halves(world, ref, values)
+        if half and type(obj.cls) is Lib and obj.cls.name == "torch.nn.Sequential":
+            result = self._in_turn(world, obj, values, node)
         if type(obj.cls) is Cls:
             method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
             whole = half or refuses(self, world, ref)  # type: ignore[arg-type]
             if type(method) is Fn and (
                 whole or method.autos or (world.grad and self.program.casting(method.module, method.node))
             ):
+                if half:
+                    self.followed.add(method.node)
                 result = self.enter(world, method, [ref, *args], keywords, node, wild, force=whole)
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
@@ -292,6 +303,16 @@ class Modules(Steps):
             )
         return self.fresh(world, node, total)
 
+    def _in_turn(self, world: World, obj: Model, values: list[Value], node: ast.AST) -> Value:
+        """What goes through the modules of a `Sequential`, one after the other."""
+        parts = children(world, obj)
+        if parts is None or parts[1] or len(values) != 1:
+            return None
+        value = values[0]
+        for part in parts[0]:
+            value = self.call_value(world, part, [value], {}, node)
+        return value
+
     def dtype_in(self, world: World, obj: Model) -> str | None:
         """The dtype of a module on this path."""
         if type(obj.dtype) is Term:
@@ -299,6 +320,15 @@ class Modules(Steps):
             return value.value if type(value) is Const else None
         dtype: str | None = obj.dtype
         return dtype
+
+    def is_half(self, world: World, value: Value) -> bool:
+        """Whether a value is a module with FP16 in it."""
+        if not self.halved or type(value) not in (Ref, Term):
+            return False
+        ref = self.as_ref(world, value)
+        if type(ref) is not Ref or not isinstance(world.heap.get(ref.oid), Model):
+            return False
+        return any(part.dtype == "float16" for _, part in self.tree(world, ref))
 
     def halves(self, world: World, ref: Ref, values: list[Value]) -> bool:
         """Whether FP16 is in play: in an input, or in a part of the module."""
@@ -310,7 +340,10 @@ class Modules(Steps):
         """The dtype of a factor, and the parameter it is, if it is one."""
         flow = flow_of(value)
         if flow is not None and flow.dtype is not None:
-            return flow.dtype, None
+            weights = [weight for weight in flow.feeds if self.is_parameter(world, weight)]
+            whole = len(weights) == len(flow.feeds) == 1
+            held = self.object(world, weights[0]) if whole else None
+            return flow.dtype, held if isinstance(held, Model) else None
         while type(value) is Term and (
             (value.op == "attr" and value.args[1] in ("T", "mT", "H", "data")) or value.op == "transposed"
         ):

@@ -70,6 +70,13 @@ EFFECTS = frozenset(
 PURITY: dict[ast.AST, bool] = {}
 
 
+def power(base: Any, exponent: Any) -> Any:
+    """`base ** exponent` of small numbers; an error for others."""
+    if abs(exponent) > 8 or abs(base) > 2**20:
+        raise OverflowError
+    return base**exponent
+
+
 FOLD: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -77,6 +84,7 @@ FOLD: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: lambda a, b: a / b,
     ast.FloorDiv: lambda a, b: a // b,
     ast.Mod: lambda a, b: a % b if not isinstance(a, str | bytes) else a,
+    ast.Pow: lambda a, b: power(a, b),
     ast.BitOr: lambda a, b: a | b,
     ast.BitAnd: lambda a, b: a & b,
 }
@@ -138,7 +146,9 @@ class Operators(Base):
     def factor(self, world: World, value: Value) -> Flow | None:
         """The flow of an operand: a parameter is fed by itself."""
         if self.is_parameter(world, value):
-            return Flow(frozenset({value}), grad=world.grad)
+            obj = self.object(world, value)
+            dtype = obj.dtype if isinstance(obj, Model) and type(obj.dtype) is str else None
+            return Flow(frozenset({value}), grad=world.grad, dtype=dtype)
         if type(value) is Cells and value.what == "element":
             return Flow(value.roots, grad=world.grad)
         return flow_of(value)
@@ -177,19 +187,27 @@ class Operators(Base):
                     return flow._replace(scaling="unknown")
                 mixed = mix(one, two)
                 assert mixed is not None
-                if type(factor) is not Const and (one is None or two is None or one.dtype != two.dtype):
-                    mixed = mixed._replace(dtype=None)
+                mixed = mixed._replace(dtype=self.promoted(left, right, one, two))
                 return mixed._replace(divided=True)
         flow = mix(one, two, (node, world.module))
         if flow is not None and flow.dtype is not None:
-            # A dtype is known only where both factors have it, or one is a number.
-            number = type(left) is Const or type(right) is Const
-            if not number and (one is None or two is None or one.dtype != two.dtype):
-                flow = flow._replace(dtype=None)
+            flow = flow._replace(dtype=self.promoted(left, right, one, two))
         if flow is not None and op in (ast.Div, ast.Mult):
             # By what is not known (`args.accum`): it may be the number of micro-steps.
             return flow._replace(divided=True)
         return flow
+
+    @staticmethod
+    def promoted(left: Value, right: Value, one: Flow | None, two: Flow | None) -> str | None:
+        """The dtype of an arithmetic result: what both have, or one beside a number.
+
+        FP32 stays what it is beside anything that is no tensor in sight; FP16 beside such may become FP32.
+        """
+        if one is not None and two is not None:
+            return one.dtype if one.dtype == two.dtype else None
+        flow, other = (one, right) if one is not None else (two, left)
+        dtype = None if flow is None else flow.dtype
+        return dtype if dtype == "float32" or type(other) is Const else None
 
     def concatenated(self, world: World, left: Value, right: Value, node: ast.AST) -> Value | None:
         """Two sequences, one after the other; see `feeds`."""

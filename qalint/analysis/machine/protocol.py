@@ -89,6 +89,12 @@ class Protocol(Feeds):
 
     def discarded(self, world: World, node: ast.expr, value: Value) -> None:
         """The value of an expression statement is thrown away."""
+        if type(value) is Term and value.op == "tensor" and isinstance(node, ast.Call):
+            held = node.func.value if isinstance(node.func, ast.Attribute) else None
+            if isinstance(held, ast.Name):
+                # A cast that is lost is a fault of its own: what follows from it is none.
+                flow = self.flow(value)._replace(dtype=None)
+                self.assign(held, term("tensor", value, "?", flow=flow), world)
         if type(value) is Term and value.op == "scaled" and isinstance(node, ast.Call):
             scaler = Ref(value.args[1])
             if isinstance(world.heap.get(scaler.oid), Scaler) and isinstance(node.func, ast.Attribute):

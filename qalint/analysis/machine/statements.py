@@ -141,19 +141,22 @@ class Statements(Modules):
         facts: Facts | None = world.module.facts.get(node)
         if facts is not None and self.gives_away(facts, world):
             return None
-        if facts is not None and facts.yields and world.heap[world.frame].node in self.handlers:
-            return None  # What it hands over to is run within it.
+        owner = world.heap[world.frame].node
+        if owner in self.followed or (facts is not None and facts.yields and owner in self.handlers):
+            return None  # Dtypes flow through it, or what it hands over to is run within it.
         return facts
 
     def gives_away(self, facts: Facts, world: World) -> bool:
         """Whether a statement hands a scaler or an optimizer to a call, or calls what holds one."""
         for path in facts.passed:
             value = self.peek_path(world, path)
-            if value is not None and (
-                self.acts_when_called(world, value)
-                if type(value) in (Fn, Bound, Partial)
-                else world.actors and self.holds_actor(world, [value])
-            ):
+            if value is None:
+                continue
+            if type(value) in (Fn, Bound, Partial):
+                acts = self.acts_when_called(world, value)
+            else:
+                acts = bool(world.actors) and self.holds_actor(world, [value])
+            if acts or self.is_half(world, value):
                 return True
         for path in facts.called:
             value = self.peek_path(world, path)
@@ -181,11 +184,9 @@ class Statements(Modules):
             return self.acts_when_called(world, value.fn)
         if kind is Term and value.op == "ite":
             return any(self.acts_when_called(world, arm) for arm in value.args[1:])
-        return (
-            kind is Ref
-            and not isinstance(world.heap.get(value.oid), Model)
-            and self.holds_actor(world, [value])
-        )
+        if kind is Ref and isinstance(world.heap.get(value.oid), Model):
+            return self.is_half(world, value)
+        return kind is Ref and self.holds_actor(world, [value])
 
     def peek(self, world: World, name: str) -> Value | None:
         """The value of a name, without consequences."""

@@ -146,3 +146,115 @@ for x in loader:
     scaler.update()
 """
     assert faults_of(text, HEAD) == []
+
+
+TOWER = """
+class Gate(nn.Module):
+    def __init__(self, d, n):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(d, n) * d**-0.5)
+        self.register_buffer("mask", torch.ones(n))
+
+    def forward(self, x):
+        return {product}
+
+
+class Block(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.inner = nn.Linear(d, d)
+        self.gate = None
+
+    def forward(self, x):
+        return self.gate(self.inner(x))
+
+
+class Tower(nn.Module):
+    def __init__(self, d=8, n=3):
+        super().__init__()
+        self.emb = nn.Embedding(50, d)
+        self.blocks = nn.ModuleList(Block(d) for _ in range(n))
+
+    def forward(self, ids):
+        h = self.emb(ids)
+        for block in self.blocks:
+            h = block(h)
+        return h
+
+
+def build():
+    tower = Tower(){before}
+    for block in tower.blocks:
+        block.gate = Gate(8, 8)
+    return tower{after}
+
+
+@torch.inference_mode()
+def rate(tower, rows):
+    for row in rows:
+        seen = tower(row)
+    return seen
+
+
+print(rate(build(), rows))
+"""
+PRODUCTS = [
+    "x @ self.w",
+    "F.linear(x, self.w)",
+    "torch.matmul(x, (self.w * self.mask)[:, :8])",
+    "x.matmul(self.w)",
+]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_layer_that_came_after_the_cast(product: str) -> None:
+    text = TOWER.format(product=product, before=".half()", after="")
+    assert faults_of(text, HEAD) == [f"mixed-dtype-layer @ return {product}"]
+
+
+@pytest.mark.parametrize(
+    ("product", "before", "after"),
+    [
+        ("x @ self.w", ".half()", ".half()"),
+        ("x @ self.w", "", ""),
+        ("x @ self.w", ".bfloat16()", ""),
+        ("x.to(self.w) @ self.w", ".half()", ""),
+        ("x.to(self.w.dtype) @ self.w", ".half()", ""),
+        ("x.float() @ self.w", ".half()", ""),
+        ("x @ self.w.to(x.dtype)", ".half()", ""),
+        ("x @ self.w.type_as(x)", ".half()", ""),
+        ("x * self.mask", ".half()", ""),
+    ],
+)
+def test_layers_of_one_dtype_or_that_convert(product: str, before: str, after: str) -> None:
+    assert faults_of(TOWER.format(product=product, before=before, after=after), HEAD) == []
+
+
+def test_a_parameter_that_is_cast_back_through_its_data() -> None:
+    text = """
+class Mix(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.inner = nn.Linear(d, d)
+        self.weight = nn.Parameter(torch.eye(d))
+
+    def forward(self, x):
+        return self.inner(x) @ self.weight
+
+net = nn.Sequential(nn.ReLU(), Mix(4)).half()
+net[1].weight.data = net[1].weight.data.float()
+print(net(torch.randn(2, 4, dtype=torch.float16)))
+"""
+    assert faults_of(text, HEAD) == ["mixed-dtype-layer @ return self.inner(x) @ self.weight"]
+    assert faults_of(text.replace("data.float()", "data.half()"), HEAD) == []
+
+
+def test_a_cast_that_is_thrown_away_is_the_fault() -> None:
+    text = """
+net = nn.Linear(4, 4).half()
+rows = torch.randn(2, 4)
+{cast}
+print(net(rows))
+"""
+    assert faults_of(text.format(cast="pass"), HEAD) == ["dtype-mismatch:float32->float16 @ print(net(rows))"]
+    assert faults_of(text.format(cast="rows.half()"), HEAD) == []

@@ -82,6 +82,7 @@ def make_module(call: Call, made: str = "constructor", cls: Value = None) -> Ref
         name = call.machine.dtype_choice(world, dtype)
         if name in DTYPES or type(name) is Term:
             obj.dtype = name
+            call.machine.halved = call.machine.halved or name == "float16"
             obj.cast = (call.node, world.module)
     device = call.arg(None, "device")
     if device is not None:
@@ -217,6 +218,9 @@ def _dtype_argument(call: Call) -> str | None:
         name = call.machine.dtype_name(call.world, value)
         if name in DTYPES:
             return name
+    if call.name == "to" and call.args:
+        # `x.to(weight)`: as that is
+        return call.machine.operand(call.world, call.args[0])[0]
     return None
 
 
@@ -493,6 +497,8 @@ def _only_device(call: Call) -> bool:
         return False
     for index, value in enumerate(call.args):
         value = call.world.resolve(value)
+        if type(value) is Ref or flow_of(value) is not None:
+            return False  # another tensor
         if type(value) is Const or call.machine.device_name(call.world, value) is not None:
             continue
         if type(value) is Term and (
