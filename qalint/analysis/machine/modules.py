@@ -261,7 +261,7 @@ class Modules(Steps):
             made = made._replace(summed=obj.attrs.get("reduction") == Const("sum"))
             return self.fresh(world, node, made)
         self.tell(world, Forward, node, things=(ref,), loss=False, inputs=self.inputs(world, values))
-        self.forward_faults(world, ref, obj, values, node)
+        refused = self.forward_faults(world, ref, obj, values, node)
         result: Value = None
         half = self.precision(world)[0] == "none" and self.halves(world, ref, values)
         if half and type(obj.cls) is Lib and obj.cls.name == "torch.nn.Sequential":
@@ -274,7 +274,13 @@ class Modules(Steps):
             ):
                 if half:
                     self.followed.add(method.node)
-                result = self.enter(world, method, [ref, *args], keywords, node, wild, force=whole)
+                outside = self.callers, self.refused
+                self.callers = (*self.callers, (node, world.module))
+                self.refused = self.refused or refused
+                try:
+                    result = self.enter(world, method, [ref, *args], keywords, node, wild, force=whole)
+                finally:
+                    self.callers, self.refused = outside
         inner = flow_of(result)
         dtype, enabled = self.precision(world)
         if inner is not None and inner.precision:
@@ -358,7 +364,7 @@ class Modules(Steps):
 
     def product(self, world: World, factors: list[Value], node: ast.AST) -> None:
         """A matrix product: its factors must agree in dtype where no autocast is on."""
-        if self.precision(world)[0] != "none" or self.unseen_caller:
+        if self.precision(world)[0] != "none" or self.unseen_caller or self.refused:
             return  # whoever calls this may cast the module, or run it under autocast
         (one, first), (two, second) = self.operand(world, factors[0]), self.operand(world, factors[1])
         if {one, two} != {"float16", "float32"}:
@@ -382,12 +388,14 @@ class Modules(Steps):
         """The dtypes of tensor arguments, as far as they are known."""
         return ",".join(str(getattr(flow_of(value), "dtype", None)) for value in values)
 
-    def forward_faults(self, world: World, ref: Ref, obj: Model, values: list[Value], node: ast.AST) -> None:
-        """A floating input of another dtype than the module's, outside autocast."""
-        if obj.dtype not in ("float16", "float32") or self.precision(world)[0] != "none":
-            return
+    def forward_faults(self, world: World, ref: Ref, obj: Model, values: list[Value], node: ast.AST) -> bool:
+        """A floating input of another dtype than the module's, outside autocast; whether there is one."""
+        if obj.dtype not in ("float16", "float32") or self.precision(world)[0] != "none" or self.refused:
+            return False
         if self.unseen_caller and obj.cast is None and obj.owner is not None:
-            return
+            return False
+        if type(obj.cls) is Cls and any(self._casts(world, part) for _, part in self.tree(world, ref)):
+            return False  # What its layers get decides, not what it is called with.
         for value in values:
             flow = flow_of(value)
             if flow is None or flow.dtype not in ("float16", "float32") or flow.dtype == obj.dtype:
@@ -398,11 +406,32 @@ class Modules(Steps):
                 "dtype-mismatch",
                 event,
                 event,
-                [(obj.cast, f"the model becomes {obj.dtype} here")],
+                [
+                    (obj.cast, f"the model becomes {obj.dtype} here"),
+                    (self.callers[0] if self.callers else None, "the model is called with its input here"),
+                ],
                 {"model": obj.name},
                 f"{flow.dtype}->{obj.dtype}",
                 {"cast": obj.cast},
             )
+            return True
+        return False
+
+    callers: tuple[Place, ...] = ()
+    """The calls of models whose forwards are being run, outermost first."""
+
+    refused = False
+    """Whether one of them gets an input of another dtype than its own: its layers do too."""
+
+    def _casts(self, world: World, obj: Model) -> bool:
+        """Whether the forward of a module may give its layers another dtype than it gets."""
+        if type(obj.cls) is not Cls:
+            return False
+        method = self.member(world, obj.cls, "forward") or self.member(world, obj.cls, "__call__")
+        if type(method) is not Fn:
+            return True
+        facts = method.module.facts.get(method.node)
+        return facts is None or not facts.calls.isdisjoint(CASTING)
 
     # -- what a step says of the parameters --
 
@@ -510,6 +539,9 @@ def cells_partial(cells: Cells) -> bool:
 
 CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"))
 """Modules that have what is put into them, and no more."""
+CASTING = frozenset(("to", "half", "float", "bfloat16", "double", "type", "type_as", "autocast"))
+"""Calls with which a forward changes the dtype of what it gets."""
+
 MODULE_USES = frozenset(
     (
         "parameters",
