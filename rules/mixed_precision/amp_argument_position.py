@@ -196,7 +196,49 @@ def truth(names: Names, expr: ast.expr) -> bool:
             return isinstance(annotation, ast.Name) and annotation.id == "bool"
         if binding is not None and binding.value is not None and not isinstance(binding.value, ast.Name):
             return truth(names, binding.value)
+    if isinstance(expr, ast.Attribute):
+        return flag(names, expr.attr)
     return isinstance(constant(names, expr), bool)
+
+
+def flag(names: Names, field: str) -> bool:
+    """Whether a setting of this name is a truth value wherever the file declares it."""
+    known: list[bool] = []
+    for node in ast.walk(names.file.tree):
+        if isinstance(node, ast.Call):
+            known += declared(names, node, field)
+        elif isinstance(node, ast.AnnAssign):
+            target = node.target
+            if field == (target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")):
+                known.append(isinstance(node.annotation, ast.Name) and node.annotation.id == "bool")
+        elif isinstance(node, ast.Assign):
+            known += [
+                isinstance(constant(names, node.value), bool)
+                for target in node.targets
+                if isinstance(target, ast.Attribute) and target.attr == field
+            ]
+    return bool(known) and all(known)
+
+
+def declared(names: Names, call: ast.Call, field: str) -> Iterator[bool]:
+    """For each setting of this name that a call declares, whether it is a truth value."""
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if getattr(call.func, "attr", "") == "add_argument":
+        spelled = [item.value for item in call.args if isinstance(item, ast.Constant)]
+        dest = given.get("dest")
+        options = {str(value).lstrip("-").replace("-", "_") for value in spelled}
+        if isinstance(dest, ast.Constant):
+            options = {str(dest.value)}
+        if field in options:
+            action, kind = given.get("action"), given.get("type")
+            if isinstance(action, ast.Constant):
+                yield action.value in ("store_true", "store_false")
+            elif action is not None:
+                yield names.resolve(action) == "argparse.BooleanOptionalAction"
+            else:
+                yield isinstance(kind, ast.Name) and kind.id == "bool"
+    elif field in given and names.resolve(call.func) in ("types.SimpleNamespace", "argparse.Namespace"):
+        yield isinstance(constant(names, given[field]), bool)
 
 
 def number(names: Names, expr: ast.expr) -> bool:

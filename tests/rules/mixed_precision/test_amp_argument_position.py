@@ -72,3 +72,29 @@ def test_an_annotated_flag_is_no_dtype() -> None:
     (found,) = findings(AmpArgumentPosition, text.format("fp16"))
     assert apply(found) == text.format("enabled=fp16")
     assert findings(AmpArgumentPosition, text.format("kind")) == []
+
+
+SETTINGS = {
+    "store_true": ("parser.add_argument('--amp', action='store_true')", True),
+    "spelled with a dash": ("parser.add_argument('-a', '--use-amp', dest='amp', action='store_false')", True),
+    "either way": ("parser.add_argument('--amp', action=argparse.BooleanOptionalAction)", True),
+    "type": ("parser.add_argument('--amp', type=bool)", True),
+    "a namespace": ("config = SimpleNamespace(amp=True, width=8)", True),
+    "a field": ("class Config:\n    amp: bool = True", True),
+    "set by hand": ("config.amp = False", True),
+    "a text": ("parser.add_argument('--amp', default='cuda')", False),
+    "a field of text": ("class Config:\n    amp: str = 'cuda'", False),
+    "one of two": ("parser.add_argument('--amp', action='store_true')\nconfig.amp = 'cuda'", False),
+    "not declared here": ("pass", False),
+    "of another function": ("plot(amp=True)", False),
+}
+
+
+@pytest.mark.parametrize(("setting", "found"), SETTINGS.values(), ids=SETTINGS)
+def test_a_setting_that_is_declared_as_a_flag(setting: str, found: bool) -> None:
+    head = "import argparse\nimport torch\nfrom types import SimpleNamespace\n"
+    text = f"{head}{setting}\nscaler = torch.amp.GradScaler(config.amp)\n"
+    told = findings(AmpArgumentPosition, text)
+    assert len(told) == found
+    if found:
+        assert apply(told[0]) == text.replace("(config.amp)", "(enabled=config.amp)")
