@@ -81,6 +81,7 @@ class Linter:
         *,
         linted: Container[str] | None = None,
         project: Callable[[str], Any] = lambda path: None,
+        trees: Any = None,
         gates: bool = True,
     ) -> None:
         self.catalog = catalog
@@ -89,6 +90,8 @@ class Linter:
         """The files of this run; a cross-file finding elsewhere moves to a related place in one of them."""
         self.project = project
         """The other files as analyses see them: anew for each linted file, to know what it consulted."""
+        self.trees = trees
+        """What this process has parsed already (`runner.Trees`)."""
         self.gates = gates
         self.prefixes = catalog.prefixes
 
@@ -134,8 +137,12 @@ class _Lint:
     def run(self) -> Outcome:
         began = perf_counter()
         try:
-            source = reader.read(self.path)
-            self.file = self._parsed(source)
+            trees, tree = self.linter.trees, None
+            if trees is None:
+                source = reader.read(self.path)
+            else:
+                source, tree = trees.own(self.path)
+            self.file = self._parsed(source, tree)
         except reader.Unreadable as error:
             self._whole(Source(self.path, "", raw=b""), "QA0001", f"This file cannot be checked: {error}.")
         except parsing.BeyondLimit as error:

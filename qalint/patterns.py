@@ -23,8 +23,9 @@ class Patterns:
                 name_globs.append(_translate(clean))
             elif "/" not in clean:
                 names.add(clean)
-            absolute = os.path.join(root, clean).replace(os.sep, "/")
-            paths.append(_translate(absolute))
+            else:
+                absolute = os.path.join(root, clean).replace(os.sep, "/")
+                paths.append(_translate(absolute))
         self._names = frozenset(names)
         self._name_glob = re.compile("|".join(name_globs)) if name_globs else None
         self._paths = re.compile("|".join(paths)) if paths else None

@@ -20,7 +20,10 @@ from .store import digest_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ast
+
     from .snapshot import Snapshot
+    from .source import Source
 
 SYNTAX_BUDGET = 1_000_000
 """Files that no section can speak about are parsed, to find syntax errors, up to this many bytes a run.
@@ -58,8 +61,10 @@ class Runner:
         """False: no needles and no gates; the findings must be the same."""
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self.files = 0
+        """How many files the last round had."""
         self.parsed = 0
-        """How many files were parsed in the last round."""
+        """How many of them were parsed."""
         self.survivors: dict[str, frozenset[str]] = {}
         """The rules that the bytes of each file left in the last round."""
         self.unparsed = 0
@@ -74,8 +79,12 @@ class Runner:
         return found
 
     def lint(self, files: Iterable[Found], linted: frozenset[str] | None = None) -> dict[str, Outcome]:
-        """The outcome of every file. `linted`: all files of the run, if `files` are only some of them."""
+        """The outcome of every file of which there is something to say, and of others.
+
+        `linted`: all files of the run, if `files` are only some of them.
+        """
         every = list(files)
+        self.files = len(every)
         began = perf_counter()
         snapshot = self._snapshot(every) if linted is None else None
         kept = snapshot.read() if snapshot is not None else None
@@ -266,11 +275,13 @@ class _Batch:
         from . import pool
         from .linter import Linter
 
+        trees = Trees()
         linter = Linter(
             self.runner.catalog,
             self.runner.policy,
             linted=self.linted,
-            project=projects(self.runner.configs),
+            project=projects(self.runner.configs, trees),
+            trees=trees,
             gates=self.runner.filters,
         )
         jobs.sort(key=lambda path: (-self.sizes.get(path, 0), path))
@@ -370,28 +381,43 @@ def _load_or_nothing(path: str) -> bytes:
         return b""
 
 
-def projects(configs: Configs) -> Callable[[str], Any]:
-    """For a linted file the other files of its project; parsed once for all files of the process."""
-    from .analysis.project import Project, Seen, load
+class Trees:
+    """The files that others import, read and parsed once for a process; those used last stay."""
 
-    seen = Seen()
-    parsed: dict[str, Any] = {}
-    size = 0
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Source, ast.Module]] = {}
+        self._size = 0
 
-    def shared(path: str) -> Any:
-        nonlocal size
-        found = parsed.pop(path, None)
+    def load(self, path: str) -> tuple[Source, ast.Module]:
+        """A file that another one imports. Raises what `project.load` raises."""
+        found = self._kept.pop(path, None)
         if found is None:
+            from .analysis.project import load
+
             found = load(path)
-            size += len(found[0].text)
-            while size > KEPT_TEXT and parsed:
-                oldest, _ = parsed.pop(next(iter(parsed)))
-                size -= len(oldest.text)
-        parsed[path] = found
+            self._size += len(found[0].text)
+            while self._size > KEPT_TEXT and self._kept:
+                oldest, _ = self._kept.pop(next(iter(self._kept)))
+                self._size -= len(oldest.text)
+        self._kept[path] = found
         return found
 
+    def own(self, path: str) -> tuple[Source, ast.Module | None]:
+        """A file that is linted, with its tree if another one has imported it.
+
+        What is linted is not kept here: it would push out what many files import.
+        """
+        return self._kept.get(path) or (reader.read(path), None)
+
+
+def projects(configs: Configs, trees: Trees | None = None) -> Callable[[str], Any]:
+    """For a linted file the other files of its project."""
+    from .analysis.project import Project, Seen
+
+    load, seen = (trees or Trees()).load, Seen()
+
     def project(path: str) -> Project:
-        return Project([configs.of_file(path).root], shared, seen)
+        return Project([configs.of_file(path).root], load, seen)
 
     return project
 

@@ -28,17 +28,17 @@ class Snapshot:
         self._files = {path for path, _, _ in files}
         every = [(path, stat or stat_of(path), named) for path, stat, named in files]
         self._settled = all(stat is not None and now - stat[0] > RACY_NS for _, stat, _ in every)
-        about: dict[str, str] = {}
-        for path, _, _ in files:
-            folder = path.rpartition(os.sep)[0]
-            if folder not in about:
-                about[folder] = configs.of_folder(folder).key
-        self.digest = digest_of(repr((every, sorted(about.items()))).encode("utf-8", "surrogatepass"))
+        keys: dict[str, int] = {}
+        about = {}
+        for folder in {path.rpartition(os.sep)[0]: None for path, _, _ in files}:
+            about[folder] = keys.setdefault(configs.of_folder(folder).key, len(keys))
+        described = repr((every, about, list(keys)))
+        self.digest = digest_of(described.encode("utf-8", "surrogatepass"))
 
     def read(self) -> tuple[dict[str, Outcome], dict[str, frozenset[str]], int] | None:
         """What the last run said, the rules that its bytes left, and how many files it did not parse.
 
-        None if something differs.
+        Only files of which there was something to say have an outcome. None if something differs.
         """
         kept = self._shelf.read()
         if kept is None or kept[0] != self.digest:
@@ -53,9 +53,7 @@ class Snapshot:
             for name, there in names.items():
                 if os.path.exists(os.path.join(folder, name)) is not there:
                     return None
-        outcomes = {path: Outcome(path) for path in self._files}
-        for fields in packed:
-            outcomes[fields[0]] = Outcome.unpack(fields)
+        outcomes = {fields[0]: Outcome.unpack(fields) for fields in packed}
         return outcomes, {path: frozenset(codes) for path, codes in survivors.items()}, unparsed
 
     def keep(

@@ -266,10 +266,10 @@ class Check:
         return folder
 
     def _cache_key(self, files: list[Found]) -> set[str]:
-        folders = {os.path.dirname(found.path) for found in files}
+        folders = {found.path.rpartition(os.sep)[0] for found in files}
+        configs = {id(config): config for config in map(self.configs.of_folder, folders)}
         return {
-            repr((config.root, sorted(config.enabled), config.values["rules"]))
-            for config in map(self.configs.of_folder, folders)
+            repr((config.root, sorted(config.enabled), config.values["rules"])) for config in configs.values()
         }
 
     def _by_confidence(self, found: list[Diagnostic]) -> tuple[list[Diagnostic], int]:

@@ -18,7 +18,7 @@ def tell(runner: Runner, outcomes: Iterable[Outcome], seconds: float, found: lis
         for what, spent in outcome.seconds.items():
             total[what] = total.get(what, 0.0) + spent
     err = sys.stderr
-    print(f"{len(outcomes)} files, {runner.parsed} parsed, in {seconds:.3f} s", file=err)
+    print(f"{runner.files} files, {runner.parsed} parsed, in {seconds:.3f} s", file=err)
     passed = [outcome for outcome in outcomes if any(key.startswith("analysis ") for key in outcome.seconds)]
     print(
         f"tiers: the bytes left {len(runner.survivors)} files to the rules, "
