@@ -117,17 +117,18 @@ class Fixer:
         self._seen = {path: stat_of(path) for path in linted if path not in held}
         outcomes = self.fixes.outcomes = self.runner.lint(files, linted)
         importers = Importers(self.runner.configs, linted)
-        at_first = merge(outcomes.values(), linted, importers)
+        precedence = self.runner.catalog.precedence
+        at_first = merge(outcomes.values(), linted, importers, precedence)
         try:
             while True:
-                while plan := self._plan(merge(outcomes.values(), linted, importers)):
+                while plan := self._plan(merge(outcomes.values(), linted, importers, precedence)):
                     self._round(plan, outcomes, by_path, linted)
-                endless = self._endless_in(merge(outcomes.values(), linted, importers))
+                endless = self._endless_in(merge(outcomes.values(), linted, importers, precedence))
                 if not endless:
                     break
                 self._start_again(endless, held, outcomes, by_path, linted)
             self._record(held)
-            self.fixes.settle(at_first, merge(outcomes.values(), linted, importers))
+            self.fixes.settle(at_first, merge(outcomes.values(), linted, importers, precedence))
             if self.write:
                 self._replace_all(held)
         finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .rule import Finding
+from .diagnostic import Diagnostic, Region
+from .rule import Confidence, Finding
 from .statements import Statements
 
 TYPE_CHECKING = False
@@ -59,3 +60,36 @@ def _start(finding: Finding) -> tuple[str, int]:
 
 def _related(finding: Finding) -> set[tuple[str, int]]:
     return {(item.place.source.path, item.place.start) for item in finding.related}
+
+
+def told_elsewhere(found: list[Diagnostic], pairs: Iterable[tuple[str, str]]) -> set[int]:
+    """Indices of the general findings of a run that a specific one of another file makes superfluous.
+
+    What a file itself finds is settled there; here only the places that findings name count.
+    """
+    by_code: dict[str, list[int]] = {}
+    for index, item in enumerate(found):
+        by_code.setdefault(item.code, []).append(index)
+    superfluous: set[int] = set()
+    for specific, general in pairs:
+        for low in by_code.get(general, ()):
+            for high in by_code.get(specific, ()):
+                one, other = found[high], found[low]
+                if Confidence(one.confidence).rank > Confidence(other.confidence).rank:
+                    continue
+                first, second = (
+                    _at(one.filename, one.cell, one.region),
+                    _at(other.filename, other.cell, other.region),
+                )
+                if first in _named(other) or second in _named(one):
+                    superfluous.add(low)
+                    break
+    return superfluous
+
+
+def _at(filename: str, cell: int | None, region: Region) -> tuple[str, int | None, int, int]:
+    return filename, cell, region.row, region.column
+
+
+def _named(item: Diagnostic) -> set[tuple[str, int | None, int, int]]:
+    return {_at(place.filename, place.cell, place.region) for place in item.related}

@@ -426,8 +426,11 @@ def merge(
     outcomes: Iterable[Outcome],
     linted: frozenset[str],
     imported_elsewhere: Callable[[str], bool] = lambda path: False,
+    precedence: Iterable[tuple[str, str]] = (),
 ) -> list[Diagnostic]:
     """All findings of a run, each once, sorted; suppressions that no file needs become QA0004.
+
+    `precedence` are pairs of a specific and a general rule: one fault, one finding, across files too.
 
     `imported_elsewhere` says whether a file outside the run imports this one, so that a suppression
     may be needed by a finding which this run cannot see.
@@ -449,7 +452,13 @@ def merge(
                     continue
                 shown = item._replace(status="suppressed") if hits else item
                 found[(item.filename, item.cell, item.region, item.code)] = shown
-    return sorted(found.values(), key=Diagnostic.sort_key)
+    merged = sorted(found.values(), key=Diagnostic.sort_key)
+    if len(merged) < 2:
+        return merged
+    from .precedence import told_elsewhere
+
+    superfluous = told_elsewhere(merged, precedence)
+    return [item for index, item in enumerate(merged) if index not in superfluous]
 
 
 class Importers:

@@ -77,7 +77,7 @@ def lint(
     outcomes = runner.lint(discovery.sorted())
     for outcome in outcomes.values():
         assert not outcome.tracebacks, "".join(outcome.tracebacks)
-    return merge(outcomes.values(), frozenset(discovery.files))
+    return merge(outcomes.values(), frozenset(discovery.files), precedence=everything.precedence)
 
 
 def expected(path: str) -> list[Mark]:

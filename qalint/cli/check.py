@@ -101,7 +101,7 @@ class Check:
         else:
             outcomes = runner.lint(files)
         linted = frozenset(found.path for found in files)
-        found = merge(outcomes.values(), linted, Importers(self.configs, linted))
+        found = merge(outcomes.values(), linted, Importers(self.configs, linted), self.catalog.precedence)
         self._warn(discovery, files)
         if runner.unparsed:
             some = f"{runner.unparsed} file{'s' * (runner.unparsed != 1)}"

@@ -73,7 +73,7 @@ class Gathered:
         found = [*found, *(Found(path, None, True) for path in self.followed)]
         outcomes = runner.lint(found)
         linted = frozenset(self.paths)
-        self.all = merge(outcomes.values(), linted)
+        self.all = merge(outcomes.values(), linted, precedence=configs.catalog.precedence)
         self.findings = [item for item in self.all if item.status == "new"]
         self.unknowns = {path: outcome.unknowns for path, outcome in outcomes.items() if outcome.unknowns}
 
