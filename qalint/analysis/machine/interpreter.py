@@ -109,7 +109,7 @@ class Machine(Contexts):
     def for_(self, node: Any, worlds: list[World], out: Out) -> list[World]:
         """`for`."""
         facts = self.cold(node, worlds[0])
-        if facts is not None and not self._returns(node):
+        if facts is not None and not self._returns(node) and not self._penalty(node, facts, worlds[0]):
             for world in worlds:
                 self.blur(node, facts, world)
             return worlds
@@ -160,6 +160,12 @@ class Machine(Contexts):
         if after:
             done += self.block(node.orelse, after, out) if node.orelse else after
         return done
+
+    @staticmethod
+    def _penalty(node: Any, facts: Facts, world: World) -> bool:
+        """Whether a small loop makes something of parameters with a graph: `l1 = l1 + p.abs().sum()`."""
+        over = getattr(getattr(node.iter, "func", None), "attr", "")
+        return world.grad and over in ("parameters", "named_parameters") and facts.size < 6
 
     def zipped(self, world: World, source: Value, node: ast.AST) -> list[Value] | None:
         """The elements of a `zip` or `enumerate` of known sequences, or of some that hold optimizers."""

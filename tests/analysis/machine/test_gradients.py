@@ -502,3 +502,32 @@ def test_a_model_of_which_one_part_was_replaced_has_others(owned: str, last: str
         last=last, freeze="net.body.requires_grad_(False)", owned="net.parameters()", clipped=clipped
     )
     assert faults_of(frozen, IMPORTS) == []
+
+
+PENALTIES = {
+    "a loop": "more = 0.0\n    for p in net.parameters():\n        more = more + p.abs().sum()",
+    "added in place": "more = 0.0\n    for name, p in net.named_parameters():\n        more += p.pow(2).sum()",
+    "a sum": "more = sum(p.pow(2).sum() for p in net.parameters())",
+    "one parameter": "more = net.weight.norm()",
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+def test_a_penalty_on_the_parameters_is_a_part_of_the_loss(penalty: str) -> None:
+    text = f"""
+net = nn.Linear(4, 1).cuda()
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+scaler = GradScaler("cuda")
+for x in loader:
+    opt.zero_grad()
+    with autocast("cuda"):
+        loss = net(x).mean()
+    {penalty}
+    (scaler.scale(loss) + 0.01 * more).backward()
+    scaler.step(opt)
+    scaler.update()
+"""
+    line = "(scaler.scale(loss) + 0.01 * more).backward()"
+    assert faults_of(text, IMPORTS) == [f"unscaled-backward:mixed @ {line}"]
+    whole = text.replace(line, "scaler.scale(loss + 0.01 * more).backward()")
+    assert faults_of(whole, IMPORTS) == []

@@ -57,6 +57,7 @@ UNTRAINED = frozenset(
         "conflicting-precision-flags/good_evaluated_in_half",
         "conflicting-precision-flags/good_one_flag",
         "dtype-mismatch/bad_half_batch",
+        "dtype-mismatch/bad_half_memory_bank",
         "dtype-mismatch/good_input_is_cast",
         "dtype-mismatch/good_integer_ids",
         "dtype-mismatch/good_under_autocast",
