@@ -349,3 +349,20 @@ def test_what_of_a_file_is_code() -> None:
     # Only a parser can tell what `#` is here: all of the text counts.
     doubtful = b"""x = f"{names["#"]}"  # one\n"""
     assert code_print(doubtful) != code_print(doubtful.replace(b"one", b"two"))
+
+
+def test_a_linted_file_that_another_has_imported_is_not_parsed_again(
+    program: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qalint import parsing
+
+    parsed: list[str] = []
+    real = parsing.tree_of
+
+    def counting(source: Any) -> Any:
+        parsed.append(Path(source.path).name)
+        return real(source)
+
+    monkeypatch.setattr(parsing, "tree_of", counting)
+    assert run("-j", "0", "--no-cache").codes == []
+    assert sorted(parsed) == ["steps.py", "train.py"]
