@@ -10,6 +10,7 @@ from qalint.analysis.modules import Adapters, Event, Injection
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
 from qalint.analysis.modules.subjects import attached, training
+from qalint.analysis.modules.torchlib import WEIGHTED
 from qalint.analysis.modules.values import Cell, Lib, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -339,31 +340,41 @@ def to_layer(adapters: Adapters, event: Event, site: Site) -> Fix | None:
     function = edits.function(site.node)
     if function is not edits.function(event.site.node):
         return None
-    layer = layer_name(adapters, event, site)
+    layer = layer_of(adapters, event, site)
     if layer is None:
         return None
-    return edits.safe(
-        "move it to the layer's device", edits.wrap(site.node, "", f".to({layer}.weight.device)")
-    )
+    text = edits.segment(layer)
+    weight = f"{text}.weight" if has_weight(adapters, layer) else f"next({text}.parameters())"
+    return edits.safe("move it to the layer's device", edits.wrap(site.node, "", f".to({weight}.device)"))
 
 
-def layer_name(adapters: Adapters, event: Event, site: Site) -> str | None:
-    """How the layer that gets the adapter is called where the adapter is made."""
+def has_weight(adapters: Adapters, layer: ast.expr) -> bool:
+    """Whether what a name stands for is a layer with a weight, and no larger part of a model."""
+    module = adapters.run.memo.get(layer)
+    if not isinstance(module, Mod):
+        return True  # its sizes are read
+    if module.cls is not None or module.elements:
+        return "weight" in module.attrs
+    return module.parent is not None or module.kind.startswith(WEIGHTED)
+
+
+def layer_of(adapters: Adapters, event: Event, site: Site) -> ast.expr | None:
+    """What stands for the layer that gets the adapter, or for what holds it, where the adapter is made."""
     call = site.node
     assert isinstance(call, ast.Call)
     for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
         if isinstance(argument, ast.Name | ast.Attribute) and isinstance(
             adapters.run.memo.get(argument), Mod
         ):
-            return ast.unparse(argument)
+            return argument
     for read in ast.walk(call):
         if isinstance(read, ast.Attribute) and read.attr in {"in_features", "out_features", "weight"}:
-            return ast.unparse(read.value)
+            return read.value
     target = event.site.node
     if isinstance(target, ast.Attribute) and event.how == "attribute" and isinstance(target.value, ast.Name):
-        return target.value.id
+        return target.value
     if isinstance(target, ast.Call) and event.how in {"setattr", "add_module"}:
         first = target.args[0] if event.how == "setattr" else getattr(target.func, "value", None)
         if isinstance(first, ast.Name) and event.target.path == "*":
-            return first.id
+            return first
     return None

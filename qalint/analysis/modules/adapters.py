@@ -101,7 +101,8 @@ class Adapters:
         if event.how != "init":
             return True
         value = event.value
-        return isinstance(value, Mod) and value.cls is not None and bool(own_cells(value) & self.paired)
+        held = isinstance(value, Mod) and (value.cls is not None or value.kind in {"ModuleDict", "ModuleList"})
+        return held and bool(own_cells(value) & self.paired)
 
     @property
     def everywhere(self) -> list[Injection]:

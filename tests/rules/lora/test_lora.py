@@ -594,3 +594,39 @@ def test_a_parameter_is_not_made_fp16_by_a_fix(cast: str) -> None:
     finding = only(NonLeafParameter, text)
     assert line(finding).startswith("self.a = ")
     assert finding.fix is None
+
+
+def test_an_adapter_of_a_whole_block_goes_where_its_parameters_are() -> None:
+    text = """
+    import torch
+    from torch import nn
+    class After(nn.Module):
+        def __init__(self, layer, width):
+            super().__init__()
+            self.layer = layer
+            self.down = nn.Linear(width, 2, bias=False)
+            self.up = nn.Linear(2, width, bias=False)
+            nn.init.zeros_(self.up.weight)
+        def forward(self, x):
+            x = self.layer(x)
+            return x + self.up(self.down(x))
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.TransformerEncoderLayer(8, 2) for _ in range(2)])
+        def adapt(self):
+            self.blocks = nn.ModuleList([After(block, 8) for block in self.blocks])
+        def forward(self, x):
+            for block in self.blocks:
+                x = block(x)
+            return x
+    net = Encoder().to("cuda")
+    net.requires_grad_(False)
+    net.adapt()
+    learner = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+    net(torch.randn(2, 3, 8, device="cuda")).mean().backward()
+    """
+    fixed = apply(only(AdapterOnWrongDevice, text))
+    assert "weight.device" not in fixed
+    assert ".parameters()).device)" in fixed
+    assert findings(AdapterOnWrongDevice, fixed) == []
