@@ -70,7 +70,10 @@ class CheckpointingCutsGradients(Rule):
                     if other.time < event.time
                     and isinstance(other.target, Cell)
                     and freezes_start(other)
-                    and (held_by(event.target, other.target) or held_by(other.target, event.target))
+                    and (
+                        held_by(event.target, other.target)
+                        or (held_by(other.target, event.target) and not alone(other.target))
+                    )
                 ),
                 None,
             )
@@ -112,6 +115,12 @@ def trains(modules: Modules, run: Event, freeze: Event) -> bool:
         event.how == "peft" and held_by(freeze.target, event.target) and event.time > freeze.time
         for event in modules.all("attach")
     )
+
+
+def alone(target: Cell) -> bool:
+    """Whether a freeze is of one parameter of a part: what else is added to it may be trained."""
+    leaf = target.path if isinstance(target, Mod) else ""
+    return isinstance(target, Param) or leaf in {"weight", "bias"}
 
 
 def freezes_start(event: Event) -> bool:
