@@ -81,11 +81,9 @@ SURVIVORS = {
     "notebook_lora/notebook_lora.py:56 not moved": "parts of the model are moved with their adapters",
     "notebook_peft/notebook_peft.py:43 nothing injected": BY_DESIGN + "then the whole model is trained",
     "prompt_tuning/prompt_tuning.py:18 no freeze": "a soft prompt is no adapter that is put in",
-    "prompt_tuning/prompt_tuning.py:41 all unfrozen again": "a soft prompt is no adapter that is put in",
     "prompt_tuning/prompt_tuning.py:33 adapter left out": "a soft prompt is no product of two matrices",
     "prompt_tuning/prompt_tuning.py:34 adapter left out": "a pair that is kept in a ModuleDict",
     "prompt_tuning/prompt_tuning.py:33 adapter detached": "a soft prompt is no product of two matrices",
-    "prompt_tuning/prompt_tuning.py:34 adapter detached": "a pair that is kept in a ModuleDict",
     "prompt_tuning/prompt_tuning.py:19 sizes swapped": BY_DESIGN + "an embedding is no layer that is adapted",
     "split/lora.py:34 names of another family": BY_DESIGN
     + "Python itself says that there is no such attribute",
