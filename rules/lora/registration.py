@@ -81,7 +81,9 @@ class UnregisteredAdapter(Rule):
             ]
             if not members or any(registered(value) for value in members):
                 continue
-            if all(value.time < event.target.time for value in members) and keeps(adapters, event.target):
+            if all(value.time < event.target.time for value in members) and (
+                keeps(adapters, event.target) or around(container, event.target)
+            ):
                 # the adapters are registered, and the list hides the base that the module was given
                 continue
             seen.add(id(container))
@@ -109,6 +111,17 @@ def new_layer(value: Cell, module: Mod) -> bool:
     if not isinstance(value, Mod) or value.parent is not None or value.time < module.time:
         return False
     return value.cls is not None or value.kind.startswith(("Linear", "Conv", "Sequential"))
+
+
+def around(container: Value, module: Mod) -> bool:
+    """Whether a class writes a list around the one thing that it was given, so that it does not register it."""
+    return (
+        isinstance(container, Seq)
+        and len(container.items) == 1
+        and container.site is not None
+        and module.cls is not None
+        and any(node is container.site.node for node in ast.walk(module.cls.node))
+    )
 
 
 def keeps(adapters: Adapters, module: Mod) -> bool:
