@@ -114,7 +114,7 @@ def new_layer(value: Cell, module: Mod) -> bool:
 
 
 def around(container: Value, module: Mod) -> bool:
-    """Whether a class writes a list around the one thing that it was given, so that it does not register it."""
+    """Whether a class writes a list around the one thing that it was given, so as not to register it."""
     return (
         isinstance(container, Seq)
         and len(container.items) == 1
