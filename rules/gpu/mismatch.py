@@ -10,6 +10,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import DEVICE, USE, USED
+from qalint.analysis.modules.subjects import placed, typed
 from qalint.analysis.modules.torchlib import DTYPES, FACTORIES, WEIGHTED
 from qalint.analysis.modules.values import FLOATS, Batch, Cell, Dict, Func, Mod, Site, Tensor, Value, each
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -61,6 +62,7 @@ class DeviceMismatch(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (USE, DEVICE)
+    subject = staticmethod(placed)
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:
         """Device clashes that no more specific rule explains, and models that were never moved."""
@@ -580,6 +582,7 @@ class InputDtypeNotMatched(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (USE, USED, (b"half", b"float16", b"float64", b"double", b"dtype", b"import numpy"))
+    subject = staticmethod(typed)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Calls of models with a floating tensor of another dtype."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, RUN
+from qalint.analysis.modules.subjects import asked
 from qalint.analysis.modules.values import Class, Const, Device, Mod
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -55,6 +56,7 @@ class ModuleHasNoDevice(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (RUN, (b".device", b".dtype"))
+    subject = staticmethod(asked)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Reads of `device` on plain modules, and comparisons of devices with strings."""

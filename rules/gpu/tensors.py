@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED, mentions
-from qalint.analysis.modules.subjects import discarded, made_and_moved
+from qalint.analysis.modules.subjects import discarded, made_and_moved, placed
 from qalint.analysis.modules.torchlib import FACTORIES
 from qalint.analysis.modules.values import Mod, Tensor
 from qalint.rule import Finding, Fix, Related, Rule, Severity
@@ -304,6 +304,7 @@ class UnregisteredTensorAttribute(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (USE, DEVICE)
+    subject = staticmethod(placed)
 
     def check(self, modules: Modules) -> Iterator[Finding]:
         """Plain tensor attributes that meet a tensor on the device."""

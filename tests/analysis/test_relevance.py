@@ -12,13 +12,16 @@ from qalint.analysis.modules.relevance import Relevance
 from qalint.analysis.modules.starting import starts
 from qalint.analysis.modules.subjects import (
     adapted,
+    asked,
     attached,
     discarded,
     loaded,
     made_and_moved,
     parametric,
+    placed,
     sized,
     training,
+    typed,
     walked,
 )
 from qalint.analysis.project import Project
@@ -268,6 +271,15 @@ def test_what_a_package_exports_by_stars_for_type_checkers_is_not_read(tmp_path:
         (training, "loss.backward()", True),
         (training, "trainer = Seq2SeqTrainer(net)", True),
         (training, "x = net(x).eval()", False),
+        (placed, "net = net.cuda()", True),
+        (placed, "x = torch.zeros(2, device=where)", True),
+        (placed, "x = torch.zeros(2)", False),
+        (typed, "x = torch.zeros(2, dtype=kind)", True),
+        (typed, "x = x.double()", True),
+        (typed, "x = np.zeros(2)", True),
+        (typed, "x = torch.zeros(2)", False),
+        (asked, "x = torch.zeros(2, device=net.device)", True),
+        (asked, "x = torch.zeros(2, device=device)", False),
         (made_and_moved, "x = torch.zeros(2).to(device)", True),
         (made_and_moved, "x = x.to(device)", False),
         (discarded, "x.to(device)", True),

@@ -21,6 +21,11 @@ MATRICES = re.compile(r"Linear|Parameter|Conv\dd|Conv1D|Embedding|empty|zeros|on
 _TRAINS = re.compile(
     "|".join(word.decode() for word in OPTIMIZER if word.isalpha()) + "|^(?:optim|backward|step)$|Trainer$"
 )
+_PLACES = frozenset({"cuda", "to", "device", "device_map", "set_default_device", "type", "getattr"})
+_TYPES = frozenset(
+    {"half", "float16", "bfloat16", "float64", "double", "float", "dtype", "torch_dtype", "type", "getattr"}
+    | {"numpy", "np", "from_numpy", "as_tensor", "set_default_dtype", "to"}
+)
 _MODELS = re.compile("Model|ForCausalLM")
 _HOOKED = frozenset({"register_forward_hook", "register_forward_pre_hook"})
 _OUTSIDE = re.compile("get_peft|Peft|inject_adapter|add_adapter|LoraConfig|parametriz")
@@ -88,6 +93,33 @@ def made_and_moved(trees: Trees) -> bool:
         match node:
             case ast.Call(func=ast.Attribute(attr=name, value=ast.Call())) if name in CONVERSIONS:
                 return True
+            case _:
+                pass
+    return False
+
+
+def placed(trees: Trees) -> bool:
+    """Whether something is put on a device."""
+    return _names(trees, _PLACES)
+
+
+def typed(trees: Trees) -> bool:
+    """Whether something is given a dtype."""
+    return _names(trees, _TYPES)
+
+
+def asked(trees: Trees) -> bool:
+    """Whether something is asked for its device or dtype."""
+    return any(isinstance(node, ast.Attribute) and node.attr in {"device", "dtype"} for node in nodes(*trees))
+
+
+def _names(trees: Trees, names: frozenset[str]) -> bool:
+    """Whether one of `names` is a name, an attribute or an argument."""
+    for node in nodes(*trees):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                if name in names:
+                    return True
             case _:
                 pass
     return False
