@@ -49,6 +49,21 @@ def unless(core: bytes, before: Iterable[bytes] = (), after: Iterable[bytes] = (
     return b"\0".join([core, *(b"<" + text for text in before), *(b">" + text for text in after)])
 
 
+LAUNCH = (
+    b"__main__",
+    b"\nmain(",
+    b"\nrun(",
+    b"\ntrain(",
+    b"\nfor ",
+    b"\nwith ",
+    b"\nwhile ",
+    b"\ntry:",
+    b".fit(",
+    b".train(",
+    b".run(",
+)
+"""A file with one of these may start a program all of whose needles lie in what it imports."""
+
 PROSE = 4
 """A string with so many spaces is a sentence: it names no device, dtype, module or attribute."""
 
@@ -147,6 +162,8 @@ class Needles:
                 wanted = tuple(number_of(group) for group in (*own, *section.needles))
                 starts = 1 << number_of(section.starts) if section.starts else 0
                 units.setdefault((wanted, section.program, starts), set()).add(code)
+        self.launch = 1 << number_of(LAUNCH) if any(program for _, program, _ in units) else 0
+        """The files that may start a program, as a bit."""
         self.units = [
             _Unit(
                 *key,
@@ -205,9 +222,10 @@ class Needles:
             bits, rest = unit.bits, unit.bits & ~unit.last
             for (hits, program), paths in alike.items():
                 own = program if unit.program else hits
-                if not own & rest and own & bits != bits and not own & unit.starts:
+                launches = own & self.launch if unit.program else 0
+                if not own & rest and own & bits != bits and not own & unit.starts and not launches:
                     continue  # nothing, or no more than the commonest, and nothing that a program starts with
-                for path in _covered(paths, own, unit, graph):
+                for path in _covered(paths, own, unit, graph, launches):
                     if unit.program and masks[path].code is None and path.endswith(".py"):
                         programs.add(path)
                     found.setdefault(path, set()).update(unit.codes)
@@ -219,18 +237,18 @@ class Needles:
         return {path: frozenset(codes) for path, codes in found.items()}
 
 
-def _covered(paths: list[str], hits: int, unit: _Unit, graph: _Graph) -> list[str]:
+def _covered(paths: list[str], hits: int, unit: _Unit, graph: _Graph, launches: int) -> list[str]:
     """Which of these files, or of the programs that start in them, have all groups of a unit.
 
     With only a part of them (`hits`) in itself a file counts as the start of a program if it has the
     first, the rarest, and whatever the section says that starts have, or if it can be a script: one
-    that imports relatively cannot.
+    that imports relatively cannot. A file with no part of them is asked only where it `launches` something.
     """
     bits, wanted = unit.bits, unit.wanted
     own = hits & bits
     if own == bits:
         return paths
-    if not own or not unit.program:
+    if not (own or launches) or not unit.program:
         return []
     if not (own & (1 << wanted[0]) and (hits & unit.starts or not unit.starts)):
         paths = [path for path in paths if graph.is_script(path)]

@@ -152,3 +152,22 @@ def test_a_library_needs_all_groups_itself() -> None:
         "/p/script.py": b"from tools import devices\nimport torch\nsetattr",
     }
     assert set(survivors(files, info)) == {"/p/tools/run.py", "/p/script.py"}
+
+
+@pytest.mark.usefixtures("without_package")
+@pytest.mark.parametrize("starts", [(), (b"optim",)])
+def test_a_file_without_needles_may_start_a_program(starts: tuple[bytes, ...]) -> None:
+    info = section(((b"setattr",), (b"cuda",)), starts=starts)
+    files = {
+        "/p/tools/__init__.py": b"",
+        "/p/tools/devices.py": b"import torch\ncuda",
+        "/p/tools/inject.py": b"from . import devices\nimport torch\nsetattr",
+        "/p/tools/names.py": b"from . import inject\nNAMES = ['inject']\n",
+        "/p/tools/again.py": b"from . import inject\nif __name__ == '__main__':\n    inject.it()\n",
+        "/p/main.py": b"from tools import inject\nif __name__ == '__main__':\n    inject.it()\n",
+        "/p/top.py": b"import torch\nfrom tools.inject import Trainer\nTrainer().fit()\n",
+        "/p/other.py": b"import json\nif __name__ == '__main__':\n    print(json)\n",
+        "/p/list.py": b"from tools import inject\nALL = [inject]\n",
+    }
+    # A package's own modules and what only names things start nothing, and a start needs its imports.
+    assert set(survivors(files, info)) - {"/p/tools/inject.py"} == {"/p/main.py", "/p/top.py"}

@@ -126,11 +126,13 @@ class Files:
     def load_all(self) -> bool:
         """Take in the files that the program imports, directly or not, as far as they may matter.
 
-        False, and at once, where neither the file nor what it imports directly imports torch or a
-        library built on it.
+        False, and at once, where neither the file nor what it imports, at most one file between, imports
+        torch or a library built on it.
         """
         todo = [self.home]
         trains = imports_torch(self.home)
+        near = 0
+        """How many of the files to come are imported by the file itself."""
         size = 0
         while todo:
             module = todo.pop(0)
@@ -166,9 +168,10 @@ class Files:
                     self.program.add(made)
                     todo.append(made)
                     trains = trains or imports_torch(made)
-            if not trains:
+            near = len(todo) if module is self.home else near - 1
+            if not trains and near <= 0:
                 return False
-        return True
+        return trains
 
     @staticmethod
     def weigh(path: str) -> int | None:

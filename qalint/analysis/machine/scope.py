@@ -6,6 +6,7 @@ files, and their program is never run.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
@@ -32,10 +33,15 @@ class Scope:
         """The scope of `file`'s program."""
         from .programs import relevant
 
-        if not relevant(file.source.text):
+        own = relevant(file.source.text)
+        if not own and not launches(file.tree.body):
             return None
         made = cls(file)
-        return made if made.files.load_all() else None
+        if not made.files.load_all():
+            return None
+        if not own and not any(relevant(module.file.source.text) for module in made.program.modules.values()):
+            return None
+        return made
 
     def holds(self, test: Callable[[Facts], object]) -> bool:
         """Whether a test is true of something in one of the files."""
@@ -44,6 +50,20 @@ class Scope:
             for module in self.program.modules.values()
             for facts in (module.top, *module.facts.scan.owners.values())
         )
+
+
+def launches(body: list[ast.stmt]) -> bool:
+    """Whether a file that says nothing itself may start what it imports: its top level calls or repeats."""
+    from .programs import is_main
+
+    for statement in body:
+        if isinstance(statement, ast.For | ast.While | ast.With) or is_main(statement):
+            return True
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            return True
+        if isinstance(statement, ast.Try | ast.If) and launches(statement.body):
+            return True
+    return False
 
 
 STEPS = frozenset(("backward", "unscale_", "GradScaler", "ShardedGradScaler", "manual_backward"))

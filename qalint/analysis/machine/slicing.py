@@ -772,6 +772,8 @@ class Program:
         self._hot: dict[ast.AST, bool] = {}
         self.uses: dict[str, set[str]] = {}
         """The last part of every dotted receiver, with the methods called on it anywhere."""
+        self.scalers: set[str] = set()
+        """Of these, those that are used as scalers."""
         self.class_names: set[str] = set()
         self.common = COMMON
         """Names that say nothing here; one that takes a training step in this program does."""
@@ -813,20 +815,22 @@ class Program:
         names = {name for name, _, _ in every}
         for module in self.modules.values():
             module.facts.settle(names)
-        self.common = COMMON
-        self.common = COMMON - self._closure(every, "trains")
-        self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
-        losses = set().union(*(module.facts.scan.losses for module in self.modules.values()))
-        self.hot_names = self._closure(every, "strong", losses)
-        self._telling = self.hot_names - self.common
-        self._telling_core = self._closure(every, "core") - self.common
-        self._telling_casting = self._closure(every, "casting", losses) - self.common
         every_call: set[str] = set()
         for module in self.modules.values():
             for owner in (module.top, *module.facts.values()):
                 every_call |= owner.calls
                 for path, methods in owner.paths.items():
                     self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
+        self.scalers = {name for name, used in self.uses.items() if is_scaler(used)}
+        self.common = COMMON
+        self.common = COMMON - self._closure(every, "trains")
+        self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
+        losses = set().union(*(module.facts.scan.losses for module in self.modules.values()))
+        ending = {name for name, node, module in every if self.ends_round(module.facts[node])}
+        self.hot_names = self._closure(every, "strong", losses | ending)
+        self._telling = self.hot_names - self.common
+        self._telling_core = self._closure(every, "core", ending) - self.common
+        self._telling_casting = self._closure(every, "casting", losses) - self.common
         self.refused = "BCELoss" in every_call
         self.unscales = "scale" not in every_call or any("unscale" in call for call in every_call)
         self.step_clears = any(
@@ -888,7 +892,12 @@ class Program:
     def core(self, module: Module, node: ast.AST) -> bool:
         """Whether a function has to do with the training step itself."""
         facts = module.facts.get(node)
-        return facts is None or facts.core or not facts.calls.isdisjoint(self._telling_core)
+        return (
+            facts is None
+            or facts.core
+            or not facts.calls.isdisjoint(self._telling_core)
+            or self.ends_round(facts)
+        )
 
     def casting(self, module: Module, node: ast.AST) -> bool:
         """Whether a function may enter autocast."""
@@ -910,8 +919,16 @@ class Program:
                 or (facts.warm and not loop and facts.size < 12)
                 or not facts.calls.isdisjoint(self._telling)
                 or (bool(self.stacks) and self._closes(facts))
+                or self.ends_round(facts)
             )
         return hot
+
+    def ends_round(self, facts: Facts) -> bool:
+        """Whether what is used as a scaler, here or elsewhere, is updated."""
+        return "update" in facts.calls and any(
+            not methods.isdisjoint(("update", "update/1")) and path.rpartition(".")[2] in self.scalers
+            for path, methods in facts.paths.items()
+        )
 
     def _closes(self, facts: Facts) -> bool:
         """Whether a stack of contexts is closed."""

@@ -101,6 +101,27 @@ def test_the_files_that_a_program_imports_count(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("if __name__ == '__main__':\n    take(get())\n", True),
+        ("take(get())\n", True),
+        ("for part in get():\n    take(part)\n", True),
+        ("try:\n    take(get())\nexcept KeyError:\n    pass\n", True),
+        ("def later():\n    take(get())\n", False),
+        ("HOOKS = {'take': take}\n", False),
+    ],
+)
+def test_a_file_that_says_nothing_may_start_what_it_imports(tmp_path: Path, text: str, starts: bool) -> None:
+    (tmp_path / "deep.py").write_text("import torch\n\n\ndef take(loss):\n    loss.backward()\n")
+    (tmp_path / "near.py").write_text("from deep import take\n")
+    (tmp_path / "go.py").write_text(f"from near import take\n\n{text}")
+    file = parse(Source(str(tmp_path / "go.py"), (tmp_path / "go.py").read_text()))
+    file.project = Project([str(tmp_path)])
+    file.project.add(file)
+    assert trains(file) is starts
+
+
 def test_a_file_without_a_story_passes_no_gate() -> None:
     file = parse(Source("names.py", "def backward(x):\n    return x.half()\n"))
     assert file.get(Scope) is None
