@@ -90,7 +90,6 @@ SURVIVORS = {
     "subclass/subclass.py:118 no freeze": BY_DESIGN + "a model built with adapters may train whole",
     "subclass/subclass.py:93 no freeze": BY_DESIGN + "a model built with adapters may train whole",
     "subclass/subclass.py:120 parameters used up": "a generator counted inside an f-string",
-    "subclass/subclass.py:119 not moved": "a function that is handed on moves the batch",
     "vit_package/lora.py:28 freeze later": "a new head after the freeze is an attachment too",
     "vit_package/lora.py:18 adapter left out": "matrices that a class is given, not those it makes",
     "vit_package/lora.py:37 never attached": "a wrapper that is made and thrown away",

@@ -101,8 +101,11 @@ class Adapters:
         if event.how != "init":
             return True
         value = event.value
-        held = isinstance(value, Mod) and (value.cls is not None or value.kind in {"ModuleDict", "ModuleList"})
-        return held and bool(own_cells(value) & self.paired)
+        if not isinstance(value, Mod) or (
+            value.cls is None and value.kind not in {"ModuleDict", "ModuleList"}
+        ):
+            return False
+        return bool(own_cells(value) & self.paired)
 
     @property
     def everywhere(self) -> list[Injection]:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import effects, families, tensors, torchlib
-from .values import Choice, Const, Device, Dict, Lib, Mod, Seq, Site, Thing, Tokenizer, Union, Unknown, Value, each
+from .values import (
+    Choice,
+    Const,
+    Device,
+    Dict,
+    Lib,
+    Mod,
+    Seq,
+    Site,
+    Thing,
+    Tokenizer,
+    Union,
+    Unknown,
+    Value,
+    each,
+)
 
 if TYPE_CHECKING:
     from .core import Core

@@ -45,21 +45,27 @@ def super_call(
     run: Core, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
     """A method of a library base class, through `super()`."""
-    receiver = base.receiver
-    if isinstance(receiver, Mod):
-        if name == "__init__":
-            if receiver.qual != "torch.nn.Module":
-                effects.constructed(run, receiver, args, kwargs)
-                if kwargs.keys() & {"dtype", "device"}:
-                    effects.fresh_module(run, receiver, kwargs)
-            return Const(None)
-        if name in {"forward", "__call__"} and receiver.qual and receiver.qual.startswith("torch.nn."):
-            tensor = next((t for t in (tensors.as_tensor(run, a) for a in args) if t is not None), None)
-            return Tensor(
-                tensor.dtype if tensor else None, tensor.device if tensor else None, site=site, source="model"
-            )
-        return method(run, receiver, name, args, kwargs, site)
+    if isinstance(base.receiver, Mod):
+        return inherited(run, base.receiver, name, args, kwargs, site)
     return run.fresh("super", site.node)
+
+
+def inherited(
+    run: Core, receiver: Mod, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
+) -> Value:
+    """A method of the library class that a module's class derives from, called on the module."""
+    if name == "__init__":
+        if receiver.qual != "torch.nn.Module":
+            effects.constructed(run, receiver, args, kwargs)
+            if kwargs.keys() & {"dtype", "device"}:
+                effects.fresh_module(run, receiver, kwargs)
+        return Const(None)
+    if name in {"forward", "__call__"} and receiver.qual and receiver.qual.startswith("torch.nn."):
+        tensor = next((t for t in (tensors.as_tensor(run, a) for a in args) if t is not None), None)
+        return Tensor(
+            tensor.dtype if tensor else None, tensor.device if tensor else None, site=site, source="model"
+        )
+    return method(run, receiver, name, args, kwargs, site)
 
 
 def forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:

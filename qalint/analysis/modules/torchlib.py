@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, effects, hub, loaders, python, spellings, tensors
+from . import containers, effects, hub, loaders, methods, python, spellings, tensors
 from .values import (
     Array,
     Batch,
@@ -400,6 +400,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return value
     last = name.rsplit(".", 1)[-1]
     first = args[0] if args else None
+    if last in {"__init__", "forward"} and name.startswith("torch.nn.") and isinstance(first, Mod):
+        return methods.inherited(run, first, last, args[1:], kwargs, site)  # `nn.Linear.__init__(self, ...)`
     if name.startswith(("torch.nn.functional.", "torch.nn.init.")):
         return functional(run, name, last, args, kwargs, site)
     if last in {"Parameter", "UninitializedParameter"} and name.startswith("torch.nn."):
