@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from qalint.analysis.edits import Edits
+from qalint.analysis.machine.scope import halves
+from qalint.analysis.machine.story import Story
 from qalint.analysis.modules.needles import HALF
 from qalint.analysis.names import Names
-from qalint.rule import Finding, Iterator, Rule, Severity
+from qalint.rule import Finding, Iterator, Related, Rule, Severity
 
 from .amp import argument, constant, inside, regions
 
@@ -62,8 +65,8 @@ class HalfOverflowConstant(Rule):
 
     ## What it does
     Finds `masked_fill`, `fill_`, `clamp`, `torch.full_like` and `torch.full(..., dtype=torch.float16)` with
-    a constant beyond 65504, where the tensor is known to be float16: it was cast, or it is a
-    matrix product under float16 autocast.
+    a constant beyond 65504, where the tensor is known to be float16: it was cast, it is a
+    matrix product under float16 autocast, or it is computed by a model that was cast.
 
     ## Why is this bad?
     float16 ends at 65504. torch raises `RuntimeError: value cannot be converted to type c10::Half
@@ -99,8 +102,9 @@ class HalfOverflowConstant(Rule):
     oracle = "cpu"
 
     def check(self, names: Names, edits: Edits) -> Iterator[Finding]:
-        """Look at calls that fill, and at what they fill."""
+        """Look at calls that fill, and at what they fill; the story knows more of what becomes FP16."""
         world = Halves(names, edits)
+        seen: set[ast.AST] = set()
         for call in names.call_nodes:
             found = filled(names, call)
             if found is None:
@@ -114,29 +118,56 @@ class HalfOverflowConstant(Rule):
             if not LARGEST < abs(number) < float("inf"):
                 continue
             why = "it is made as float16" if tensor is None else world.half(tensor)
-            if why is None:
+            if why is not None:
+                seen.add(value)
+                limit = "min" if number < 0 else "max"
+                yield self.told(names, edits, call, tensor, value, limit, why)
+        story = names.file.get(Story) if halves(names.file) else None
+        for fault in () if story is None else story.faults(self.name):
+            held = fault.data["call"][0]
+            if fault.node in seen or not isinstance(held, ast.Call) or not isinstance(fault.node, ast.expr):
                 continue
-            changes = None
-            name = edits.segment(tensor) if tensor is not None else "the tensor"
-            limit = "min" if number < 0 else "max"
-            if isinstance(tensor, (ast.Name, ast.Attribute)):
-                spelled = edits.spelling("torch.finfo", call)
-                if spelled is not None:
-                    changes = (
-                        *spelled[1],
-                        *edits.replace(value, f"{spelled[0]}({edits.segment(tensor)}.dtype).{limit}"),
-                    )
-            elif tensor is None:
-                spelled = edits.spelling("torch.finfo", call)
-                half = edits.spelling("torch.float16", call)
-                if spelled is not None and half is not None and not half[1]:
-                    changes = (*spelled[1], *edits.replace(value, f"{spelled[0]}({half[0]}).{limit}"))
-            yield self.finding(
-                names.file.place(value),
-                f"float16 ends at {LARGEST}: `{edits.segment(value)}` cannot be stored in `{name}` ({why})",
-                help=f"use the {limit}imum of its dtype, from `torch.finfo`",
-                fix=edits.safe(f"Use the {limit}imum of the dtype", changes),
-            )
+            own = names if fault.file is names.file else fault.file.get(Names)
+            text = edits if fault.file is names.file else fault.file.get(Edits)
+            assert own is not None and text is not None
+            tensor, _ = filled(own, held) or (None, None)
+            if tensor is not None:
+                why = "the model is in half precision"
+                yield self.told(own, text, held, tensor, fault.node, fault.variant, why, fault.related)
+
+    def told(
+        self,
+        names: Names,
+        edits: Edits,
+        call: ast.Call,
+        tensor: ast.expr | None,
+        value: ast.expr,
+        limit: str,
+        why: str,
+        related: Iterable[Related] = (),
+    ) -> Finding:
+        """The finding at the constant; `limit` is the end of the range that it is beyond."""
+        changes = None
+        name = edits.segment(tensor) if tensor is not None else "the tensor"
+        if isinstance(tensor, (ast.Name, ast.Attribute)):
+            spelled = edits.spelling("torch.finfo", call)
+            if spelled is not None:
+                changes = (
+                    *spelled[1],
+                    *edits.replace(value, f"{spelled[0]}({edits.segment(tensor)}.dtype).{limit}"),
+                )
+        elif tensor is None:
+            spelled = edits.spelling("torch.finfo", call)
+            half = edits.spelling("torch.float16", call)
+            if spelled is not None and half is not None and not half[1]:
+                changes = (*spelled[1], *edits.replace(value, f"{spelled[0]}({half[0]}).{limit}"))
+        return self.finding(
+            names.file.place(value),
+            f"float16 ends at {LARGEST}: `{edits.segment(value)}` cannot be stored in `{name}` ({why})",
+            help=f"use the {limit}imum of its dtype, from `torch.finfo`",
+            related=related,
+            fix=edits.safe(f"Use the {limit}imum of the dtype", changes),
+        )
 
 
 def filled(names: Names, call: ast.Call) -> tuple[ast.expr | None, ast.expr] | None:

@@ -62,7 +62,7 @@ class UnsafeLossUnderAutocast(Rule):
     fix_availability = "sometimes"
     oracle = "gpu"
 
-    def check(self, names: Names, edits: Edits, concrete: Concrete, story: Story) -> Iterator[Finding]:
+    def check(self, names: Names, edits: Edits, concrete: Concrete) -> Iterator[Finding]:
         """The calls inside each enabled region that is not surely on a CPU, and those reached from one."""
         seen: set[ast.AST] = set()
         off = {inner for region in regions(names) if region.off for inner in inside(region.statement)}
@@ -80,7 +80,8 @@ class UnsafeLossUnderAutocast(Rule):
                 if made is not call:
                     related.append(Related(names.file.place(made), "the loss is made here"))
                 yield self.told(names, edits, concrete, call, made, names.file.place(call), related)
-        for fault in story.faults(self.name):
+        story = names.file.get(Story)
+        for fault in () if story is None else story.faults(self.name):
             call = fault.node
             if call in seen or not isinstance(call, ast.Call):
                 continue

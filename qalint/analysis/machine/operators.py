@@ -31,6 +31,7 @@ from .values import (
     equal,
     flow_of,
     is_none,
+    is_number,
     ite,
     mix,
     negate,
@@ -207,7 +208,7 @@ class Operators(Base):
             return one.dtype if one.dtype == two.dtype else None
         flow, other = (one, right) if one is not None else (two, left)
         dtype = None if flow is None else flow.dtype
-        return dtype if dtype == "float32" or type(other) is Const else None
+        return dtype if dtype == "float32" or is_number(other) else None
 
     def concatenated(self, world: World, left: Value, right: Value, node: ast.AST) -> Value | None:
         """Two sequences, one after the other; see `feeds`."""

@@ -126,6 +126,8 @@ class Statements(Modules):
         facts = world.module.facts.get(node)
         if facts is not None and (facts.consumes or self.gives_away(facts, world)):
             return False
+        if world.heap[world.frame].node in self.followed:
+            return False
         return not self.program.hot(world.module, node)
 
     def skipped(self, node: ast.stmt, worlds: list[World]) -> None:

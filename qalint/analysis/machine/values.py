@@ -433,6 +433,22 @@ def is_none(value: Value) -> Value:
     return term("is", value, NONE)
 
 
+def is_number(value: Value) -> bool:
+    """Whether a value is a number of Python, which changes no tensor's dtype."""
+    if type(value) is Const:
+        return True
+    if type(value) is not Term or value.flow is not None:
+        return False
+    if value.op == "call" and type(value.args[0]) is Lib:
+        return value.args[0].name.startswith(
+            ("math.", "tensor.", "builtins.len", "builtins.int", "builtins.float")
+        )
+    if value.op == "item":
+        base = value.args[0]
+        return type(base) is Term and base.op == "attr" and base.args[1] == "shape"
+    return value.op in ("bin", "un", "ite") and all(map(is_number, value.args[1:]))
+
+
 def through(value: Value, function: Callable[[Value], Value]) -> Value:
     """What a function makes of a value; of a choice, the choice of what it makes of both."""
     if type(value) is Term and value.op == "ite":

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 Model = Callable[..., Any]
 F = TypeVar("F", bound=Model)
 
-MODELS = ["torch_amp", "torch_optim", "torch_nn", "frameworks", "builtins"]
+MODELS = ["torch_amp", "torch_optim", "torch_nn", "tensors", "frameworks", "builtins"]
 """The modules of this package that register models."""
 
 LIBRARY: dict[str, Model] = {}

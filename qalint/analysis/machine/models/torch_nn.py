@@ -122,10 +122,19 @@ def tensors(call: Call) -> Value:
     if flow is not None and not call.world.grad:
         flow = flow._replace(grad=False)
     if flow is not None and flow.dtype is not None and (call.wild or len(call.values) > 1):
-        flow = flow._replace(dtype=None)
+        flow = flow._replace(dtype=product_dtype(call))
     if flow is not None and call.callee.name.endswith(("_loss", "cross_entropy", ".mean", "_div")):
         flow = flow._replace(summed=call.const(None, "reduction", None) == "sum")
     return call.fresh(flow)
+
+
+def product_dtype(call: Call) -> str | None:
+    """The dtype of a product of matrices: that of all its factors."""
+    last = call.callee.name.rpartition(".")[2]
+    if call.wild or last not in ("matmul", "mm", "bmm", "einsum"):
+        return None
+    dtypes = {getattr(flow_of(value), "dtype", None) for value in call.args[last == "einsum" :]}
+    return dtypes.pop() if len(dtypes) == 1 else None
 
 
 @library(
