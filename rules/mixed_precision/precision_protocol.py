@@ -479,8 +479,13 @@ class ScalerInsideFramework(FaultRule):
     oracle = "gpu"
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
-        """By variant: scaler, backward."""
+        """By variant: scaler, backward, trainer."""
         framework = fault.name("framework") or "a framework"
+        if fault.variant == "trainer":
+            return (
+                f"this backward goes past the loss scaling of {framework}, which steps the optimizer",
+                "call `self.accelerator.backward(loss)`",
+            )
         if fault.variant == "backward":
             return (
                 f"{framework} has taken `{fault.optimizer}` over: this backward goes past its loss scaling",
@@ -491,8 +496,24 @@ class ScalerInsideFramework(FaultRule):
             "remove it, and let the framework run the backward pass",
         )
 
+    @staticmethod
+    def accelerated(repair: Repair) -> Fix | None:
+        """The backward of a Trainer's subclass by the Trainer's Accelerator."""
+        call = repair.node("backward")
+        loss = receiver(call)
+        function = repair.function(call)
+        if call is None or loss is None or not isinstance(function, ast.FunctionDef):
+            return None
+        if isinstance(loss, ast.Call) and len(loss.args) == 1 and getattr(loss.func, "attr", "") == "scale":
+            loss = loss.args[0]
+        own = function.args.args[0].arg
+        text = f"{own}.accelerator.backward({repair.edits.segment(loss)})"
+        return repair.edits.unsafe("Let the framework run it", repair.edits.replace(call, text))
+
     def repair(self, fault: Fault, repair: Repair) -> Fix | None:
         """The framework's own backward pass, and a plain step."""
+        if fault.variant == "trainer":
+            return self.accelerated(repair)
         framework = receiver(repair.node("framework"))
         if framework is None:
             return None

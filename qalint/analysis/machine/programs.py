@@ -27,6 +27,7 @@ from .story import (
     Backward,
     Clip,
     Counts,
+    FrameworkUse,
     LibraryCall,
     Load,
     OptimizerStep,
@@ -130,9 +131,9 @@ class Files:
         torch or a library built on it.
         """
         todo = [self.home]
-        trains = imports_torch(self.home)
         near = 0
         """How many of the files to come are imported by the file itself."""
+        trains = imports_torch(self.home)
         size = 0
         while todo:
             module = todo.pop(0)
@@ -327,7 +328,7 @@ def tell(file: File, story: type[S]) -> S | None:
     home, program, files = scope.home, scope.program, scope.files
     program.settle()
     machine = Teller(program, told, files)
-    machine.missing_scaler, machine.bare_forwards = [], []
+    machine.missing_scaler, machine.bare_forwards, machine.own_backwards = [], [], []
     files.machine = machine
     entries = run(machine, home)
     finish(machine)
@@ -573,6 +574,9 @@ def finish(machine: Machine) -> None:
                     "optimizer": machine._made(world, optimizer),
                 },
             )
+    if any(event.what.get("fp16") for event in story.find(FrameworkUse)):
+        for told in machine.own_backwards:
+            machine.fault(*told)
     if not any("autocast" in module.file.source.text for module in machine.program.modules.values()):
         # Whenever the scaler is enabled, it has nothing to do.
         for told in machine.bare_forwards:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .calls import Call
 from .feeds import Feeds
-from .objects import Model, Optimizer, Scaler
+from .objects import Instance, Model, Optimizer, Scaler
 from .paths import World
 from .story import (
     AutocastEnter,
@@ -29,6 +29,7 @@ from .story import (
 from .values import (
     Auto,
     Cells,
+    Cls,
     Flow,
     Method,
     Place,
@@ -41,6 +42,9 @@ from .values import (
     show,
     term,
 )
+
+SCALING = frozenset(("scale", "scale_loss"))
+"""Calls by which a step scales its loss on some path."""
 
 
 class Protocol(Feeds):
@@ -121,6 +125,7 @@ class Protocol(Feeds):
             divided=flow.divided,
         )
         event = self.current
+        self._inside_trainer(world, flow, event, place)
         context = self._lexical_autocast(world)
         every = self.optimizers(world)
         alone = self.only(every)
@@ -140,6 +145,37 @@ class Protocol(Feeds):
                 "backward",
                 {"with": context, "backward": place},
             )
+
+    own_backwards: list[tuple[Any, ...]]
+    """Backwards of a Trainer's subclass that go past its loss scaling, if it scales."""
+
+    def _inside_trainer(self, world: World, flow: Flow, event: Event, place: Place) -> None:
+        """`training_step` of a Trainer's subclass has the framework run its backward."""
+        frame = world.heap[world.frame]
+        fn = frame.node
+        if not isinstance(fn, ast.FunctionDef) or fn.name != "training_step" or not fn.args.args:
+            return
+        own = self.as_ref(world, frame.vars.get(fn.args.args[0].arg))  # type: ignore[attr-defined]
+        obj = world.heap.get(own.oid) if type(own) is Ref else None
+        base = self.library_base(obj.cls) if isinstance(obj, Instance) and type(obj.cls) is Cls else None
+        if base is None or not base.name.startswith(("transformers.", "trl.", "sentence_transformers.")):
+            return
+        facts = world.module.facts.get(fn)
+        held = world.heap.get(flow.scaler.oid) if type(flow.scaler) is Ref else None
+        told: tuple[Any, ...] = (
+            world,
+            "scaler-inside-framework",
+            event,
+            event,
+            [],
+            {**self.names_of(world, flow.scaler, None), "framework": base.name.rpartition(".")[2]},
+            "trainer",
+            {"backward": place},
+        )
+        if flow.scaling == "scaled" and held is not None and not held.assumed:
+            self.fault(*told)
+        elif flow.scaling == "plain" and facts is not None and facts.calls.isdisjoint(SCALING):
+            self.own_backwards.append(told)
 
     def _lexical_autocast(self, world: World) -> Place | None:
         """The autocast region that the current statement stands in, by the text."""

@@ -262,6 +262,14 @@ def xla_step(call: Call) -> Value:
     return NONE
 
 
+@library("transformers.TrainingArguments", "transformers.Seq2SeqTrainingArguments")
+def training_arguments(call: Call) -> Value:
+    """The settings of a Trainer: with `fp16=True` it scales its losses by itself."""
+    if call.const(None, "fp16", False) is True:
+        call.tell(FrameworkUse, framework="Trainer", things=(), fp16=True)
+    return call.fresh()
+
+
 @library(
     "transformers.Trainer",
     "transformers.Seq2SeqTrainer",
