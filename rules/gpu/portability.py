@@ -10,7 +10,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.subjects import asked
-from qalint.analysis.modules.values import Class, Const, Device, Mod
+from qalint.analysis.modules.values import Class, Const, Device, Mod, Obj
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -69,6 +69,8 @@ class ModuleHasNoDevice(Rule):
             if node in seen or not shown:
                 continue
             if isinstance(event.target, Device):
+                if computed(modules, node):
+                    continue
                 seen.add(node)
                 text = ast.unparse(node)
                 yield self.finding(
@@ -123,6 +125,17 @@ def plain(module: Mod, name: str) -> bool:
             and not reflective(module.cls)
         )
     return bool(module.qual) and str(module.qual).startswith("torch.nn.")
+
+
+def computed(modules: Modules, node: ast.AST) -> bool:
+    """Whether a comparison reads what an object sets under computed names."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.Attribute):
+            owner = modules.run.memo.get(part.value)
+            cls = owner.cls if isinstance(owner, Mod | Obj) else None
+            if cls is not None and reflective(cls):
+                return True
+    return False
 
 
 def reflective(cls: Class) -> bool:
