@@ -506,7 +506,7 @@ def test_a_model_of_which_one_part_was_replaced_has_others(owned: str, last: str
 
 PENALTIES = {
     "a loop": "more = 0.0\n    for p in net.parameters():\n        more = more + p.abs().sum()",
-    "added in place": "more = 0.0\n    for name, p in net.named_parameters():\n        more += p.pow(2).sum()",
+    "in place": "more = 0.0\n    for n, p in net.named_parameters():\n        more += p.pow(2).sum()",
     "a sum": "more = sum(p.pow(2).sum() for p in net.parameters())",
     "one parameter": "more = net.weight.norm()",
 }

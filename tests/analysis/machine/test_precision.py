@@ -258,3 +258,29 @@ print(net(rows))
 """
     assert faults_of(text.format(cast="pass"), HEAD) == ["dtype-mismatch:float32->float16 @ print(net(rows))"]
     assert faults_of(text.format(cast="rows.half()"), HEAD) == []
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        'tok(["a"], return_tensors="pt").to("cuda")',
+        'tok.batch_encode_plus(["a"], return_tensors="pt")',
+        '{k: v.to("cuda") for k, v in tok(["a"], return_tensors="pt").items()}',
+    ],
+)
+def test_what_a_tokenizer_makes_is_data(batch: str) -> None:
+    text = f"""
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tok = AutoTokenizer.from_pretrained("some")
+net = AutoModelForCausalLM.from_pretrained("some").cuda()
+opt = torch.optim.AdamW(net.parameters())
+scaler = GradScaler("cuda")
+for k in range(9):
+    opt.zero_grad()
+    batch = {batch}
+    scaler.scale(net(**batch).loss).backward()
+    scaler.step(opt)
+    scaler.update()
+"""
+    line = "scaler.scale(net(**batch).loss).backward()"
+    assert faults_of(text, HEAD) == [f"forward-outside-autocast @ {line}"]

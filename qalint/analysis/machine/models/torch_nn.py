@@ -72,6 +72,7 @@ def make_module(call: Call, made: str = "constructor", cls: Value = None) -> Ref
             obj.dtype = "float32"
         if obj.cls.name.rpartition(".")[2].startswith(EMPTY):
             obj.trainable = False
+            obj.extra["empty"] = True
         if obj.cls.name == "torch.nn.Parameter":
             flow = flow_of(call.args[0]) if call.args else None
             obj.dtype = None if flow is None else flow.dtype
@@ -152,9 +153,10 @@ def hub(call: Call) -> Value | None:
     last = parts[-1]
     cls = parts[-2] if len(parts) > 1 else ""
     if last in ("from_pretrained", "from_config", "from_single_file"):
-        if any(
-            word in cls for word in ("Tokenizer", "Processor", "Config", "Feature", "Scheduler", "Pipeline")
-        ):
+        if any(word in cls for word in ("Tokenizer", "Processor", "Feature")):
+            # What it makes of texts and images is data: no parameter is in it.
+            return term("call", call.callee, *call.args)
+        if any(word in cls for word in ("Config", "Scheduler", "Pipeline")):
             return call.fresh()
         return make_module(call, "pretrained", Lib(".".join(parts[:-1])))
     if "Model" in last or "For" in last:
@@ -498,6 +500,13 @@ def move_unknown(call: Call) -> Value:
     return receiver
 
 
+def _of_module(call: Call, value: Value) -> bool:
+    """Whether a value is an attribute of a module that no name says to be a device: `layer.weight`."""
+    if type(value) is not Term or value.op != "attr" or "dev" in value.args[1]:
+        return False
+    return isinstance(call.machine.object(call.world, value.args[0]), Model)
+
+
 def _only_device(call: Call) -> bool:
     """Whether `.to(...)` names a device and no dtype that is not known."""
     if call.name != "to":
@@ -506,7 +515,7 @@ def _only_device(call: Call) -> bool:
         return False
     for index, value in enumerate(call.args):
         value = call.world.resolve(value)
-        if type(value) is Ref or flow_of(value) is not None:
+        if type(value) is Ref or flow_of(value) is not None or _of_module(call, value):
             return False  # another tensor
         if type(value) is Const or call.machine.device_name(call.world, value) is not None:
             continue
