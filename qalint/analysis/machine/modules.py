@@ -392,7 +392,7 @@ class Modules(Steps):
         """A floating input of another dtype than the module's, outside autocast; whether there is one."""
         if obj.dtype not in ("float16", "float32") or self.precision(world)[0] != "none" or self.refused:
             return False
-        if self.unseen_caller and obj.cast is None and obj.owner is not None:
+        if obj.extra.get("empty") or (self.unseen_caller and obj.cast is None and obj.owner is not None):
             return False
         if type(obj.cls) is Cls and any(self._casts(world, part) for _, part in self.tree(world, ref)):
             return False  # What its layers get decides, not what it is called with.

@@ -40,6 +40,7 @@ def test_an_input_that_reaches_the_layers_as_it_is(forward: str) -> None:
     [
         "x = x.half()\n        return self.a(x)",
         "return self.a(x.to(self.a.weight.dtype))",
+        "return self.a(x.to(self.a.weight))",
         "return self.b(self.a(x.type_as(self.a.weight)))",
         'with torch.autocast("cuda"):\n            return self.a(x)',
     ],
@@ -84,3 +85,19 @@ print(net(torch.randn(2, 4)))
 def test_a_model_that_was_never_cast() -> None:
     (fault,) = told("return self.b(self.a(x))", cast="", given=".half()")
     assert fault == "dtype-mismatch:float16->float32 @ return self.b(self.a(x))"
+
+
+def test_a_forward_that_only_moves_what_it_gets() -> None:
+    forward = "return self.a(x.to(self.a.device))"
+    assert told(forward) == [f"dtype-mismatch:float32->float16 @ {forward}"]
+
+
+def test_layers_without_parameters_take_any_dtype() -> None:
+    text = """
+net = nn.Sequential(nn.Linear(4, 4, dtype=torch.float16), nn.ReLU(), nn.Dropout(0.1))
+print(net(torch.randn(2, 4, dtype=torch.float16)))
+print(nn.ReLU()(torch.randn(2, 4).half()))
+"""
+    assert faults_of(text, HEAD) == []
+    (fault,) = faults_of(text.replace("4, dtype=torch.float16))", "4))"), HEAD)
+    assert fault.startswith("dtype-mismatch:float32->float16")
