@@ -67,7 +67,6 @@ SURVIVORS = {
     "bottleneck/bottleneck.py:21 adapter detached": "a bottleneck is no product of two matrices",
     "bottleneck/bottleneck.py:77 not moved": "comparisons of tensors are not followed",
     "checkpointed/checkpointed.py:38 no freeze": BY_DESIGN + "a model built with adapters may train whole",
-    "kbit_style/kbit_style.py:59 not moved": "what a library model's output holds is not known",
     "kohya/kohya.py:74 no freeze": "the optimizer has the adapters alone, beside the model",
     "kohya/kohya.py:66 cast left out": "the dtype of integers that a cast would have made floats",
     "kohya/kohya.py:78 never attached": "nobody looks whether what is trained runs at all",

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from .core import Core
 
 
+OUTPUTS = frozenset({"logits", "last_hidden_state", "pooler_output"})
+"""The tensors in what a model of transformers gives."""
+
+
 def module_base(roots: list[str]) -> str | None:
     """The library class that makes a class with these roots a module, if one does."""
     for root in roots:
@@ -402,6 +406,8 @@ def tensor_attribute(run: Core, base: Param | Tensor, name: str, site: Site) -> 
         return Unknown(f"requires_grad({base.term})")
     if name == "grad":
         return Unknown(f"grad({base.term})")
+    if name in OUTPUTS and isinstance(base, Tensor) and base.source == "output":
+        return base.copy(dtype=None, site=site)  # where the model is; its precision is its own affair
     return Bound(base, name, site.node)
 
 
