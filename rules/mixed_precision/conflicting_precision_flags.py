@@ -157,12 +157,34 @@ def flag(names: Names, call: ast.Call, name: str) -> ast.keyword | None:
     return None
 
 
-def value_of(names: Names, expr: ast.expr) -> ast.expr | None:
-    """The expression that a name is bound to, if it is bound once; other expressions are themselves."""
+def value_of(names: Names, expr: ast.expr, depth: int = 4) -> ast.expr | None:
+    """The expression that a name is bound to, or a function returns, if it is one; others are themselves."""
     if isinstance(expr, ast.Name):
         binding = names.binding(expr)
-        return binding.value if binding is not None and binding.kind == "assign" else None
+        value = binding.value if binding is not None and binding.kind == "assign" else None
+        return value_of(names, value, depth - 1) if isinstance(value, ast.Call) and depth else value
+    if isinstance(expr, ast.Call) and depth:
+        made = returned(names, expr.func)
+        if made is not None:
+            return value_of(names, made, depth - 1)
     return expr
+
+
+def returned(names: Names, func: ast.expr) -> ast.expr | None:
+    """What a function of the file, or a method of `self`, returns, if it returns in one place only."""
+    if isinstance(func, ast.Name):
+        name = func.id
+    elif isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self":
+        name = func.attr
+    else:
+        return None
+    made = [
+        node for node in ast.walk(names.file.tree) if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    if len(made) != 1 or made[0].decorator_list:
+        return None
+    returns = [node for node in ast.walk(made[0]) if isinstance(node, ast.Return)]
+    return returns[0].value if len(returns) == 1 and returns[0] is made[0].body[-1] else None
 
 
 def is_load(names: Names, call: ast.Call) -> bool:

@@ -199,3 +199,34 @@ def test_both_flags_where_one_is_unpacked() -> None:
     (found,) = findings(ConflictingPrecisionFlags, text.format(True))
     assert apply(found) == text.format(False)
     assert findings(ConflictingPrecisionFlags, text.format(False)) == []
+
+
+RUN = """\
+import torch
+from transformers import AutoModel, Trainer, TrainingArguments
+
+class Run:
+    def model(self):
+        {model}
+
+    def arguments(self, out):
+        made = TrainingArguments(out, fp16=True)
+        return made
+
+    def start(self, **more):
+        return Trainer(model=self.model(), args=self.arguments("out"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("return AutoModel.from_pretrained('x', torch_dtype=torch.float16)", 1),
+        ("net = AutoModel.from_pretrained('x', torch_dtype=torch.float16)\n        return net", 1),
+        ("return AutoModel.from_pretrained('x')", 0),
+        ("net = AutoModel.from_pretrained('x', torch_dtype=torch.float16)\n        return net.float()", 0),
+        ("if x:\n            return AutoModel.from_pretrained('x', torch_dtype=torch.float16)", 0),
+    ],
+)
+def test_a_model_and_arguments_that_methods_make(model: str, found: int) -> None:
+    assert len(findings(ConflictingPrecisionFlags, RUN.format(model=model))) == found
