@@ -236,6 +236,7 @@ def main(argv: list[str] | None = None) -> int:
                     latent[mutant.kind] += bool(found)
                 if options.verbose:
                     print(f"{name}:{mutant.line} {mutant.kind}: {sorted(shown)} -> {sorted(found)}")
+            print(f"{name}: {right.total()} of {ill.total()} so far", flush=True)
     print(f"{'mutation':28} mutants  ill  found  right  found without symptom")
     for kind in sorted(every):
         print(f"{kind:28} {every[kind]:7} {ill[kind]:4} {seen[kind]:6} {right[kind]:6} {latent[kind]:6}")
