@@ -143,6 +143,18 @@ MAKES = frozenset(
 """What makes or changes modules and parameters, or multiplies by them."""
 
 
+def computes(node: ast.AST) -> bool:
+    """Whether all that a function does is to compute a value of others, without a call: `alpha / rank`."""
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    *before, last = node.body
+    if not isinstance(last, ast.Return) or not isinstance(last.value, ast.BinOp | ast.IfExp | ast.UnaryOp):
+        return False
+    if before and (ast.get_docstring(node, clean=False) is None or len(before) > 1):
+        return False
+    return not any(isinstance(part, ast.Call | ast.Await) for part in nodes(last))
+
+
 def makes_a_model(name: str) -> bool:
     """Whether a name is one that libraries give to whole models: `BertModel`, `BertForMaskedLM`."""
     return name[:1].isupper() and ("Model" in name or "For" in name[1:])
@@ -193,6 +205,7 @@ class Definitions:
                         sets = sets or any(_last(base) == "Module" for base in bases)
                     case _:
                         pass
+            hot = hot or computes(node)
             models = any(map(makes_a_model, names))
             self.facts[node] = (hot or models or not names.isdisjoint(HOT), frozenset(names))
             self._makes[node] = sets or models or not names.isdisjoint(MAKES)

@@ -577,7 +577,8 @@ def functional(
         return args[0] if args else run.fresh(last, site.node)
     if last == "linear" and len(args) >= 2:
         return tensors.multiply(run, args[0], args[1], site, transposed=True)
-    operands = [t for t in (tensors.as_tensor(run, value) for value in args) if t is not None]
+    given = [*args, *(kwargs[key] for key in sorted(kwargs, key=lambda key: key not in {"input", "query"}))]
+    operands = [t for t in (tensors.as_tensor(run, value) for value in given) if t is not None]
     if last in {"embedding", "one_hot"} or not operands:
         return Tensor(None, operands[0].device if operands else None, site=site, source="unknown")
     if last.startswith("dropout"):

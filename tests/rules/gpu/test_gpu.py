@@ -325,3 +325,77 @@ def test_cuda_without_a_question() -> None:
     ]
     assert 'Net().to("cuda" if torch.cuda.is_available() else "cpu")' in apply(found[0])
     assert findings(HardCodedCuda, text, path="tests/test_net.py") == []
+
+
+WEIGHTED = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Weighted(nn.Module):
+    def __init__(self, shares):
+        super().__init__()
+        SET
+
+class Focused(Weighted):
+    def __init__(self, shares, power=2.0):
+        super().__init__(shares)
+        self.power = power
+
+    def forward(self, scores, wanted):
+        return LOSS
+
+class Training:
+    def __init__(self, net, criterion):
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net, self.criterion = net.to(self.device), criterion.to(self.device)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+    def run(self, batches):
+        for x, y in batches:
+            loss = self.criterion(self.net(x.to(self.device)), y.to(self.device))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+Training(nn.Linear(3, 4), Focused([0.1, 0.9])).run(batches)
+"""
+LOSSES = [
+    "F.cross_entropy(scores, wanted, weight=self.share)",
+    "F.cross_entropy(target=wanted, input=scores, weight=self.share)",
+    "F.nll_loss(scores.log_softmax(1), wanted, reduction='sum', weight=self.share)",
+    "F.binary_cross_entropy_with_logits(scores, wanted.float(), pos_weight=self.share)",
+    "F.cross_entropy(scores, wanted, self.share)",
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("made", ["torch.tensor([1 / s for s in shares])", "torch.ones(4)"])
+def test_a_plain_tensor_of_a_base_class_that_a_loss_is_weighted_with(loss: str, made: str) -> None:
+    text = WEIGHTED.replace("SET", f"self.share = {made}").replace("LOSS", loss)
+    finding = only(UnregisteredTensorAttribute, text)
+    assert line(finding) == f"self.share = {made}"
+    assert f'self.register_buffer("share", {made}, persistent=False)' in apply(finding)
+    assert findings(UnregisteredTensorAttribute, apply(finding)) == []
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "made",
+    [
+        "self.register_buffer('share', torch.ones(4))",
+        "self.share = nn.Parameter(torch.ones(4), requires_grad=False)",
+        "self.share = torch.tensor(shares)",  # shares may lie on the GPU
+        "self.share = None",
+    ],
+)
+def test_weights_of_a_loss_that_move_along(loss: str, made: str) -> None:
+    text = WEIGHTED.replace("SET", made).replace("LOSS", loss).replace("[0.1, 0.9]", "shares")
+    assert findings(UnregisteredTensorAttribute, text) == []
+
+
+def test_weights_that_the_forward_moves() -> None:
+    text = WEIGHTED.replace("SET", "self.share = torch.ones(4)").replace(
+        "LOSS", "F.cross_entropy(scores, wanted, weight=self.share.to(scores.device))"
+    )
+    assert findings(UnregisteredTensorAttribute, text) == []
