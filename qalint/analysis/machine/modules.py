@@ -258,7 +258,7 @@ class Modules(Steps):
             if obj.cls.name == PROBABILITIES:
                 loss_under_autocast(self, world, node, obj)  # type: ignore[arg-type]
             made = flow if flow is not None else Flow(wide=True, grad=world.grad)
-            made = made._replace(summed=obj.attrs.get("reduction") == Const("sum"))
+            made = made._replace(summed=obj.attrs.get("reduction") == Const("sum"), divided=False)
             return self.fresh(world, node, made)
         self.tell(world, Forward, node, things=(ref,), loss=False, inputs=self.inputs(world, values))
         refused = self.forward_faults(world, ref, obj, values, node)

@@ -531,3 +531,31 @@ for x in loader:
     assert faults_of(text, IMPORTS) == [f"unscaled-backward:mixed @ {line}"]
     whole = text.replace(line, "scaler.scale(loss + 0.01 * more).backward()")
     assert faults_of(whole, IMPORTS) == []
+
+
+CRITERIA = ["F.cross_entropy({x}, y)", "nn.CrossEntropyLoss()({x}, y)", "F.mse_loss({x}, y)"]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize(
+    ("x", "by", "found"),
+    [
+        ("net(x) / args.heat", "", True),
+        ("(net(x) @ net(y).T / args.heat).float()", "", True),
+        ("net(x)", " / args.turns", False),
+        ("net(x) / args.heat", " / args.turns", False),
+    ],
+)
+def test_logits_that_are_divided_are_no_loss_that_is(criterion: str, x: str, by: str, found: bool) -> None:
+    text = f"""
+net = nn.Linear(4, 4)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+opt.zero_grad()
+for i, (x, y) in enumerate(loader):
+    loss = {criterion.format(x=x)}{by}
+    loss.backward()
+    if (i + 1) % args.turns == 0:
+        opt.step()
+        opt.zero_grad()
+"""
+    assert faults_of(text, IMPORTS) == ["accumulated-loss-not-divided @ loss.backward()"] * found

@@ -126,6 +126,8 @@ def tensors(call: Call) -> Value:
         flow = flow._replace(dtype=product_dtype(call))
     if flow is not None and call.callee.name.endswith(("_loss", "cross_entropy", ".mean", "_div")):
         flow = flow._replace(summed=call.const(None, "reduction", None) == "sum")
+        if call.callee.name.endswith(("_loss", "cross_entropy")):
+            flow = flow._replace(divided=False)  # by what its inputs were divided, the loss is not
     return call.fresh(flow)
 
 
