@@ -257,6 +257,13 @@ def method(
     if isinstance(base, Const) and isinstance(base.value, str):
         if name in {"format", "join", "lower", "strip", "replace", "split"}:
             return tensors.mixed(f"str.{name}", [base, *args])
+    if isinstance(base, Bound) and base.name == "__dict__" and name == "update":
+        if isinstance(base.base, Mod | Obj):  # anything may stand over what was set before
+            plain = [
+                key for key, value in base.base.attrs.items() if not isinstance(value, Mod | Param | Func)
+            ]
+            base.base.attrs.update((key, run.fresh(key, site.node)) for key in plain)
+        return Const(None)
     if (
         isinstance(base, Bound)
         and base.name in {"_modules", "_parameters", "__dict__"}

@@ -64,6 +64,8 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
     if name == "setattr" and len(args) == 3:
         setter(run, args, site)
         return Const(None)
+    if name == "vars" and isinstance(first, Mod | Obj):
+        return Bound(first, "__dict__", site.node)
     if name == "type" and len(args) == 1 and first is not None:
         if isinstance(first, Unknown):
             return Bound(first, "__class__", site.node)
