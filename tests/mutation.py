@@ -8,6 +8,11 @@ Every mutant runs under the harness (in FP16 on a CPU, compared with the same pr
 mutant whose run shows a symptom that the original does not show must have a finding; one that shows
 nothing may have one or not (a missing `update` in a program of one iteration harms nobody yet).
 
+Known survivors: an `update` for which no step came, and a step that comes before the backward pass, in
+a program that ends right there. Both are told by the next round, and such a program has none:
+`deprecated-amp-api/good_fallback_for_old_torch.py` and the flush at the end of
+`missing-scaler-update/good_flush_after_loop.py`.
+
 `RIGHT` has the codes that name a kind of mutation; any other finding counts as a wrong one.
 
 The exit status is 1 if fewer than 95 % of the symptomatic mutants have a right finding, or a correct
