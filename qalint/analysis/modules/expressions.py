@@ -614,18 +614,13 @@ class Expressions(Core):
             finally:
                 self.building.pop()
         elif isinstance(thing, Obj):
-            fields = [
-                (item.target.id, item.value)
-                for item in cls.node.body
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-            ]
-            for index, (name, default) in enumerate(fields):
+            for index, (name, (default, scope)) in enumerate(cls.fields().items()):
                 if index < len(args):
                     thing.attrs[name] = args[index]
                 elif name in kwargs:
                     thing.attrs[name] = kwargs[name]
                 elif default is not None and not self.entry_call(site) and "**" not in kwargs:
-                    thing.attrs[name] = self.ev(default, cls.scope)
+                    thing.attrs[name] = self.ev(default, scope)
                 else:
                     thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
         elif isinstance(thing, Mod) and not thing.known:

@@ -221,6 +221,17 @@ class Class(Value):
                 return found
         return None
 
+    def fields(self) -> dict[str, tuple[ast.expr | None, Scope]]:
+        """The annotated fields, as a constructor made of them takes them in order, with their defaults."""
+        found: dict[str, tuple[ast.expr | None, Scope]] = {}
+        for base in reversed(self.bases):
+            if isinstance(base, Class):
+                found.update(base.fields())
+        for item in self.node.body:
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                found[item.target.id] = (item.value, self.scope)
+        return found
+
     def roots(self) -> list[str]:
         """The qualified names of the library classes it derives from, nearest first."""
         found: list[str] = []
