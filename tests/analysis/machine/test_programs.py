@@ -233,3 +233,22 @@ def test_nothing_relevant_has_no_story() -> None:
     from qalint.testing import file_of
 
     assert file_of("import os\nprint(os.getcwd())\n").get(Story) is None
+
+
+def test_a_module_is_no_list() -> None:
+    text = """
+def thaw(given):
+    for net in given if isinstance(given, list) else [given]:
+        net.float()
+
+net = nn.Linear(4, 1).half().cuda()
+{call}
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for x in loader:
+    opt.zero_grad()
+    net(x).mean().backward()
+    opt.step()
+"""
+    assert not any("fp16" in fault for fault in faults_of(text.format(call="thaw(net)")))
+    assert not any("fp16" in fault for fault in faults_of(text.format(call="thaw([net])")))
+    assert any("fp16" in fault for fault in faults_of(text.format(call="pass")))

@@ -350,12 +350,20 @@ def _isinstance(call: Call, value: Value, cls: Value) -> Value:
                 todo += each.bases
         if not obj.hidden:
             return Const(False)
+    if isinstance(obj, Model | ListObj) and type(cls) is Lib and cls.name in CONTAINERS:
+        # A module is no list; a display may have become a set, which is not told apart from a list.
+        if isinstance(obj, Model):
+            return Const(False)
+        return Const(True) if cls.name == "builtins.list" and isinstance(obj.node, ast.List) else call.fresh()
     if type(value) is Const and type(cls) is Lib:
         known = {"builtins.str": str, "builtins.int": int, "builtins.float": float, "builtins.bool": bool}
         kind = known.get(cls.name)
         if kind is not None:
             return Const(isinstance(value.value, kind))
     return term("call", call.callee, *call.args)
+
+
+CONTAINERS = frozenset(f"builtins.{name}" for name in ("list", "tuple", "dict", "set", "str"))
 
 
 @library("builtins.bool")

@@ -322,8 +322,9 @@ def parameter_trains(machine: Any, world: Any, value: Cells, node: Any) -> Value
     base = symbol if type(symbol) is Term else term("fresh", "p", id(node), world.ctx, ())
     states = set()
     for root in value.roots:
-        obj = machine.object(world, root)
-        states.add(obj.trainable if isinstance(obj, Model) else None)
+        ref = machine.as_ref(world, root)
+        known = type(ref) is Ref and isinstance(world.heap.get(ref.oid), Model)
+        states |= {part.trainable for _, part in machine.tree(world, ref)} if known else {None}
     if states == {False}:
         return FALSE
     return term("attr", base, "requires_grad")
