@@ -88,6 +88,9 @@ class AdapterNotFp32(Rule):
                 if found is None or found[1] != "float16":
                     continue
                 if found[2] not in injection.cells:
+                    frozen = run.latest(cell, "grad")
+                    if frozen is not None and frozen[1] is False:
+                        continue  # a layer of the base before the adapter
                     yield from self.along(adapters, injection, found[2], found[0], seen)
                     continue
                 site = cast_site(adapters, found[2], found[0]) or cell.site

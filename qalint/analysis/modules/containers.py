@@ -199,6 +199,9 @@ def one_dict(value: Value) -> Value:
             merged.pairs[key] = join(merged.pairs.get(key), held)
         merged.rest.extend(option.rest)
         merged.open = merged.open or option.open
+    for key in merged.pairs:
+        if not all(isinstance(option, Dict) and key in option.pairs for option in value.options):
+            merged.pairs[key] = Unknown(f"{value.term}[{key!r}]")  # it may not be given at all
     return merged
 
 
