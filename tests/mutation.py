@@ -41,7 +41,7 @@ from qalint.testing import lint
 
 ROOT = Path(__file__).resolve().parents[1] / "fixtures" / "mixed_precision"
 RIGHT = {
-    "remove unscale_": {"QA1105", "QA1113"},
+    "remove unscale_": {"QA1105", "QA1109", "QA1113"},
     "remove update": {"QA1108", "QA1111"},
     "remove zero_grad": {"QA1115"},
     "remove scaler step": {"QA1109", "QA1108", "QA1115"},
