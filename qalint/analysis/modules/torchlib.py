@@ -455,7 +455,10 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if name in CLOCKS:
         return Clock(site, run.tick())
     if name in {"collections.OrderedDict", "collections.defaultdict"}:
-        return python.builtin(run, "dict", args if last == "OrderedDict" else [], kwargs, site)
+        made = python.builtin(run, "dict", args if last == "OrderedDict" else args[1:], kwargs, site)
+        if last == "defaultdict" and isinstance(made, Dict):
+            made.open = True  # a key that was not there makes one
+        return made
     if name == "dataclasses.field":
         factory_ = kwargs.get("default_factory")
         if isinstance(factory_, Func) and isinstance(factory_.node, ast.Lambda):
