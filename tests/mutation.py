@@ -10,9 +10,9 @@ nothing may have one or not (a missing `update` in a program of one iteration ha
 
 Known survivors: an `update` for which no step came, and a step that comes before the backward pass, in
 a program that ends right there. Both are told by the next round, and such a program has none:
-`deprecated-amp-api/good_fallback_for_old_torch.py`, `scaler-call-order/good_single_iteration.py` and the flush
-at the end of `missing-scaler-update/good_flush_after_loop.py`. In `scaler-call-order/good_two_backwards.py`,
-an `update` and a clearing between two backward passes that no step separates: what they are missed for
+`deprecated-amp-api/good_fallback_for_old_torch.py`, `scaler-call-order/good_single_iteration.py` and the
+flush at the end of `missing-scaler-update/good_flush_after_loop.py`. In
+`scaler-call-order/good_two_backwards.py`, an `update` and a clearing between two backward passes that no step separates: what they are missed for
 is the next step, which uses both.
 
 `RIGHT` has the codes that name a kind of mutation; any other finding counts as a wrong one.
