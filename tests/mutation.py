@@ -12,8 +12,8 @@ Known survivors: an `update` for which no step came, and a step that comes befor
 a program that ends right there. Both are told by the next round, and such a program has none:
 `deprecated-amp-api/good_fallback_for_old_torch.py`, `scaler-call-order/good_single_iteration.py` and the
 flush at the end of `missing-scaler-update/good_flush_after_loop.py`. In
-`scaler-call-order/good_two_backwards.py`, an `update` and a clearing between two backward passes that no step separates: what they are missed for
-is the next step, which uses both.
+`scaler-call-order/good_two_backwards.py`, the `update` and the clearing between two backward passes that
+no step separates: the next step uses the sum of both.
 
 `RIGHT` has the codes that name a kind of mutation; any other finding counts as a wrong one.
 
