@@ -455,10 +455,10 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if name in CLOCKS:
         return Clock(site, run.tick())
     if name in {"collections.OrderedDict", "collections.defaultdict"}:
-        made = python.builtin(run, "dict", args if last == "OrderedDict" else args[1:], kwargs, site)
-        if last == "defaultdict" and isinstance(made, Dict):
-            made.open = True  # a key that was not there makes one
-        return made
+        table = python.builtin(run, "dict", args if last == "OrderedDict" else args[1:], kwargs, site)
+        if last == "defaultdict" and isinstance(table, Dict):
+            table.open = True  # a key that was not there makes one
+        return table
     if name == "dataclasses.field":
         factory_ = kwargs.get("default_factory")
         if isinstance(factory_, Func) and isinstance(factory_.node, ast.Lambda):
