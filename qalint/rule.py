@@ -232,7 +232,8 @@ class Section:
     the file is not parsed for it. Each needle must be provably necessary. The rarest group comes
     first, the commonest (`b"torch"`) last: a file that has only a part of the groups counts as the
     start of a program if it has the first, or if it could be a script (no relative imports) and has
-    one that is not the last. With `program=False` all groups must be in the file itself; with `starts`
+    one that is not the last, or whose top level starts something (`qalint.needles.LAUNCH`): then all groups
+    may lie in what it imports. With `program=False` all groups must be in the file itself; with `starts`
     (bytes without which no program starts in a file) also in files that have none of those and could be
     no script. Docstrings and comments are no part of a program. `qalint.needles.unless` makes needles that
     do not count in some surroundings.
