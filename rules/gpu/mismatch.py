@@ -540,6 +540,17 @@ def move_parts(event: Event, moved: Event) -> Fix | None:
     )
     if device is None:
         return None
+    if any(
+        isinstance(n, ast.Attribute) and n.attr in {"cpu", "numpy"}
+        for one in loop.body
+        for n in ast.walk(one)
+    ):
+        # what the model gives goes back to the CPU, and meets the rest of the batch there
+        names = [
+            n for n in names if any(getattr(a, "id", None) == n for a in getattr(event.site.node, "args", []))
+        ]
+        if not names:
+            return None
     line = ", ".join(names) + " = " + ", ".join(f"{name}.to({device})" for name in names)
     return edits.unsafe("move the batch to the device", edits.insert_before(loop.body[0], line))
 

@@ -89,7 +89,7 @@ class AdapterNotFp32(Rule):
                     continue
                 if found[2] not in injection.cells:
                     frozen = run.latest(cell, "grad")
-                    if frozen is not None and frozen[1] is False:
+                    if cell not in adapters.paired and frozen is not None and frozen[1] is False:
                         continue  # a layer of the base before the adapter
                     yield from self.along(adapters, injection, found[2], found[0], seen)
                     continue
