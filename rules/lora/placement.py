@@ -88,8 +88,7 @@ class AdapterNotFp32(Rule):
                 if found is None or found[1] != "float16":
                     continue
                 if found[2] not in injection.cells:
-                    frozen = run.latest(cell, "grad")
-                    if cell not in adapters.paired and frozen is not None and frozen[1] is False:
+                    if frozen_whole(adapters, cell):
                         continue  # a layer of the base before the adapter
                     yield from self.along(adapters, injection, found[2], found[0], seen)
                     continue
@@ -142,6 +141,15 @@ class AdapterNotFp32(Rule):
             ],
             help="cast the base first, then inject the adapters",
         )
+
+
+def frozen_whole(adapters: Adapters, cell: Cell) -> bool:
+    """Whether the last that was said of training a parameter froze it, without a test of its name."""
+    said = adapters.run.latest(cell, "grad")
+    if said is None or said[1] is not False:
+        return False
+    time, _, holder = said
+    return any(when == time and what == "grad" and not guards for when, what, _, guards in holder.history)
 
 
 def to_half(adapters: Adapters, site: Site) -> bool:
