@@ -696,7 +696,10 @@ class Joiner:
         if mine.dtype != other.dtype:
             chosen = choose("dtype", _dtype(mine.dtype), _dtype(other.dtype))
             result.dtype = chosen if type(chosen) is Term and chosen.op == "ite" else None
-            result.cast = mine.cast or other.cast
+            result.cast = (
+                other.cast if _may_be_half(other.dtype) and not _may_be_half(mine.dtype) else mine.cast
+            )
+            result.cast = result.cast or mine.cast or other.cast
             result.clock = {**other.clock, **mine.clock}
         if mine.injected != other.injected:
             result.injected = mine.injected or other.injected
@@ -721,6 +724,15 @@ def _joined_cells(mine: Cells, other: Cells, choose: Any) -> Cells:
     filtered = mine.filtered if mine.filtered == other.filtered else "partial"
     tests = mine.tests if mine.tests == other.tests else frozenset()
     return mine._replace(roots=roots, wide=wide, filtered=filtered, tests=tests)
+
+
+def _may_be_half(dtype: Any) -> bool:
+    """Whether a model's dtype is FP16, on some path."""
+    if type(dtype) is Const:
+        return bool(dtype.value == "float16")
+    if type(dtype) is Term:
+        return dtype.op == "ite" and any(_may_be_half(argument) for argument in dtype.args[1:])
+    return bool(dtype == "float16")
 
 
 def _dtype(value: Any) -> Value:

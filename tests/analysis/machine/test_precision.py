@@ -284,3 +284,24 @@ for k in range(9):
 """
     line = "scaler.scale(net(**batch).loss).backward()"
     assert faults_of(text, HEAD) == [f"forward-outside-autocast @ {line}"]
+
+
+def test_the_cast_to_fp16_is_cited_where_another_cast_may_follow() -> None:
+    text = """
+import argparse
+
+args = argparse.ArgumentParser().parse_args()
+net = nn.Linear(4, 2)
+if args.half:
+    net.half()
+if args.double:
+    net.double()
+optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+for _ in range(3):
+    optimizer.zero_grad()
+    net(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+"""
+    assert [fault for fault in faults_of(text, HEAD) if "parameters" in fault] == [
+        "fp16-trainable-parameters:plain @ net.half()"
+    ]
