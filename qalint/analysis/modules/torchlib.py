@@ -519,6 +519,11 @@ def clone(run: Core, value: Value, site: Site, memo: dict[int, Value] | None = N
         run.set(twin, "dtype", run.dtype_of(value))
         run.set(twin, "device", run.device_of(value))
         return twin
+    if isinstance(value, Unknown):  # whatever it is, what happens to the one does not happen to the other
+        memo[id(value)] = run.fresh("copy", site.node)
+        return memo[id(value)]
+    if isinstance(value, Union):
+        return Union(tuple(clone(run, option, site, memo) for option in value.options))
     if not isinstance(value, Mod) or value.parent is not None:
         return value
     new = Mod(site, run.tick(), qual=value.qual, cls=value.cls)
