@@ -402,9 +402,9 @@ class Core:
             strings = frozenset[str]().union(*(v.strings for v in values if isinstance(v, Unknown)))
             named = next((v.name_of for v in values if isinstance(v, Unknown) and v.name_of), None)
             value = Unknown(key, name_of=named, strings=strings, tests=tests)
-            self.guards.append(
-                Guard(value.term, outcome, value, condition.node, tests, flavor(condition.node, value))
-            )
+            kind = flavor(condition.node, value)
+            denied = frozenset(_outcomes(condition, not outcome) or ())
+            self.guards.append(Guard(value.term, outcome, value, condition.node, tests, kind, denied))
 
     def layer_types(self, module: Mod) -> tuple[frozenset[str] | None, frozenset[str], bool]:
         """What the tests on this path say of a layer's type: possible types, excluded types, and
@@ -526,6 +526,26 @@ def _atoms(condition: Cond) -> Iterator[Cond]:
         yield condition
     for part in condition.parts:
         yield from _atoms(part)
+
+
+def _outcomes(condition: Cond, outcome: bool) -> list[tuple[str, bool]] | None:
+    """The outcomes of single tests that all hold just when the test goes `outcome`; None: no such list."""
+    if condition.op == "not":
+        return _outcomes(condition.parts[0], not outcome)
+    if condition.op == "atom":
+        value = condition.value
+        if isinstance(value, Unknown) and value.cond is not None:
+            return _outcomes(value.cond, outcome)
+        return None if value is None or isinstance(value, Const) else [(value.term, outcome)]
+    if (condition.op == "and") is not outcome:
+        return None
+    found: list[tuple[str, bool]] = []
+    for part in condition.parts:
+        inner = _outcomes(part, outcome)
+        if inner is None:
+            return None
+        found += inner
+    return found
 
 
 def _common_tests(values: list[Unknown]) -> tuple[Test, ...]:

@@ -51,7 +51,9 @@ wait        the program waits for the device
 
 
 class Guard(NamedTuple):
-    """A test that must have gone `outcome` for an event to happen."""
+    """A test that must have gone `outcome` for an event to happen. `denied`: outcomes of other tests that do
+    not hold all at once where it did (`a and b` went wrong: not both).
+    """
 
     key: str
     outcome: bool
@@ -59,6 +61,7 @@ class Guard(NamedTuple):
     node: ast.AST
     tests: tuple[Test, ...] = ()
     flavor: str = "other"
+    denied: frozenset[tuple[str, bool]] = frozenset()
 
 
 class Event:
@@ -124,7 +127,13 @@ def compatible(first: tuple[Guard, ...], second: tuple[Guard, ...]) -> bool:
     if not first or not second:
         return True
     known = {guard.key: guard.outcome for guard in first}
-    return all(known.get(guard.key, guard.outcome) == guard.outcome for guard in second)
+    if not all(known.get(guard.key, guard.outcome) == guard.outcome for guard in second):
+        return False
+    denied = [guard.denied for guard in (*first, *second) if guard.denied]
+    if not denied:
+        return True
+    taken = {(guard.key, guard.outcome) for guard in (*first, *second)}
+    return not any(outcomes <= taken for outcomes in denied)
 
 
 def extra(guards: tuple[Guard, ...], than: tuple[Guard, ...]) -> tuple[Guard, ...]:
