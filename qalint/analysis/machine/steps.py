@@ -7,7 +7,7 @@ from typing import Any
 
 from ...rule import Confidence
 from .calls import Call
-from .objects import Model, Optimizer, Scaler
+from .objects import ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .protocol import Protocol
 from .story import (
@@ -20,9 +20,13 @@ from .story import (
 )
 from .values import (
     NONE,
+    Cls,
+    Lib,
     Place,
     Ref,
+    Term,
     Value,
+    root,
     show,
 )
 
@@ -309,7 +313,30 @@ class Steps(Protocol):
             return False
         if any(part.dtype not in ("float32", None) for _, part in self.tree(world, ref)):
             return False
-        return obj.made in ("constructor", "pretrained") and not obj.hidden and not obj.assumed
+        if obj.made not in ("constructor", "pretrained") or obj.hidden or obj.assumed:
+            return False
+        return not any(self._computes_unseen(world, part) for _, part in self.tree(world, ref))
+
+    def _computes_unseen(self, world: World, part: Model) -> bool:
+        """Whether a module computes with a part that is not known: one that may enter autocast itself."""
+        called = called_parts(part.cls.node) if type(part.cls) is Cls else {}
+        for name, value in part.attrs.items():
+            held = self.as_ref(world, value)
+            obj = world.heap.get(held.oid) if type(held) is Ref else None
+            if type(part.cls) is Lib and not isinstance(obj, ListObj):
+                continue  # an option, such as `reduction`
+            if type(part.cls) is Cls and name not in called:
+                continue
+            todo = list(obj.items) if isinstance(obj, ListObj) else [held]
+            while todo:
+                item = self.as_ref(world, todo.pop())
+                if type(item) is not Term:
+                    continue
+                if item.op == "ite":
+                    todo += item.args[1:]
+                elif type(part.cls) is Lib or called[name] or root(item).op == "fresh":
+                    return True
+        return False
 
     def _created_in_loop(self, world: World, scaler: Ref, optimizer: Ref, event: Event) -> None:
         s: Scaler = world.get(scaler)  # type: ignore[assignment]
@@ -493,3 +520,21 @@ class Steps(Protocol):
         s = world.edit(scaler)
         s.stages = {}
         s.left = {}
+
+
+def called_parts(node: ast.AST) -> dict[str, bool]:
+    """The attributes that a class calls: themselves (`self.part(x)`: True), or only methods of theirs."""
+    found: dict[str, bool] = {}
+    for call in ast.walk(node):
+        if not isinstance(call, ast.Call):
+            continue
+        target, direct = call.func, True
+        while isinstance(target, ast.Attribute | ast.Subscript):
+            inner = target.value
+            if isinstance(target, ast.Attribute):
+                if isinstance(inner, ast.Name) and inner.id == "self":
+                    found[target.attr] = found.get(target.attr, False) or direct
+                    break
+                direct = False
+            target = inner
+    return found

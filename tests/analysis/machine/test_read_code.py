@@ -374,3 +374,46 @@ def of_the_round(model, loader, optimizer, n, fine):
 def test_rounds_may_be_dropped_for_what_came_out_of_them(tmp_path: Path) -> None:
     (tmp_path / "skips.py").write_text(SKIPS, encoding="utf-8")
     assert [item.message for item in lint([str(tmp_path / "skips.py")], select=["QA1116"])] == []
+
+
+UNSEEN_PART = """
+    class Matcher(nn.Module):
+        def __init__(self, part):
+            super().__init__()
+            {made}
+            self.head = nn.Linear(4, 4)
+        def forward(self, x):
+            {forward}
+            return self.head(x)
+
+    def train(loader, part):
+        model = Matcher(part).to("cuda")
+        optimizer = torch.optim.AdamW(model.parameters())
+        scaler = GradScaler("cuda")
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+"""
+HUB = 'torch.hub.load("owner/backbones", "small")'
+
+
+@pytest.mark.parametrize(
+    ("made", "forward"),
+    [
+        (f"self.part = {HUB}", "x = self.part(x)"),
+        ("self.part = part", "x = self.part(x)"),
+        (f"self.part = {HUB}.net", "x = self.part.block(x)"),
+        (f"self.part = [{HUB}.net]", "x = self.part[0].block(x)"),
+        (f"self.parts = nn.ModuleList([{HUB}])", "x = [part(x) for part in self.parts][0]"),
+    ],
+)
+def test_a_part_that_is_not_seen_may_enter_autocast_itself(made: str, forward: str) -> None:
+    assert faults_of(UNSEEN_PART.format(made=made, forward=forward), IMPORTS) == []
+
+
+def test_a_model_all_of_whose_parts_are_seen_computes_in_fp32() -> None:
+    program = UNSEEN_PART.format(made="self.width = part.width", forward="x = x * self.width")
+    assert faults_of(program, IMPORTS) == ["forward-outside-autocast @ scaler.scale(loss).backward()"]
