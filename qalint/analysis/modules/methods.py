@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import containers, tensors, torchlib
+from .events import Event, compatible
 from .values import (
     Array,
     Batch,
@@ -189,6 +190,8 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
             continue
         # what the adapter sits in may be a part of the program's own model, in a dtype of its own
         here = run.dtype_of(event.target) if run.guards_fit(event.guards) else None
+        if here is not None and one_of_several(event, run.events):
+            here = None
         x = Tensor(here, run.device_of(event.target), site=site, source="input")
         key = (id(event), f"{here}{autocast}{x.device.term if x.device else None}")
         if key in run.applied:
@@ -205,6 +208,27 @@ def run_adapters(run: Core, module: Mod, site: Site) -> None:
         elif isinstance(event.value, Func) and event.name == "register_forward_hook":
             given: list[Value] = [event.target, Seq([x], "tuple", site=site), x.copy(source="model")]
             tensors.leave(run.enter(event.value, given, {}, site))
+
+
+def one_of_several(event: Event, events: list[Event]) -> bool:
+    """Whether a module is one of several that a place may get, where what stood there had taken a layer's
+    place itself: which one it gets depends on what the layer is, and that is not known any more.
+    """
+    root = event.target.root
+    put = [one for one in events if one.kind == "attach" and one.how != "init" and isinstance(one.value, Mod)]
+    return any(
+        one.site.node is event.site.node and one.target is event.target and one.value is not event.value
+        for one in put
+    ) and any(
+        one.time < event.time
+        and one.site.node is not event.site.node
+        and one.value.cls is not None
+        and isinstance(one.target, Mod)
+        and (one.target.root is root or any(holder is root for holder, _ in one.target.root.holders))
+        and compatible(one.guards, event.guards)
+        and not any(isinstance(held, Mod) and held.parent is not None for held in one.value.attrs.values())
+        for one in put
+    )
 
 
 def method(
