@@ -210,8 +210,8 @@ class Comprehensions(Expressions):
                 return parts[0][0]  # the one that stands for all of its kind
         if isinstance(obj, ListObj) and obj.items:
             values = list(dict.fromkeys(obj.items))
-            if len(values) == 1:
-                return values[0]
+            if len(values) == 1 and not (obj.open and type(self.as_ref(world, values[0])) is Term):
+                return values[0]  # the only one there is, or an object that stands for its like
             flow = None
             for item in values:
                 flow = mix(flow, flow_of(item))

@@ -208,6 +208,8 @@ class World:
         if value.composed:
             return self._composed(value)
         bound = self.bind.get(value)
+        if bound is None and made_by_class(value):
+            return True  # made by a class: it is there
         if bound is not None:
             # A refined object: it is there unless this path found it to be None.
             absent = self.pc.get(term("is", value, NONE))
@@ -249,7 +251,7 @@ class World:
             subject = self.resolve(args[0])
             if subject is not args[0]:
                 return self.truth(is_none(subject)) if args[1] is NONE else None
-            if args[1] is NONE and self.pc.get(args[0]):
+            if args[1] is NONE and (self.pc.get(args[0]) or made_by_class(args[0])):
                 return False
             return None
         left, right = self.resolve(args[0]), args[1]
@@ -737,6 +739,11 @@ def _may_be_half(dtype: Any) -> bool:
 
 def _dtype(value: Any) -> Value:
     return Const(value) if value is None or type(value) is str else value
+
+
+def made_by_class(value: Value) -> bool:
+    """Whether an unknown value is an instance that an unseen class has made: never None, and true."""
+    return type(value) is Term and value.op == "fresh" and value.args[0] == "instance"
 
 
 def autocast_stack(world: World) -> list[Auto]:

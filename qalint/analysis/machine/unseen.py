@@ -270,7 +270,8 @@ class Unseen(Comprehensions):
             pass
         if flow is not None and (flow.dtype is not None or not world.grad):
             flow = flow._replace(grad=world.grad and flow.grad, dtype=None)
-        return self.carry(world, self.fresh(world, node, flow), [receiver, *values])
+        what = "instance" if type(callee) is Lib and is_class_name(callee.name) else ""
+        return self.carry(world, self.fresh(world, node, flow, what), [receiver, *values])
 
     def perhaps_cleared(self, world: World) -> None:
         """Some gradients were cleared; see `protocol`."""
@@ -359,3 +360,9 @@ class Unseen(Comprehensions):
                 changed = world.edit(scaler)
                 changed.stages = {oid: stage for oid, stage in held.stages.items() if oid != ref.oid}
                 changed.left = {oid: left for oid, left in held.left.items() if oid != ref.oid}
+
+
+def is_class_name(name: str) -> bool:
+    """Whether something from outside the project is a class, by its name: `CapWords`."""
+    last = name.rpartition(".")[2]
+    return last[:1].isupper() and not last.isupper() and "_" not in last

@@ -417,3 +417,53 @@ def test_a_part_that_is_not_seen_may_enter_autocast_itself(made: str, forward: s
 def test_a_model_all_of_whose_parts_are_seen_computes_in_fp32() -> None:
     program = UNSEEN_PART.format(made="self.width = part.width", forward="x = x * self.width")
     assert faults_of(program, IMPORTS) == ["forward-outside-autocast @ scaler.scale(loss).backward()"]
+
+
+PERHAPS_LISTED = """
+    class Trainer:
+        def __init__(self, first):
+            self.optimizers = []
+            if first is not None:
+                self.optimizers.append(first)
+            self.scaler = GradScaler("cuda")
+
+        def step(self, loss):
+            self.scaler.scale(loss).backward()
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
+            self.scaler.update()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+
+    def train(model, loader, first):
+        trainer = Trainer(first)
+        for x in loader:
+            with autocast("cuda"):
+                loss = model(x).mean()
+            trainer.step(loss)
+"""
+
+
+def test_what_is_perhaps_in_a_list_is_not_met_twice_by_a_loop_over_it() -> None:
+    assert faults_of(PERHAPS_LISTED, IMPORTS) == []
+
+
+BY_NAME = """
+    from rare_optimizers import {made}
+
+    class Trainer:
+        def __init__(self, model, name):
+            self.parameters = model.parameters()
+            self.optimizer = None
+            if name == "rare":
+                self.optimizer = {made}(self.parameters, lr=0.1)
+            if {test}:
+                self.optimizer = torch.optim.AdamW(self.parameters, lr=0.1)
+"""
+
+
+@pytest.mark.parametrize("test", ["not self.optimizer", "self.optimizer is None"])
+def test_what_a_class_that_is_not_seen_makes_is_there(test: str) -> None:
+    assert faults_of(BY_NAME.format(made="Rare", test=test), IMPORTS) == []
