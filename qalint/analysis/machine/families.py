@@ -55,7 +55,10 @@ class Families(Operators):
         if not all(self.holds_actor(world, [item]) for item in items):
             return None
         if len(items) == 1:
-            items.append(self.twin(world, items[0], obj))
+            other = self.twin(world, items[0], obj)
+            if other == items[0]:
+                return None  # a choice that is open: which object would be made again is not known
+            items.append(other)
             changed = world.edit(source)
             if isinstance(obj, ListObj):
                 changed.items = list(items)

@@ -207,9 +207,9 @@ class World:
             return known
         if value.composed:
             return self._composed(value)
+        if made_by_class(value):
+            return True
         bound = self.bind.get(value)
-        if bound is None and made_by_class(value):
-            return True  # made by a class: it is there
         if bound is not None:
             # A refined object: it is there unless this path found it to be None.
             absent = self.pc.get(term("is", value, NONE))

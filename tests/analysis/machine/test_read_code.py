@@ -450,6 +450,24 @@ def test_what_is_perhaps_in_a_list_is_not_met_twice_by_a_loop_over_it() -> None:
     assert faults_of(PERHAPS_LISTED, IMPORTS) == []
 
 
+def test_of_a_list_that_perhaps_holds_one_of_two_no_second_like_it_is_known() -> None:
+    chosen = """
+        def __init__(self, first):
+            self.optimizers = []
+            chosen = None
+            if first.wanted:
+                if first.name == "rare":
+                    chosen = first.make()
+                else:
+                    chosen = torch.optim.SGD(first.parameters(), lr=0.1)
+            if chosen is not None:
+                self.optimizers.append(chosen)
+"""
+    head, _, rest = PERHAPS_LISTED.partition("        def __init__")
+    rest = rest[rest.index("            self.scaler") :]
+    assert faults_of(head + chosen.lstrip("\n") + rest, IMPORTS) == []
+
+
 BY_NAME = """
     from rare_optimizers import {made}
 
