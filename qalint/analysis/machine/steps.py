@@ -51,7 +51,7 @@ class Steps(Protocol):
         )
         names = self.names_of(world, scaler, optimizer)
         if self.disabled(world, s):
-            self._after_step(world, optimizer, place, event)
+            self.optimizer_step(call, optimizer, event)
             return
         if self._framework_fault(world, scaler, optimizer, event):
             return
