@@ -9,6 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.machine.scope import halves
 from qalint.analysis.machine.story import Story
 from qalint.analysis.modules.needles import HALF
+from qalint.analysis.modules.starting import starts
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Iterator, Related, Rule, Severity
 
@@ -105,6 +106,7 @@ class HalfOverflowConstant(Rule):
         """Look at calls that fill, and at what they fill; the story knows more of what becomes FP16."""
         world = Halves(names, edits)
         seen: set[ast.AST] = set()
+        fills = False
         for call in names.call_nodes:
             found = filled(names, call)
             if found is None:
@@ -117,12 +119,15 @@ class HalfOverflowConstant(Rule):
                 continue
             if not LARGEST < abs(number) < float("inf"):
                 continue
+            fills = True
             why = "it is made as float16" if tensor is None else world.half(tensor)
             if why is not None:
                 seen.add(value)
                 limit = "min" if number < 0 else "max"
                 yield self.told(names, edits, call, tensor, value, limit, why)
-        story = names.file.get(Story) if halves(names.file) else None
+        # A library file that fills nothing itself runs only what it imports, and that is a file too.
+        asked = (fills or starts(names.file)) and halves(names.file)
+        story = names.file.get(Story) if asked else None
         for fault in () if story is None else story.faults(self.name):
             held = fault.data["call"][0]
             if fault.node in seen or not isinstance(held, ast.Call) or not isinstance(fault.node, ast.expr):
