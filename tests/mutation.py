@@ -13,7 +13,10 @@ a program that ends right there. Both are told by the next round, and such a pro
 `deprecated-amp-api/good_fallback_for_old_torch.py`, `scaler-call-order/good_single_iteration.py` and the
 flush at the end of `missing-scaler-update/good_flush_after_loop.py`. In
 `scaler-call-order/good_two_backwards.py`, the `update` and the clearing between two backward passes that
-no step separates: the next step uses the sum of both.
+no step separates: the next step uses the sum of both. In `unscale-every-micro-step/good_two_optimizers.py`,
+a norm over the parameters of two optimizers of which one was unscaled. In
+`update-between-optimizers/good_two_scalers.py`, what becomes of the second of two optimizers whose models
+stand in one list.
 
 `RIGHT` has the codes that name a kind of mutation; any other finding counts as a wrong one.
 
