@@ -88,7 +88,7 @@ WORK = 160_000
 """Expressions evaluated, counted in each world, for one program: a bound of last resort."""
 STEPS = 30_000
 """Statements executed, counted in each world, before joins become coarse and loops run once."""
-ACTIVATION = 12_000
+ACTIVATION = 18_000
 """The same for one activation of a function."""
 
 
