@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
+from qalint_rules.marimo_cells import section
 
 from qalint.linter import check
 from qalint.testing import file_of, notebook
-from qalint_rules.marimo_cells import section
 
 pytest.importorskip("marimo")
 from marimo._ast.load import load_app
