@@ -43,7 +43,7 @@ def file(text: str, folder: Path | None = None, **others: str) -> File:
 
 def names(file: File, *needs: Need) -> list[str]:
     """The definitions that matter."""
-    found = Relevance(file, needs, library=True)
+    found = Relevance(file, needs, passive=True)
     return [
         node.name
         for node in file.tree.body
@@ -187,7 +187,7 @@ def test_a_model_in_a_file_that_trains_need_not_train_itself() -> None:
         "import torch\n\n\ndef fit(loss):\n    loss.backward()\n\n\n"
         "def mask(x):\n    return torch.ones(2).to(x.device)\n\n\ndef other(x):\n    return x\n"
     )
-    trains = Relevance(file(text), [Need(((b".backward(",), (b"torch",)), made_and_moved)], library=False)
+    trains = Relevance(file(text), [Need(((b".backward(",), (b"torch",)), made_and_moved)], passive=False)
     found = [node.name for node in trains.file.tree.body if trains.matters(node)]  # type: ignore[attr-defined]
     assert found == ["fit", "mask"]
 

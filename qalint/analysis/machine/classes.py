@@ -82,7 +82,7 @@ class Classes(Calls):
         module = self.is_module(cls)
         obj: Instance = (Model if module else Instance)(node, world.module, cls)
         obj.hidden = self.hidden_base(cls)
-        base = self.library_base(cls)
+        base = self.foreign_base(cls)
         if base is not None:
             made = self.subclass_of_library(world, cls, base, args, keywords, node, wild)
             if made is not None:
@@ -125,13 +125,13 @@ class Classes(Calls):
             self.escape(world, [*args, *keywords.values()], node, "an unseen constructor")
         return ref
 
-    def library_base(self, cls: Cls) -> Lib | None:
+    def foreign_base(self, cls: Cls) -> Lib | None:
         """The first base class from outside the project."""
         for base in cls.bases:
             if type(base) is Lib:
                 return base
             if type(base) is Cls:
-                found = self.library_base(base)
+                found = self.foreign_base(base)
                 if found is not None:
                     return found
         return None

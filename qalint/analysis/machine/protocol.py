@@ -157,7 +157,7 @@ class Protocol(Feeds):
             return
         own = self.as_ref(world, frame.vars.get(fn.args.args[0].arg))  # type: ignore[attr-defined]
         obj = world.heap.get(own.oid) if type(own) is Ref else None
-        base = self.library_base(obj.cls) if isinstance(obj, Instance) and type(obj.cls) is Cls else None
+        base = self.foreign_base(obj.cls) if isinstance(obj, Instance) and type(obj.cls) is Cls else None
         if base is None or not base.name.startswith(("transformers.", "trl.", "sentence_transformers.")):
             return
         facts = world.module.facts.get(fn)

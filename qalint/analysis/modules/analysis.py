@@ -78,11 +78,11 @@ class Modules:
         self.relevance: Relevance | None = None
         if asked is not None and file.source.kind == "python" and notebook is None:
             needs = asked.get("Modules", set()) | asked.get("Adapters", set())
-            self.relevance = Relevance(file, needs, library=not starts(file))
+            self.relevance = Relevance(file, needs, passive=not starts(file))
         try:
             if notebook is not None:
                 self._notebook(notebook)
-            elif self.relevance is not None and self.relevance.library:
+            elif self.relevance is not None and self.relevance.passive:
                 self._needed(self.relevance)
             else:
                 run.module(file)
@@ -96,7 +96,7 @@ class Modules:
     def _needed(self, relevance: Relevance) -> None:
         """The top level of a library, as far as the rules that ask can speak of it."""
         run, file = self.run, self.file
-        run.library = True
+        run.passive = True
         scope = run.module(file, waits=True)
         for statement in file.tree.body:
             if relevance.matters(statement):
@@ -146,7 +146,7 @@ class Modules:
         """A new entry begins, with its own bound of steps and what is left of the file's."""
         run = self.run
         self.used += run.steps
-        if self.run.library:
+        if self.run.passive:
             bound, whole = min(bound, PART), PARTS
         else:
             whole = TOTAL if self.program else LIBRARY

@@ -203,7 +203,7 @@ class Core:
         """The terms whose truth was asked for since the innermost call began that may be repeated."""
         self.modules: dict[int, Scope] = {}
         self.main: File | None = None
-        self.library = False
+        self.passive = False
         """Whether no program starts in `main`: then of other files only what makes modules is followed."""
         self.options: dict[int, dict[str, list[ast.expr]]] = {}
         """The defaults of the options that each file declares, by the file's identity."""

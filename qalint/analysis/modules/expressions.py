@@ -441,7 +441,7 @@ class Expressions(Core):
             self.forwarded.add(function.receiver)
             if self.frames or not self.forcing:
                 self.reached.add(function.receiver)
-        if self.library and not self.leads(function):
+        if self.passive and not self.leads(function):
             return tensors.mixed(
                 f"call@{getattr(site.node, 'lineno', 0)}:{function.name}", [*args, *kwargs.values()]
             )

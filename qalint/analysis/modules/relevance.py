@@ -45,10 +45,10 @@ class Part:
 class Relevance:
     """The definitions of a file's top level, what they use, and which of them needles let pass."""
 
-    def __init__(self, file: File, needs: Iterable[Need], *, library: bool) -> None:
+    def __init__(self, file: File, needs: Iterable[Need], *, passive: bool) -> None:
         self.file = file
-        self.library = library
-        self._acts = not library and acts(file.tree.body)
+        self.passive = passive
+        self._acts = not passive and acts(file.tree.body)
         self._starts: list[int] = []
         self._ends: list[int] = []
         self.parts: list[Part] = []
@@ -90,7 +90,7 @@ class Relevance:
                         self.parts[other].users.add(number)
         self._opaque = {number for number, part in enumerate(self.parts) if part.opaque}
         self.wanted = self._wanted(needs)
-        if not library:
+        if not passive:
             working = {number for number, part in enumerate(self.parts) if trains(part.code)}
             self.wanted |= {n for n in range(len(self.parts)) if not working.isdisjoint(self.reach(n))}
 
@@ -153,7 +153,7 @@ class Relevance:
         """The parts that have one of these bytes; None where they may lie outside of any part."""
         # In a library what begins a program does not count: none begins here, the words mean something else.
         # Elsewhere it counts for all: a model's class need not say that it is trained.
-        begins = [needle.partition(b"\0")[0] for needle in group if needle in RUN and not self.library]
+        begins = [needle.partition(b"\0")[0] for needle in group if needle in RUN and not self.passive]
         cores = [needle.partition(b"\0")[0] for needle in group if needle not in RUN]
         cores = [core for core in cores if core in self.code]
         if any(core in self.code for core in begins) or any(core in self.common for core in cores):
