@@ -517,20 +517,13 @@ def move_parts(event: Event, moved: Event) -> Fix | None:
         if not isinstance(target, ast.Tuple) or len(target.elts) != 2:
             return None
         target = target.elts[1]  # the first is a number
-    names = [e.id for e in target.elts if isinstance(e, ast.Name)] if isinstance(target, ast.Tuple) else []
-    if isinstance(target, ast.Tuple) and len(names) != len(target.elts):
+    parts = target.elts if isinstance(target, ast.Tuple) else [target]
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    if len(names) != len(parts):
         return None
-    if isinstance(target, ast.Name):
-        names = [target.id]
-    if not names or (
-        isinstance(target, ast.Name)
-        and not any(
-            isinstance(n, ast.Name) and n.id == target.id
-            for a in getattr(event.site.node, "args", [])
-            for n in [a]
-        )
-    ):
-        return None
+    fed = {part.id for part in getattr(event.site.node, "args", []) if isinstance(part, ast.Name)}
+    if isinstance(target, ast.Name) and target.id not in fed:
+        return None  # a part of it is fed, and what else it holds is not seen
     device = (
         edits.segment(call.args[0])
         if call.args
@@ -541,14 +534,12 @@ def move_parts(event: Event, moved: Event) -> Fix | None:
     if device is None:
         return None
     if any(
-        isinstance(n, ast.Attribute) and n.attr in {"cpu", "numpy"}
-        for one in loop.body
-        for n in ast.walk(one)
+        isinstance(node, ast.Attribute) and node.attr in {"cpu", "numpy"}
+        for statement in loop.body
+        for node in ast.walk(statement)
     ):
-        # what the model gives goes back to the CPU, and meets the rest of the batch there
-        names = [
-            n for n in names if any(getattr(a, "id", None) == n for a in getattr(event.site.node, "args", []))
-        ]
+        # What the model gives goes back to the CPU, and meets the rest of the batch there.
+        names = [name for name in names if name in fed]
         if not names:
             return None
     line = ", ".join(names) + " = " + ", ".join(f"{name}.to({device})" for name in names)

@@ -13,6 +13,7 @@ from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import ADAPTERS, PLAIN_BASES
 from qalint.analysis.modules.subjects import adapted
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
+from qalint.analysis.names import Names
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -297,16 +298,24 @@ class AdapterNeverApplied(Rule):
         )
 
 
+GRADLESS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad"})
+
+
 def without_gradients(site: Site) -> bool:
-    """Whether a forward's own `with torch.no_grad():` holds around a node."""
-    edits = site.file.get(Edits)
-    function = edits.function(site.node) if edits is not None else None
-    return function is not None and any(
-        isinstance(part, ast.With)
-        and any("no_grad" in ast.dump(item) or "inference_mode" in ast.dump(item) for item in part.items)
-        and any(inner is site.node for inner in ast.walk(part))
-        for part in ast.walk(function)
-    )
+    """Whether a forward's own `with torch.no_grad():` holds around a node, not one of its caller."""
+    edits, names = site.file.get(Edits), site.file.get(Names)
+    statement = edits.statement(site.node) if edits is not None else None
+    if edits is None or names is None or statement is None:
+        return False
+    for around in edits.parents(statement):
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
+            return False
+        if isinstance(around, ast.With) and any(
+            isinstance(item.context_expr, ast.Call) and names.resolve(item.context_expr.func) in GRADLESS
+            for item in around.items
+        ):
+            return True
+    return False
 
 
 def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:

@@ -212,7 +212,10 @@ def walked(names: Names, owner: ast.expr) -> bool:
     """Whether a name is bound by a loop over parameters."""
     return isinstance(owner, ast.Name) and any(
         isinstance(binding.statement, (ast.For, ast.AsyncFor))
-        and "parameters" in ast.dump(binding.statement.iter)
+        and any(
+            isinstance(part, ast.Attribute) and part.attr in {"parameters", "named_parameters"}
+            for part in ast.walk(binding.statement.iter)
+        )
         for binding in names.bindings(owner)
     )
 

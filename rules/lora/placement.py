@@ -88,7 +88,7 @@ class AdapterNotFp32(Rule):
                 if found is None or found[1] != "float16":
                     continue
                 if found[2] not in injection.cells:
-                    if frozen_whole(adapters, cell):
+                    if frozen_outright(adapters, cell):
                         continue  # a layer of the base before the adapter
                     yield from self.along(adapters, injection, found[2], found[0], seen)
                     continue
@@ -143,7 +143,7 @@ class AdapterNotFp32(Rule):
         )
 
 
-def frozen_whole(adapters: Adapters, cell: Cell) -> bool:
+def frozen_outright(adapters: Adapters, cell: Cell) -> bool:
     """Whether the last that was said of training a parameter froze it, without a test of its name."""
     said = adapters.run.latest(cell, "grad")
     if said is None or said[1] is not False:

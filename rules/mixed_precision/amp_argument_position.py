@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 
+from qalint.analysis.command_line import CommandLine, Option
 from qalint.analysis.concrete import Concrete
 from qalint.analysis.edits import Edits
 from qalint.analysis.names import Names
+from qalint.analysis.nodes import nodes
 from qalint.rule import Finding, Fix, Iterator, Rule, Severity
 
 from .amp import constant
@@ -203,42 +205,36 @@ def truth(names: Names, expr: ast.expr) -> bool:
 
 def flag(names: Names, field: str) -> bool:
     """Whether a setting of this name is a truth value wherever the file declares it."""
-    known: list[bool] = []
-    for node in ast.walk(names.file.tree):
-        if isinstance(node, ast.Call):
-            known += declared(names, node, field)
-        elif isinstance(node, ast.AnnAssign):
-            target = node.target
-            if field == (target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")):
+    line = names.file.get(CommandLine)
+    assert line is not None
+    known = [parsed_as_flag(names, option) for option in line.options.get(field, ())]
+    for node in nodes(names.file.tree):
+        match node:
+            case ast.Call(func=func, keywords=keywords):
+                value = next((keyword.value for keyword in keywords if keyword.arg == field), None)
+                if value is not None and names.resolve(func) in (
+                    "types.SimpleNamespace",
+                    "argparse.Namespace",
+                ):
+                    known.append(isinstance(constant(names, value), bool))
+            case ast.AnnAssign(target=ast.Name(id=name) | ast.Attribute(attr=name)) if name == field:
                 known.append(isinstance(node.annotation, ast.Name) and node.annotation.id == "bool")
-        elif isinstance(node, ast.Assign):
-            known += [
-                isinstance(constant(names, node.value), bool)
-                for target in node.targets
-                if isinstance(target, ast.Attribute) and target.attr == field
-            ]
+            case ast.Assign(targets=targets):
+                if any(isinstance(target, ast.Attribute) and target.attr == field for target in targets):
+                    known.append(isinstance(constant(names, node.value), bool))
+            case _:
+                pass
     return bool(known) and all(known)
 
 
-def declared(names: Names, call: ast.Call, field: str) -> Iterator[bool]:
-    """For each setting of this name that a call declares, whether it is a truth value."""
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if getattr(call.func, "attr", "") == "add_argument":
-        spelled = [item.value for item in call.args if isinstance(item, ast.Constant)]
-        dest = given.get("dest")
-        options = {str(value).lstrip("-").replace("-", "_") for value in spelled}
-        if isinstance(dest, ast.Constant):
-            options = {str(dest.value)}
-        if field in options:
-            action, kind = given.get("action"), given.get("type")
-            if isinstance(action, ast.Constant):
-                yield action.value in ("store_true", "store_false")
-            elif action is not None:
-                yield names.resolve(action) == "argparse.BooleanOptionalAction"
-            else:
-                yield isinstance(kind, ast.Name) and kind.id == "bool"
-    elif field in given and names.resolve(call.func) in ("types.SimpleNamespace", "argparse.Namespace"):
-        yield isinstance(constant(names, given[field]), bool)
+def parsed_as_flag(names: Names, option: Option) -> bool:
+    """Whether what an option gives is a truth value."""
+    action, kind = option.given.get("action"), option.given.get("type")
+    if isinstance(action, ast.Constant):
+        return action.value in ("store_true", "store_false")
+    if action is not None:
+        return names.resolve(action) == "argparse.BooleanOptionalAction"
+    return isinstance(kind, ast.Name) and kind.id == "bool"
 
 
 def number(names: Names, expr: ast.expr) -> bool:

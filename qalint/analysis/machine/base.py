@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .facts import dotted
 from .objects import ListObj, Model, Obj, Optimizer, Scaler
 from .paths import Joiner, World, autocast_stack
-from .slicing import Module, Program, dotted
+from .slicing import Module, Program
 from .story import AutocastEnter, Event, Forward, Guard, IteratorUse, LibraryCall, Move, Story, Thing
 from .values import (
     FALSE,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
+from .facts import dotted, is_abstract
 from .objects import DictObj, Frame, Instance, Model
 from .paths import World, still_entered
-from .slicing import dotted, is_abstract
 from .story import Event
 from .unseen import Unseen
 from .values import (

@@ -6,9 +6,9 @@ import ast
 from typing import TYPE_CHECKING
 
 from .base import DEPTH, Dead, Multi, Split
+from .facts import clears, dotted
 from .objects import Instance, Model
 from .paths import World
-from .slicing import clears, dotted
 from .values import (
     Bound,
     Cls,

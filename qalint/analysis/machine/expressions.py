@@ -8,10 +8,10 @@ from typing import Any
 
 from . import models
 from .base import Dead, Multi, Split
+from .facts import dotted
 from .families import Families
 from .objects import DictObj, Frame, Instance, ListObj, Model, Obj
 from .paths import World
-from .slicing import dotted
 from .values import (
     FALSE,
     NONE,

@@ -8,9 +8,9 @@ from typing import Any
 
 from .base import ROUNDS, Dead, Head, Out
 from .contexts import Contexts
+from .facts import Facts, dotted
 from .objects import Frame, Instance, Scaler
 from .paths import World
-from .slicing import Facts, dotted
 from .statements import EXITS, MUTATORS
 from .values import (
     FALSE,

@@ -8,10 +8,10 @@ from typing import Any
 
 from .casts import cast_parameters, of_elements
 from .expressions import children
+from .facts import OPTIMIZERS
 from .objects import Frame, ListObj, Model, Optimizer, Scaler
 from .paths import World
 from .refusals import PROBABILITIES, loss_under_autocast, refuses
-from .slicing import OPTIMIZERS
 from .steps import Steps
 from .story import Cast, Event, Forward, Freeze, GradEdit, Inject, Move
 from .values import (

@@ -698,10 +698,8 @@ class Joiner:
         if mine.dtype != other.dtype:
             chosen = choose("dtype", _dtype(mine.dtype), _dtype(other.dtype))
             result.dtype = chosen if type(chosen) is Term and chosen.op == "ite" else None
-            result.cast = (
-                other.cast if _may_be_half(other.dtype) and not _may_be_half(mine.dtype) else mine.cast
-            )
-            result.cast = result.cast or mine.cast or other.cast
+            cited = other if _may_be_half(other.dtype) and not _may_be_half(mine.dtype) else mine
+            result.cast = cited.cast or mine.cast or other.cast
             result.clock = {**other.clock, **mine.clock}
         if mine.injected != other.injected:
             result.injected = mine.injected or other.injected

@@ -18,11 +18,12 @@ from ...rule import Confidence
 from ..project import Project
 from . import models
 from .base import STEPS, Dead, Multi, Out, Split
+from .facts import dotted, is_abstract, words
 from .interpreter import Machine
 from .objects import Frame, Instance, Scaler
 from .paths import World
 from .scope import Scope
-from .slicing import Module, Program, dotted, is_abstract, words
+from .slicing import Module, Program
 from .story import (
     Backward,
     Clip,

@@ -50,10 +50,6 @@ SCALING = frozenset(("scale", "scale_loss"))
 class Protocol(Feeds):
     """Typestate of scalers and optimizers."""
 
-    # -- what a value feeds --
-
-    # -- faults --
-
     # -- scale --
 
     def disabled(self, world: World, scaler: Scaler) -> bool:
@@ -736,13 +732,7 @@ class Protocol(Feeds):
         obj.backwards = 0
         obj.extra.pop("again", None)
 
-    # -- step --
-
     current: Event
-
-    # -- update --
-
-    # -- parameters --
 
     # -- modules --
 

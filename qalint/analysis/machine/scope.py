@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from ..project import Project
-from .slicing import Facts, Module, Program
+from .facts import Facts
+from .slicing import Module, Program
 
 if TYPE_CHECKING:
     from ...file import File

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
-from .slicing import dotted
+from .facts import dotted
 from .values import NOTHING, Cells, Term, tests_in
 
 Form = Any

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .base import Dead, Multi, Split
+from .facts import Facts, dotted
 from .modules import Modules
 from .objects import DictObj, Frame, Instance, ListObj, Model
 from .paths import HARD, World
-from .slicing import Facts, dotted
 from .values import (
     UNBOUND,
     Bound,

@@ -366,12 +366,9 @@ class Steps(Protocol):
 
     def _after_step(self, world: World, optimizer: Ref, place: Place, event: Event) -> None:
         obj: Optimizer = world.edit(optimizer)
-        fed = obj.fresh or obj.grads in ("unknown", "none", "never")
-        sure = obj.fresh and obj.sure
-        obj.stale = place if sure else None
+        obj.stale = place if obj.fresh and obj.sure else None
         if obj.grads not in ("none", "never"):
             obj.grads = "stepped"
-        del fed
         obj.fresh = False
         obj.pending = {}
         obj.flow = None

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from .comprehensions import Comprehensions
+from .facts import clears
 from .objects import DictObj, Instance, Iter, ListObj, Model, Optimizer, Scaler
 from .paths import World
-from .slicing import clears
 from .values import (
     Bound,
     Flow,

@@ -205,8 +205,6 @@ class Core:
         self.main: File | None = None
         self.passive = False
         """Whether no program starts in `main`: then of other files only what makes modules is followed."""
-        self.options: dict[int, dict[str, list[ast.expr]]] = {}
-        """The defaults of the options that each file declares, by the file's identity."""
         self.refined: dict[str, Mod] = {}
         self.converted: dict[str, tuple[str, list[Value], dict[str, Value], Site]] = {}
         """What `to` and its kin were called with on unknowns, should they turn out to be modules."""

@@ -469,19 +469,30 @@ def test_of_a_list_that_perhaps_holds_one_of_two_no_second_like_it_is_known() ->
 
 
 BY_NAME = """
-    from rare_optimizers import {made}
+    from itertools import chain
+    from rare_optimizers import Rare, Rarer
 
-    class Trainer:
-        def __init__(self, model, name):
-            self.parameters = model.parameters()
-            self.optimizer = None
-            if name == "rare":
-                self.optimizer = {made}(self.parameters, lr=0.1)
-            if {test}:
-                self.optimizer = torch.optim.AdamW(self.parameters, lr=0.1)
+    def build(model, name):
+        parameters = chain(model.parameters())
+        optimizer, kind = None, torch.optim.AdamW
+        if name == "rare":
+            optimizer = Rare(chain(parameters), lr=0.1)
+        elif name == "rarer":
+            kind = Rarer
+            optimizer = kind(chain(parameters), eps=0.1)
+        if {test}:
+            optimizer = kind(chain(parameters), lr=0.1)
+        return optimizer
 """
 
 
-@pytest.mark.parametrize("test", ["not self.optimizer", "self.optimizer is None"])
-def test_what_a_class_that_is_not_seen_makes_is_there(test: str) -> None:
-    assert faults_of(BY_NAME.format(made="Rare", test=test), IMPORTS) == []
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("not optimizer", []),
+        ("optimizer is None", []),
+        ("name", ["exhausted-parameter-iterator @ optimizer = kind(chain(parameters), lr=0.1)"]),
+    ],
+)
+def test_what_a_class_that_is_not_seen_makes_is_there(test: str, expected: list[str]) -> None:
+    assert faults_of(BY_NAME.format(test=test), IMPORTS) == expected

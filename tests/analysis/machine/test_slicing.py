@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from qalint.analysis.machine.slicing import Module, Program, scan_of
+from qalint.analysis.machine.facts import scan_of
+from qalint.analysis.machine.slicing import Module, Program
 from qalint.linter import parse
 from qalint.source import Source
 

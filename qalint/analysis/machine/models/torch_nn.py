@@ -7,9 +7,9 @@ from typing import Any
 
 from ..calls import Call
 from ..casts import applied, cast_walked
+from ..facts import words
 from ..objects import Instance, Iter, Model
 from ..refusals import loss_under_autocast
-from ..slicing import words
 from ..story import LibraryCall, Load
 from ..values import (
     FALSE,

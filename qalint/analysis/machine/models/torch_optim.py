@@ -7,10 +7,10 @@ from typing import Any
 
 from ..base import Head, Multi
 from ..calls import Call
+from ..facts import OPTIMIZERS
 from ..objects import Instance, Model, Optimizer, Scaler
 from ..paths import World
 from ..selection import united
-from ..slicing import OPTIMIZERS
 from ..story import LibraryCall, Load, OptimizerCreated
 from ..values import NONE, Bound, Cells, Const, Flow, Fn, Partial, Ref, Term, Value, flow_of, term
 from . import attribute, library, method
