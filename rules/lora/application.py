@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
@@ -38,6 +39,7 @@ COLLECTING = frozenset(
         "requires_grad",
         "data",
         "weight",
+        "bias",
         "numel",
         "shape",
         "dtype",
@@ -52,6 +54,17 @@ COLLECTING = frozenset(
         "keys",
     ]
 )
+
+
+CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"})
+
+
+class Named(NamedTuple):
+    """A matrix under the name by which its module keeps it, and where it was put there."""
+
+    name: str
+    value: Cell
+    site: Site
 
 
 LAYERS = ("Linear", "Conv", "Embedding")
@@ -167,17 +180,8 @@ class AdapterNeverApplied(Rule):
             value.kind == "Sequential" or any(one in modules.run.reached for one in made)
         ):
             return None
-        methods = [m for m in target.cls.node.body if getattr(m, "name", "") != "__init__"]
-        for node in (node for method in methods for node in ast.walk(method)):
-            match node:
-                case ast.Attribute(
-                    attr="children" | "named_children" | "modules" | "named_modules" | "_modules"
-                ):
-                    return None
-                case ast.Name(id="getattr" | "vars"):
-                    return None
-                case _:
-                    pass
+        if reads_by_walking(target.cls):
+            return None
         return self.finding(
             modules.place(event.site),
             f"the adapter `self.{name}` of `{target.cls.name}` is never applied: no forward reads it",
@@ -241,9 +245,9 @@ class AdapterNeverApplied(Rule):
                 e.site.file is cls.scope.file for e in modules.all("load")
             ):
                 continue
-            yield from self.unused(modules, cls)
+            yield from self.unused(modules, adapters, cls)
 
-    def unused(self, modules: Modules, cls: Class) -> Iterator[Finding]:
+    def unused(self, modules: Modules, adapters: Adapters, cls: Class) -> Iterator[Finding]:
         """A class's low-rank pair that its forward does not read."""
         forward = cls.members.get("forward")
         init = cls.members.get("__init__")
@@ -251,18 +255,18 @@ class AdapterNeverApplied(Rule):
             return
         if not all(root in PLAIN_BASES or root.rsplit(".", 1)[-1].startswith(LAYERS) for root in cls.roots()):
             return  # an inherited method may use them
-        made = [
-            event
-            for event in modules.all("attach")
-            if event.how == "init"
-            and isinstance(event.target, Mod)
-            and event.target.cls is cls
-            and isinstance(event.value, Mod | Param)
-            and event.name
-        ]
-        pair = shared_rank(made)
-        if pair is None or not made_to_adapt(pair):
-            return
+        made = made_for(modules, cls)
+        for pair in shared_ranks(made):
+            if not made_to_adapt(pair):
+                continue
+            if (finding := self.unread(modules, adapters, cls, pair)) is not None:
+                yield finding
+                return
+
+    def unread(self, modules: Modules, adapters: Adapters, cls: Class, pair: list[Named]) -> Finding | None:
+        """One pair of a class that no method of it but the constructor reads, or in vain."""
+        forward, init = cls.members["forward"], cls.members["__init__"]
+        assert isinstance(forward, Func)
         text = {
             part.attr
             for member in cls.members.values()
@@ -277,25 +281,45 @@ class AdapterNeverApplied(Rule):
             for part in ast.walk(member.node)
             if isinstance(part, ast.Constant) and isinstance(part.value, str)
         }
-        names = {event.name for event in pair}
+        names = {one.name for one in pair}
         if (dead := unused_result(forward, names)) is not None:
-            yield self.finding(
+            return self.finding(
                 modules.place(Site(dead, forward.scope.file)),
                 f"the forward of `{cls.name}` computes the adapter's result and never uses it",
-                related=[Related(modules.place(event.site), "made here") for event in pair],
+                related=[Related(modules.place(one.site), "made here") for one in pair],
                 help="add the adapter's result to the output",
             )
-            return
-        if names & (text | strings) or any(applied(modules, event.name, event) for event in pair):
-            return
-        yield self.finding(
+        if names & (text | strings) or reads_by_walking(cls):
+            return None
+        if any(one.value in adapters.paired or applied(modules, one.name, one) for one in pair):
+            return None
+        spelled = dict.fromkeys(f"`self.{one.name}`" for one in pair)
+        return self.finding(
             modules.place(Site(forward.node, forward.scope.file)),
             f"the forward of `{cls.name}` never uses "
-            + " and ".join(f"`self.{event.name}`" for event in pair)
+            + " and ".join(spelled)
             + ": the adapter is not applied",
-            related=[Related(modules.place(event.site), "made here") for event in pair],
+            related=[Related(modules.place(one.site), "made here") for one in pair],
             help="add the adapter's result to the output",
         )
+
+
+def reads_by_walking(cls: Class) -> bool:
+    """Whether a method of a class reads whatever an instance holds, or an attribute by a computed name."""
+    for node in (
+        node
+        for method in cls.node.body
+        if getattr(method, "name", "") != "__init__"
+        for node in ast.walk(method)
+    ):
+        match node:
+            case ast.Attribute(attr="children" | "named_children" | "modules" | "named_modules" | "_modules"):
+                return True
+            case ast.Name(id="getattr" | "vars"):
+                return True
+            case _:
+                pass
+    return False
 
 
 GRADLESS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad"})
@@ -347,37 +371,69 @@ def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:
     return next(s for s in dead if any(part is reads[-1] for part in ast.walk(s.value)))
 
 
-def made_to_adapt(pair: list[Event]) -> bool:
+def made_to_adapt(pair: list[Named]) -> bool:
     """Whether one matrix of a pair begins with zeros, or a name says what they are for."""
-    if any(fill_of(event.value) == "zeros" for event in pair):
+    if any(fill_of(one.value) == "zeros" for one in pair):
         return True
-    names = {event.name.lower() for event in pair}
+    names = {one.name.lower() for one in pair}
     return any(word in name for name in names for word in ADAPTERS)
 
 
-def shared_rank(made: list[Event]) -> list[Event] | None:
-    """Two own matrices of which one gives what the other takes, and that is neither's outer dimension."""
+def made_for(modules: Modules, cls: Class) -> list[Named]:
+    """The matrices that a class keeps under names that it writes, alone or in a container, in their order."""
+    found: list[Named] = []
+    seen: set[Cell] = {
+        item
+        for event in modules.all("listed")  # these go by another name as well
+        if isinstance(event.target, Mod) and event.target.cls is cls
+        for item in event.args
+        if isinstance(item, Cell)
+    }
+    for event in modules.all("attach"):
+        if event.how != "init" or not isinstance(event.site.node, ast.Attribute):
+            continue
+        if not isinstance(event.target, Mod):
+            continue
+        if event.target.cls is not cls or not isinstance(event.value, Mod | Param) or event.value in seen:
+            continue
+        seen.add(event.value)
+        found.append(Named(event.name, event.value, event.site))
+        if isinstance(event.value, Mod) and event.value.cls is None and event.value.kind in CONTAINERS:
+            found += [
+                Named(event.name, inner, inner.site or event.site)
+                for inner in event.value.elements
+                if isinstance(inner, Mod | Param)
+            ]
+    return found
+
+
+def shared_rank(made: list[Named]) -> list[Named] | None:
+    """The first of `shared_ranks`."""
+    return next(shared_ranks(made), None)
+
+
+def shared_ranks(made: list[Named]) -> Iterator[list[Named]]:
+    """Pairs of matrices of which one gives what the other takes, and that is neither's outer dimension."""
     sizes = []
-    for event in made:
+    for one in made:
         dims: tuple[object, object] | None = None
-        if isinstance(event.value, Param) and event.value.dims is not None and len(event.value.dims) == 2:
-            dims = (event.value.dims[0].term, event.value.dims[1].term)
-        elif isinstance(event.value, Mod) and event.value.kind == "Linear" and event.value.cls is None:
-            given = (event.value.args.get("in_features"), event.value.args.get("out_features"))
+        if isinstance(one.value, Param) and one.value.dims is not None and len(one.value.dims) == 2:
+            dims = (one.value.dims[0].term, one.value.dims[1].term)
+        elif isinstance(one.value, Mod) and one.value.kind == "Linear" and one.value.cls is None:
+            given = (one.value.args.get("in_features"), one.value.args.get("out_features"))
             if given[0] is not None and given[1] is not None:
                 dims = (given[0].term, given[1].term)
         if dims is not None:
-            sizes.append((event, dims))
-    for event, dims in sizes:
+            sizes.append((one, dims))
+    for one, dims in sizes:
         for other, others in sizes:
-            if other is event or isinstance(event.value, Param) != isinstance(other.value, Param):
+            if other is one or isinstance(one.value, Param) != isinstance(other.value, Param):
                 continue
-            chained = dims[1] == others[0] or (isinstance(event.value, Param) and dims[0] == others[1])
+            chained = dims[1] == others[0] or (isinstance(one.value, Param) and dims[0] == others[1])
             outside = {dims[0], others[1]} if dims[1] == others[0] else {dims[1], others[0]}
             rank = dims[1] if dims[1] == others[0] else dims[0]
-            if chained and rank not in outside and event.time < other.time:
-                return [event, other]
-    return None
+            if chained and rank not in outside and one.value.time < other.value.time:
+                yield [one, other]
 
 
 def low_rank(modules: Modules, adapters: Adapters, cells: set[Cell]) -> set[Cell]:
@@ -385,15 +441,19 @@ def low_rank(modules: Modules, adapters: Adapters, cells: set[Cell]) -> set[Cell
     found = cells & adapters.paired
     if found:
         return found
-    made = [event for event in modules.all("attach") if event.how == "init" and event.value in cells]
+    made = [
+        Named(event.name, event.value, event.site)
+        for event in modules.all("attach")
+        if event.how == "init" and event.value in cells
+    ]
     pair = shared_rank(made)
-    return {event.value for event in pair} if pair else set()
+    return {one.value for one in pair} if pair else set()
 
 
 def beside(modules: Modules, event: Event) -> bool:
     """Whether a parameter is set on a layer beside another with which it makes a low-rank pair."""
     made = [
-        other
+        Named(other.name, other.value, other.site)
         for other in modules.all("attach")
         if other.target is event.target
         and other.how != "init"
@@ -401,7 +461,11 @@ def beside(modules: Modules, event: Event) -> bool:
         and other.name
     ]
     pair = shared_rank(made)
-    return pair is not None and event is pair[0] and not any(applied(modules, one.name, one) for one in pair)
+    return (
+        pair is not None
+        and event.value is pair[0].value
+        and not any(applied(modules, one.name, event) for one in pair)
+    )
 
 
 def files(modules: Modules) -> Iterator[File]:
@@ -413,7 +477,7 @@ def files(modules: Modules) -> Iterator[File]:
             yield scope.file
 
 
-def applied(modules: Modules, name: str, event: Event) -> bool:
+def applied(modules: Modules, name: str, event: Event | Named) -> bool:
     """Whether the program reads an attribute of this name in order to compute with it."""
     for file in files(modules):
         collecting: set[ast.AST] = set()
@@ -422,6 +486,10 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
                 case ast.Attribute(value=ast.Attribute(attr=inner) as read, attr=outer) if inner == name:
                     if outer in COLLECTING:
                         collecting.add(read)
+                case ast.Attribute(
+                    value=ast.Subscript(value=ast.Attribute(attr=inner) as read), attr=outer
+                ) if inner == name and outer in COLLECTING:
+                    collecting.add(read)
                 case ast.Subscript(value=ast.Attribute(attr=inner) as read, ctx=ast.Store()) if inner == name:
                     collecting.add(read)
                 case ast.Call(func=ast.Name(id="hasattr" | "isinstance" | "delattr"), args=args):
@@ -458,7 +526,7 @@ def applied(modules: Modules, name: str, event: Event) -> bool:
     return False
 
 
-def spelled_like(computed: ast.expr, event: Event) -> bool:
+def spelled_like(computed: ast.expr, event: Event | Named) -> bool:
     """Whether a computed name is the one under which `setattr` has put the adapter there."""
     match event.site.node:
         case ast.Call(func=ast.Name(id="setattr"), args=[_, given, _]):

@@ -130,6 +130,8 @@ class Adapters:
                 for cell in (pair.target, pair.value)
                 if any(site.node is event.site.node for site in pair.stack) or pair.info["owner"] is value
             }
+            if found and isinstance(value.receiver, Mod):
+                found |= own_cells(value.receiver)  # the module whose method is put there
             return found or None
         if not isinstance(value, Mod | Param):
             return None
