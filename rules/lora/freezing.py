@@ -12,7 +12,7 @@ from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.spellings import keeps_trained
 from qalint.analysis.modules.subjects import training
 from qalint.analysis.modules.torchlib import WEIGHTED
-from qalint.analysis.modules.values import Cell, Mod, Param, Seq, Site, Value
+from qalint.analysis.modules.values import Cell, Mod, Param, Site, Value
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
 
 
@@ -196,10 +196,8 @@ def replaced(injection: Injection) -> bool:
     queue: list[Value] = [model]
     while queue:
         cell = queue.pop()
-        if isinstance(cell, Seq):
-            queue.extend(cell.items)
         if not isinstance(cell, Cell) or cell in seen:
-            continue
+            continue  # a plain list registers nothing: what it holds is not the model's
         seen.add(cell)
         queue.extend(cell.attrs.values())
         if isinstance(cell, Mod):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from . import tensors
@@ -20,6 +21,7 @@ from .values import (
     Shape,
     Site,
     Tensor,
+    Thing,
     Union,
     Unknown,
     Value,
@@ -30,6 +32,10 @@ from .values import (
 if TYPE_CHECKING:
     from .core import Core
 from . import effects
+
+GROUP = 6
+GROUPS = 8
+"""A long list is met in groups, each as one of several values: how large, and how many."""
 
 
 def extend(run: Core, sequence: Seq, value: Value) -> None:
@@ -226,13 +232,13 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
             return list(value.items) or (
                 [] if not value.open and value.site is not None else [run.fresh("element", site.node)]
             )
-        found: Value | None = None
-        for item_ in value.items[:6]:
-            found = join(found, item_)
         strings = tensors.strings_of(value)
         if strings and all(isinstance(item_, Const) for item_ in value.items):
             return [Unknown(f"element({value.term})", strings=frozenset(strings))]
-        return [found] if found is not None else []
+        # What has identity is met, however many there are: the loop does something to each of them.
+        last = GROUPS if any(isinstance(item_, Thing) for item_ in value.items) else 1
+        groups = [value.items[at : at + GROUP] for at in range(0, len(value.items), GROUP)]
+        return [reduce(join, group) for group in groups[:last]]
     if isinstance(value, Dict):
         keys: list[Value] = [Const(key) for key in value.pairs]
         return keys[:most] if keys else [run.fresh("key", site.node)]
