@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
 from qalint.analysis.modules.needles import ADAPT
-from qalint.analysis.modules.spellings import ADAPTERS, PLAIN_BASES
+from qalint.analysis.modules.spellings import PLAIN_BASES
 from qalint.analysis.modules.subjects import adapted
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.analysis.names import Names
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
-from .learning import fill_of
+from .pairs import Named, made_for, made_to_adapt, shared_rank, shared_ranks
+from .unattached import lost
 
 COLLECTING = frozenset(
     [
@@ -54,17 +54,6 @@ COLLECTING = frozenset(
         "keys",
     ]
 )
-
-
-CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"})
-
-
-class Named(NamedTuple):
-    """A matrix under the name by which its module keeps it, and where it was put there."""
-
-    name: str
-    value: Cell
-    site: Site
 
 
 LAYERS = ("Linear", "Conv", "Embedding")
@@ -136,6 +125,13 @@ class AdapterNeverApplied(Rule):
                 yield finding
         yield from self.left_out(modules, adapters)
         yield from self.cut(modules, adapters)
+        for one in lost(modules, adapters):
+            yield self.finding(
+                modules.place(one.site),
+                one.message,
+                related=[Related(modules.place(site), text) for site, text in one.related],
+                help="put it where the layer is, or let it take over the layer's forward",
+            )
 
     def attached(self, modules: Modules, adapters: Adapters, event: Event) -> Finding | None:
         """An adapter that is set under a new name on a layer of somebody else's."""
@@ -369,71 +365,6 @@ def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:
     if not reads or any(id(part) not in inside for part in reads):
         return None
     return next(s for s in dead if any(part is reads[-1] for part in ast.walk(s.value)))
-
-
-def made_to_adapt(pair: list[Named]) -> bool:
-    """Whether one matrix of a pair begins with zeros, or a name says what they are for."""
-    if any(fill_of(one.value) == "zeros" for one in pair):
-        return True
-    names = {one.name.lower() for one in pair}
-    return any(word in name for name in names for word in ADAPTERS)
-
-
-def made_for(modules: Modules, cls: Class) -> list[Named]:
-    """The matrices that a class keeps under names that it writes, alone or in a container, in their order."""
-    found: list[Named] = []
-    seen: set[Cell] = {
-        item
-        for event in modules.all("listed")  # these go by another name as well
-        if isinstance(event.target, Mod) and event.target.cls is cls
-        for item in event.args
-        if isinstance(item, Cell)
-    }
-    for event in modules.all("attach"):
-        if event.how != "init" or not isinstance(event.site.node, ast.Attribute):
-            continue
-        if not isinstance(event.target, Mod):
-            continue
-        if event.target.cls is not cls or not isinstance(event.value, Mod | Param) or event.value in seen:
-            continue
-        seen.add(event.value)
-        found.append(Named(event.name, event.value, event.site))
-        if isinstance(event.value, Mod) and event.value.cls is None and event.value.kind in CONTAINERS:
-            found += [
-                Named(event.name, inner, inner.site or event.site)
-                for inner in event.value.elements
-                if isinstance(inner, Mod | Param)
-            ]
-    return found
-
-
-def shared_rank(made: list[Named]) -> list[Named] | None:
-    """The first of `shared_ranks`."""
-    return next(shared_ranks(made), None)
-
-
-def shared_ranks(made: list[Named]) -> Iterator[list[Named]]:
-    """Pairs of matrices of which one gives what the other takes, and that is neither's outer dimension."""
-    sizes = []
-    for one in made:
-        dims: tuple[object, object] | None = None
-        if isinstance(one.value, Param) and one.value.dims is not None and len(one.value.dims) == 2:
-            dims = (one.value.dims[0].term, one.value.dims[1].term)
-        elif isinstance(one.value, Mod) and one.value.kind == "Linear" and one.value.cls is None:
-            given = (one.value.args.get("in_features"), one.value.args.get("out_features"))
-            if given[0] is not None and given[1] is not None:
-                dims = (given[0].term, given[1].term)
-        if dims is not None:
-            sizes.append((one, dims))
-    for one, dims in sizes:
-        for other, others in sizes:
-            if other is one or isinstance(one.value, Param) != isinstance(other.value, Param):
-                continue
-            chained = dims[1] == others[0] or (isinstance(one.value, Param) and dims[0] == others[1])
-            outside = {dims[0], others[1]} if dims[1] == others[0] else {dims[1], others[0]}
-            rank = dims[1] if dims[1] == others[0] else dims[0]
-            if chained and rank not in outside and one.value.time < other.value.time:
-                yield [one, other]
 
 
 def low_rank(modules: Modules, adapters: Adapters, cells: set[Cell]) -> set[Cell]:
