@@ -459,6 +459,9 @@ def set_attribute(
         containers.set_item(run, base, Const(int(name)), value, site)
         return
     inside = base in run.building
+    if name == "__class__":
+        run.emit("replaced", site, target=base)  # it is of another class from now on
+        return
     if name == "requires_grad" and isinstance(value, Const):
         run.emit("mistaken", site, target=base, name=name)
     old = base.attrs.get(name)

@@ -367,6 +367,8 @@ class Expressions(Core):
         iterable = self.ev(generator.iter, scope)
         items = self.elements(iterable, generator.iter, scope)
         exact = isinstance(iterable, Seq) and not iterable.open
+        denied = self.denials
+        met = False
         self.loops.append(generator)
         for item in items:
             self.assign(generator.target, item, scope)
@@ -382,11 +384,12 @@ class Expressions(Core):
                     exact = False
                     self.assume(condition, True)
                     self.match(depth, scope)
+            met = met or alive
             if alive:
                 exact = self.clauses(generators, index + 1, element, key, found, scope) and exact
             del self.guards[depth:]
         self.loops.pop()
-        return exact
+        return exact or (not met and self.denials > denied)
 
     def elements(self, value: Value, node: ast.AST, scope: Scope) -> list[Value]:
         """What iterating over a value yields: its items where they are few and known, else one for all."""
@@ -502,6 +505,7 @@ class Expressions(Core):
         self.frames.append(frame)
         self.stack.append(site)
         depth = len(self.guards)
+        denied = self.denials
         undo: list[Callable[[], Any]] = []
         try:
             if isinstance(node, ast.Lambda):
@@ -516,6 +520,8 @@ class Expressions(Core):
             self.stack.pop()
         if frame.yields:
             return effects.collect(self, frame.yields, site)
+        if self.denials > denied and is_generator(node):
+            return Seq([], "generator", site=site)  # there is nothing of the kind that it looks for
         result: Value | None = None
         for value in frame.returns:
             result = join(result, value)
@@ -625,6 +631,20 @@ class Expressions(Core):
                     thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
         elif isinstance(thing, Mod) and not thing.known:
             effects.constructed(self, thing, args, kwargs)
+
+
+def is_generator(node: ast.AST) -> bool:
+    """Whether a function yields: its own body, not that of one inside."""
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    todo: list[ast.AST] = list(node.body)
+    while todo:
+        part = todo.pop()
+        if isinstance(part, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            todo.extend(ast.iter_child_nodes(part))
+    return False
 
 
 Expressions.evaluators = {

@@ -221,6 +221,9 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
                 return Const(False)
         if value.cls is None and value.parent is None and value.qual and value.qual.startswith("torch.nn."):
             return Const(value.kind in short or "Module" in short)
+        if value.cls is None and value.parent is not None and never_made(run, classes, value.root):
+            run.denials += 1
+            return Const(False)
         test = Test(value, short, "is", site)
         return Unknown(f"isinstance({value.term},{sorted(names)})", tests=(test,), strings=short)
     if isinstance(value, Const | Seq | Dict) and names and all(n.startswith("builtins.") for n in names):
@@ -233,6 +236,29 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
         )
         return Const(any(n == f"builtins.{real}" for n in names))
     return tensors.mixed("isinstance", [value, classes])
+
+
+def never_made(run: Core, classes: Value, model: Mod) -> bool:
+    """Whether a part of a model cannot be of some classes of the program: the model came to be in sight, has
+    gone nowhere since, and no object of these classes has been made.
+    """
+    if isinstance(classes, Seq):
+        return bool(classes.items) and all(never_made(run, item, model) for item in classes.items)
+    if not isinstance(classes, Class) or effects.module_base(classes.roots()) is None or not model.loaded:
+        return False
+    if any(cls.node in run.built and (cls is classes or derives(cls, classes)) for cls in run.classes):
+        return False
+    return not any(
+        (event.kind == "replaced" or (event.kind == "escape" and not spellings.keeps_trained(event.name)))
+        and isinstance(event.target, Mod)
+        and event.target.root is model
+        for event in run.events
+    )
+
+
+def derives(cls: Class, base: Class) -> bool:
+    """Whether a class of the program derives from another."""
+    return any(isinstance(one, Class) and (one is base or derives(one, base)) for one in cls.bases)
 
 
 def ancestors(cls: Class) -> set[str]:

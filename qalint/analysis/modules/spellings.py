@@ -14,6 +14,7 @@ SAYING = frozenset(
         "ema_pytorch",
         "evaluate",
         "fvcore",
+        "logging",
         "mlflow",
         "safetensors",
         "sklearn",
