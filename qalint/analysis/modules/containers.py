@@ -80,14 +80,14 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
             return base.items[index.value]
         found: Value | None = None
         for value in base.items[:6]:
-            found = join(found, value)
+            found = join(found, another(value))
         return found or run.fresh("item", site.node)
     if isinstance(base, Dict):
         if isinstance(index, Const) and index.value in base.pairs:
             return base.pairs[index.value]
         found = None
         for value in base.rest[:6] if isinstance(index, Const) else base.values()[:6]:
-            found = join(found, value)
+            found = join(found, another(value))
         return found or Unknown(f"{base.term}[{index.term}]")
     if isinstance(base, Walk):
         # `dict(model.named_modules())[name]`: one of its modules, by its path
@@ -134,9 +134,10 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         return base
     if isinstance(base, Bound) and base.name in {"_modules", "_parameters", "__dict__"}:
         if isinstance(base.base, Mod):
-            return run.parts.get((id(base.base), f"_modules[{index.term}]")) or effects.part(
-                run, base.base, "*", site
-            )
+            put = run.parts.get((id(base.base), f"_modules[{index.term}]"))
+            if put is None and isinstance(index, Unknown) and index.name_of is not None:
+                return effects.named(run, base.base, index, site)
+            return put or effects.part(run, base.base, "*", site)
     return tensors.mixed("item", [base, index])
 
 
@@ -223,6 +224,23 @@ def text_of(value: Value) -> str:
     return value.value if isinstance(value, Const) and isinstance(value.value, str) else ""
 
 
+def each_of(params: Params, site: Site | None) -> Param:
+    """One that stands for each of some parameters."""
+    parameter = Param(site, 0)
+    parameter.owner = params.module
+    parameter.name = "*"
+    parameter.select = params
+    parameter.holders.append((params.module, 0))
+    return parameter
+
+
+def another(value: Value) -> Value:
+    """What a container gives for a key that is not known: of what stands for many, any other of them."""
+    if isinstance(value, Param) and value.select is not None:
+        return each_of(value.select, value.site)
+    return value
+
+
 def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
     """What iterating over `value` yields: see `Expressions.elements`."""
     if isinstance(value, Union):
@@ -253,11 +271,7 @@ def elements(run: Core, value: Value, site: Site, most: int) -> list[Value]:
     if isinstance(value, Params):
         if value.once is None:
             return []
-        parameter = Param(site, 0)
-        parameter.owner = value.module
-        parameter.name = "*"
-        parameter.select = value
-        parameter.holders.append((value.module, 0))
+        parameter = each_of(value, site)
         if value.named:
             return [
                 Seq([Unknown(f"name({parameter.term})", name_of=value.module), parameter], "tuple", site=site)
