@@ -64,8 +64,12 @@ def base_of(part: Value | None, injection: Injection) -> bool:
 
 
 def unconditional(event: Event, injection: Injection) -> bool:
-    """Whether a freeze takes all parameters whatever their names."""
-    return event.flag is False and event.target is injection.model and not event.filters - {"trainable"}
+    """Whether a freeze takes all parameters of the model, or of the part that all adapters went into."""
+    return (
+        event.flag is False
+        and (event.target is injection.model or base_of(event.target, injection))
+        and not event.filters - {"trainable"}
+    )
 
 
 def sets_again(event: Event, injection: Injection) -> bool:

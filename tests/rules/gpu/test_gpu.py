@@ -399,3 +399,18 @@ def test_weights_that_the_forward_moves() -> None:
         "LOSS", "F.cross_entropy(scores, wanted, weight=self.share.to(scores.device))"
     )
     assert findings(UnregisteredTensorAttribute, text) == []
+
+
+@pytest.mark.parametrize("kind, found", [("nn.Linear", 1), ("nn.Module", 0)])
+def test_what_a_test_says_of_a_name_holds_of_the_module_got_by_it(kind: str, found: int) -> None:
+    text = f"""
+import torch
+from torch import nn
+net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).to("cuda")
+names = [name for name, part in net.named_modules() if isinstance(part, {kind})]
+for name in names:
+    part = net._modules[name]
+    print(part.device)
+net(torch.randn(2, 8, device="cuda")).sum().backward()
+"""
+    assert [line(one) for one in findings(ModuleHasNoDevice, text)] == ["print(part.device)"] * found
