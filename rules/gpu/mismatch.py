@@ -209,7 +209,8 @@ class DeviceMismatch(Rule):
             if any(not isinstance(element, Mod) for element in model.elements):
                 continue
             places = [modules.run.device_of(cell) for cell in own_cells(model)]
-            if any(place is not None and place.kinds != {"cpu"} for place in places):
+            elsewhere = any(place is not None and place.kinds != {"cpu"} for place in places)
+            if (elsewhere or _parts_moved(modules, model)) and not stays(modules, event, own):
                 continue
             if None in places and model.cls is None:
                 continue  # of a class of the program it is seen what meets the input
@@ -268,10 +269,36 @@ def has_weights(cell: Cell) -> bool:
 
 
 def _moved_or_gone(modules: Modules, model: Mod) -> bool:
-    """Whether a model, or what holds it or is in it, was moved or went out of sight."""
+    """Whether a model, or what holds it, was moved, or it or something in it went out of sight."""
     return any(
-        isinstance(event.target, Mod) and (held_by(event.target, model) or held_by(model, event.target))
+        isinstance(event.target, Mod)
+        and (held_by(model, event.target) or (event.kind != "move" and held_by(event.target, model)))
         for event in modules.all("move", "escape", "train")
+    )
+
+
+def _parts_moved(modules: Modules, model: Mod) -> bool:
+    """Whether something in a model was moved by itself."""
+    return any(
+        isinstance(event.target, Mod) and held_by(event.target, model) for event in modules.all("move")
+    )
+
+
+def stays(modules: Modules, call: Event, own: set[Cell]) -> bool:
+    """Whether a layer of the called model, no adapter, is seen to meet the input where it was made."""
+    moves = [event.target for event in modules.all("move") if isinstance(event.target, Cell)]
+    return any(
+        event.how == "device"
+        and event.time > call.time
+        and any(site.node is call.site.node for site in event.stack)
+        and isinstance(cell, Mod)
+        and cell not in own
+        and held_by(cell, call.target)
+        and not any(held_by(cell, moved) for moved in moves)
+        for event in modules.all("clash")
+        for tensor in (event.target, event.value)
+        if isinstance(tensor, Tensor)
+        for cell, _ in tensor.weights
     )
 
 
@@ -378,9 +405,11 @@ class BatchNotMoved(Rule):
         yield from self.targets(modules, seen)
 
     def targets(self, modules: Modules, seen: set[ast.AST]) -> Iterator[Finding]:
-        """Losses of what a model on the device gave, and the part of the batch that stayed behind."""
+        """What a model on the device gave meets the part of the batch that stayed behind: a loss, `==`."""
         for event in modules.all("clash"):
-            if event.how != "device" or not LOSS.search(event.name) or event.site.node in seen:
+            if event.how != "device" or event.site.node in seen:
+                continue
+            if event.name != "==" and not LOSS.search(event.name):
                 continue
             cpu = event.target
             if not cpu.device or cpu.device.kinds != {"cpu"}:

@@ -509,7 +509,10 @@ def compared(run: Core, left: Value, op: ast.cmpop, right: Value, site: Site) ->
         return Const(False)
     if none and isinstance(left, Bound):
         return Const(False)
-    tensor = as_tensor(run, left)
+    tensor, second = as_tensor(run, left), as_tensor(run, right)
+    if tensor is not None and second is not None and type(op) in COMPARISONS:
+        if differ(tensor.device, second.device) and not tensor.rank0 and not second.rank0:
+            run.emit("clash", site, how="device", target=tensor, value=second, name="==")
     if tensor is not None and not tensor.rank0 and isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
         return Tensor("bool", tensor.device, site=tensor.site, source=tensor.source)
     kind = {ast.NotEq: "Eq", ast.NotIn: "In", ast.IsNot: "Is"}.get(type(op), type(op).__name__)
