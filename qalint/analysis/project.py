@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 LIMIT = 1_500_000
 """Bytes: larger files are data."""
 
+LIBRARIES = {
+    "accelerate": "accelerator.py",
+    "apex": "amp",
+    "bitsandbytes": "optim",
+    "datasets": "arrow_dataset.py",
+    "deepspeed": "runtime",
+    "diffusers": "schedulers",
+    "lightning": "fabric",
+    "peft": "peft_model.py",
+    "pytorch_lightning": "trainer",
+    "timm": "optim",
+    "torch": "autograd",
+    "torchvision": "transforms",
+    "transformers": "modeling_utils.py",
+    "trl": "trainer",
+}
+"""Packages whose calls the analyses know from tables, and what such a package has in its folder: by that
+it is told from a folder of a project that only shares its name."""
+
 Load = Callable[[str], "tuple[Source, ast.Module]"]
 
 
@@ -92,6 +111,11 @@ class Project:
         head, tail = os.path.split(path)
         return tail in self._listing(head) and os.path.isfile(path)
 
+    def _has(self, folder: str, name: str) -> bool:
+        self.consulted.add(os.path.join(folder, name))
+        head, tail = os.path.split(folder)
+        return tail in self._listing(head) and name in self._listing(folder)
+
     def package_root(self, path: str) -> str:
         """The first directory above a file that is no package."""
         directory = os.path.dirname(path)
@@ -124,7 +148,11 @@ class Project:
         return found
 
     def resolve(self, path: str, module: str, level: int) -> str | None:
-        """The path of the file that `import module` (or `from ..module`) in `path` means, or None."""
+        """The path of the file that `import module` (or `from ..module`) in `path` means, or None.
+
+        None as well for a library that the tables speak for (`LIBRARIES`): a script means the same whether
+        it lies beside the sources of `accelerate` or not. A library's own relative imports are followed.
+        """
         key = (path, module, level)
         known = self._resolved.get(key)
         if known is None:
@@ -148,7 +176,10 @@ class Project:
             return self._module(base, parts)
         if not parts:
             return None
+        mark = LIBRARIES.get(parts[0])
         for directory in self.search(path):
+            if mark is not None and self._has(os.path.join(directory, parts[0]), mark):
+                return None
             found = self._module(directory, parts)
             if found is not None and found != path:
                 return found

@@ -273,34 +273,8 @@ class Teller(Machine):
         return found
 
 
-OUTSIDE = frozenset(sys.stdlib_module_names) | frozenset(
-    [
-        "torch",
-        "numpy",
-        "transformers",
-        "peft",
-        "accelerate",
-        "datasets",
-        "tqdm",
-        "wandb",
-        "pandas",
-        "matplotlib",
-        "torchvision",
-        "torchaudio",
-        "PIL",
-        "cv2",
-        "sklearn",
-        "scipy",
-        "marimo",
-        "timm",
-        "einops",
-        "yaml",
-        "lightning",
-        "pytorch_lightning",
-        "deepspeed",
-        "apex",
-    ]
-)
+OUTSIDE = frozenset(sys.stdlib_module_names)
+"""What no file of a project stands for, whatever it is called."""
 
 
 def is_main(statement: ast.stmt) -> bool:
