@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .base import ACTIVATION, DEPTH, Dead, Multi, Out, Split, name_of
-from .facts import dotted, is_abstract
+from .facts import dotted, is_abstract, yields_parameters
 from .objects import DictObj, Frame, Instance, Model
 from .paths import World, still_entered
 from .story import Event
@@ -160,6 +160,8 @@ class Calls(Unseen):
             facts = module.facts.get(node)
             if facts is not None and facts.yields:
                 flags.add("generator")
+                if yields_parameters(node):
+                    flags.add("parameters")
             for decorator in reversed(node.decorator_list):
                 text = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
                 last = text.rpartition(".")[2]
@@ -401,7 +403,7 @@ class Calls(Unseen):
             flow = None
             for value in (*args, *keywords.values()):
                 flow = mix(flow, flow_of(value))
-            if not hot or "**" in keywords:
+            if not (hot or "parameters" in fn.flags) or "**" in keywords:
                 return self._stand_in(world, fn, args, keywords, node)
             return term("generator", fn, Tup(tuple(args)), tuple(keywords.items()), wild, flow=flow)
         if is_abstract(body_node):

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from ..nodes import nodes
 from . import models
 from .base import Dead
 from .expressions import UNROLL, Expressions, children
@@ -257,7 +258,7 @@ class Comprehensions(Expressions):
             if isinstance(part, ast.FormattedValue):
                 simple = type(part.value) in (ast.Name, ast.Attribute)
                 value = NONE
-                if simple or not self.pure(part.value, world):
+                if simple or walks_over(part.value) or not self.pure(part.value, world):
                     value = self.evaluate(part.value, world)
                 parts = [*parts, value] if parts is not None and simple else None
             elif isinstance(part, ast.Constant) and parts is not None:
@@ -271,6 +272,14 @@ class Comprehensions(Expressions):
     def starred(self, node: ast.Starred, world: World) -> Value:
         """A starred expression outside of a display."""
         return self.evaluate(node.value, world)
+
+
+def walks_over(node: ast.expr) -> bool:
+    """Whether an expression may use up an iterator that has a name: `sum(p.numel() for p in params)`."""
+    return any(
+        type(inner) is ast.comprehension and type(inner.iter) in (ast.Name, ast.Attribute)
+        for inner in nodes(node)
+    )
 
 
 E = Comprehensions

@@ -391,6 +391,8 @@ class Scan:
             if extra is not None:
                 facts.stores.add(extra.arg)
         self._outer = outer
+        if facts.yields and yields_parameters(node):
+            facts.held += 1
         self.owners[node] = facts
 
     # -- expressions --
@@ -596,6 +598,46 @@ def makes_iterator(node: ast.AST) -> bool:
         )
     return type(node) is ast.GeneratorExp and type(node.elt) is ast.Name
 
+
+def yields_parameters(node: ast.AST) -> bool:
+    """Whether all that a generator function yields is parameters: those of modules, or what modules of a walk
+    have under names.
+    """
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    walked: dict[str, str] = {}
+    yielded: list[ast.expr | None] = []
+    for part in own_nodes(node):
+        if type(part) is ast.For:
+            called = part.iter
+            name = getattr(getattr(called, "func", None), "attr", "")
+            for target in part.target.elts if type(part.target) is ast.Tuple else [part.target]:
+                if type(target) is ast.Name:
+                    walked[target.id] = name
+        elif type(part) is ast.YieldFrom:
+            yielded.append(part.value if makes_iterator(part.value) else None)
+        elif type(part) is ast.Yield:
+            value = part.value
+            base = value.value if type(value) is ast.Attribute else value
+            kinds = WALKS if type(value) is ast.Attribute else ITERATORS
+            yielded.append(value if type(base) is ast.Name and walked.get(base.id) in kinds else None)
+    return bool(yielded) and None not in yielded
+
+
+def own_nodes(node: ast.FunctionDef) -> list[ast.AST]:
+    """The nodes of a function's body in the order of the text, without those of functions inside."""
+    found: list[ast.AST] = []
+    todo: list[ast.AST] = [*reversed(node.body)]
+    while todo:
+        part = todo.pop()
+        found.append(part)
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            todo.extend(reversed(list(ast.iter_child_nodes(part))))
+    return found
+
+
+WALKS = words("modules named_modules children named_children")
+"""Methods that walk over modules."""
 
 NAMED = STRONG - CALLED
 """The words that count as plain names."""

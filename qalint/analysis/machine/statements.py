@@ -9,7 +9,7 @@ from typing import Any
 from .base import Dead, Multi, Split
 from .facts import Facts, dotted
 from .modules import Modules
-from .objects import DictObj, Frame, Instance, ListObj, Model
+from .objects import DictObj, Frame, Instance, Iter, ListObj, Model
 from .paths import HARD, World
 from .values import (
     UNBOUND,
@@ -270,14 +270,21 @@ class Statements(Modules):
 
     def assignment(self, node: ast.Assign, world: World) -> None:
         """`target = value`."""
-        value = self.evaluate(node.value, world)
+        value = self.kept(world, self.evaluate(node.value, world), node.value)
         for target in node.targets:
             self.assign(target, value, world)
+
+    def kept(self, world: World, value: Value, node: ast.expr) -> Value:
+        """What a generator function that yields parameters gives, where it gets a name: an iterator."""
+        if type(value) is not Term or value.op != "generator" or "parameters" not in value.args[0].flags:
+            return value
+        cells = Cells(frozenset({self.fresh(world, node, what="parameters")}), wide=True)
+        return world.put(self.oid(world, "iterator", node), Iter(node, world.module, cells))
 
     def annotated(self, node: ast.AnnAssign, world: World) -> None:
         """`target: type = value`."""
         if node.value is not None:
-            value = self.evaluate(node.value, world)
+            value = self.kept(world, self.evaluate(node.value, world), node.value)
             role = self.annotation_role(node.annotation)
             if role is not None and type(value) is Term:
                 self.refine(world, value, role, node, dotted(node.target))
