@@ -92,7 +92,10 @@ class Classes(Calls):
             known = self.dtype_name(world, given)
             obj.dtype = known if known in ("float16", "bfloat16") else None
             self.halved = self.halved or known == "float16"
-        ref = world.put(self.oid(world, "new", node), obj)
+        oid = self.oid(world, "new", node)
+        if oid in world.heap and (world.pc or world.bind or world.eqs):
+            world.renew(Ref(oid))
+        ref = world.put(oid, obj)
         init = self.member(world, cls, "__init__")
         if type(init) is Fn:
             facts = init.module.facts.get(init.node)

@@ -395,6 +395,17 @@ class World:
                 if type(ref) is Ref:
                     self.drop(ref.oid)
 
+    def renew(self, ref: Ref) -> None:
+        """An object is made anew where another one was: what is not known of it is not what was met there."""
+        for test in [test for test in self.pc if test.speaks_of(ref)]:
+            del self.pc[test]
+        for subject in [one for one in self.eqs if type(one) is Term and one.speaks_of(ref)]:
+            del self.eqs[subject]
+        for key in [key for key in self.bind if key.speaks_of(ref)]:
+            met = self.bind.pop(key)
+            if type(met) is Ref:
+                self.drop(met.oid)
+
     def drop(self, oid: Oid) -> None:
         """An object is gone: no scaler remembers it."""
         self.heap.pop(oid, None)

@@ -131,6 +131,21 @@ class Term:
             deps = deps | {self}
         self.deps = deps
 
+    def speaks_of(self, ref: Ref) -> bool:
+        """Whether it was computed from what is not known of an object."""
+        seen: set[Term] = set()
+        todo = [self]
+        while todo:
+            here = todo.pop()
+            seen.add(here)
+            for arg in here.args:
+                if type(arg) is Term:
+                    if arg not in seen:
+                        todo.append(arg)
+                elif type(arg) is Ref and arg == ref:
+                    return True
+        return False
+
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))})"
 

@@ -66,6 +66,38 @@ FAULTY = {
         """,
         "missing-grad-scaler @ loss.backward()",
     ),
+    "a wrapper made once, whose optimizer only its unseen base keeps": (
+        """
+        from elsewhere import Held, zoo
+
+        class Scaled(Held):
+            def __init__(self, optim):
+                super().__init__(optim)
+                self.scaler = torch.amp.GradScaler("cuda")
+
+            def backward(self, loss):
+                self.scaler.scale(loss).backward()
+
+            def clip(self, bound):
+                self.scaler.unscale_(self.optim)
+                super().clip(bound)
+
+            def step(self):
+                self.scaler.step(self.optim)
+                self.scaler.update()
+
+
+        def train(model, loader):
+            optimizer = Scaled(torch.optim.Adam(model.parameters()))
+            for x in loader:
+                with torch.autocast("cuda"):
+                    loss = model(x).mean()
+                optimizer.backward(loss)
+                optimizer.clip(1.0)
+                optimizer.step()
+        """,
+        "missing-zero-grad @ self.scaler.scale(loss).backward()",
+    ),
 }
 CORRECT = {
     "a scheduler and something that is called": """
@@ -128,6 +160,35 @@ CORRECT = {
             for x, y in loader:
                 task.clear_grads()
                 task.loss(model(x), y).backward()
+                optimizer.step()
+    """,
+    "a wrapper made anew for each model, whose optimizer only its unseen base keeps": """
+        from elsewhere import Held, zoo
+
+        class Scaled(Held):
+            def __init__(self, optim):
+                super().__init__(optim)
+                self.scaler = torch.amp.GradScaler("cuda")
+
+            def backward(self, loss):
+                self.scaler.scale(loss).backward()
+
+            def clip(self, bound):
+                self.scaler.unscale_(self.optim)
+                super().clip(bound)
+
+            def step(self):
+                self.scaler.step(self.optim)
+                self.scaler.update()
+
+        def check_each():
+            for name, (make, data) in zoo.items():
+                model = make().cuda()
+                optimizer = Scaled(torch.optim.Adam(model.parameters()))
+                with torch.autocast("cuda"):
+                    loss = model(**data()).mean()
+                optimizer.backward(loss)
+                optimizer.clip(1.0)
                 optimizer.step()
     """,
 }
