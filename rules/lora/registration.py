@@ -12,7 +12,20 @@ from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import ADAPTERS
 from qalint.analysis.modules.subjects import adapted, parametric
-from qalint.analysis.modules.values import Cell, Class, Dict, Lib, Mod, Param, Seq, Site, Tensor, Value, each
+from qalint.analysis.modules.values import (
+    Cell,
+    Class,
+    Dict,
+    Func,
+    Lib,
+    Mod,
+    Param,
+    Seq,
+    Site,
+    Tensor,
+    Value,
+    each,
+)
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
 BASES = ("Conv", "Embedding", "LSTM", "GRU", "Multihead", "Transformer")
@@ -24,7 +37,7 @@ class UnregisteredAdapter(Rule):
 
     ## What it does
     Finds adapters (modules or parameters) whose only place in a module is a Python list or dict that
-    is an attribute of it.
+    is an attribute of it, and layers that are kept so in a model into which a walk puts adapters.
 
     ## Why is this bad?
     `nn.Module` registers modules and parameters that are set as attributes, not those inside a list.
@@ -74,10 +87,11 @@ class UnregisteredAdapter(Rule):
             if id(container) in seen or not isinstance(event.target, Mod) or registers(event.target):
                 continue
             called = any(word in event.name.lower() for word in ADAPTERS)
+            hidden = runs(event.target, event.name) and walked_into(adapters, event)
             members = [
                 value
                 for value in flat(container)
-                if adapter(adapters, value) or (called and new_layer(value, event.target))
+                if adapter(adapters, value) or ((called or hidden) and new_layer(value, event.target))
             ]
             if not members or any(registered(value) for value in members):
                 continue
@@ -94,16 +108,42 @@ class UnregisteredAdapter(Rule):
             where = next(
                 (other for other in modules.all("listed") if other.value is container and other.name), event
             )
+            what = (
+                "layers" if not called and not any(adapter(adapters, one) for one in members) else "adapters"
+            )
             yield self.finding(
                 modules.place(where.site),
-                f"`{where.name or name}` is a plain {kind}: the adapters in it are not registered with "
+                f"`{where.name or name}` is a plain {kind}: the {what} in it are not registered with "
                 f"`{event.target.kind or 'the module'}`",
-                related=[Related(modules.place(members[0].site), "the adapter is made here")]
+                related=[Related(modules.place(members[0].site), f"the {what[:-1]} is made here")]
                 if members[0].site is not None
                 else [],
                 fix=register(where, container, better),
                 help=f"keep them in a torch.{better}",
             )
+
+
+def runs(module: Mod, name: str) -> bool:
+    """Whether the forward of a class of the program reads an attribute."""
+    forward = module.cls.find("forward") if module.cls is not None and name else None
+    return isinstance(forward, Func) and any(
+        isinstance(node, ast.Attribute) and node.attr == name for node in ast.walk(forward.node)
+    )
+
+
+def walked_into(adapters: Adapters, event: Event) -> bool:
+    """Whether adapters are put into what a walk over a module meets, which is nothing that a list holds."""
+    return any(
+        injection.program == event.program
+        and held_by(event.target, injection.model)
+        and any(walks(one.target) for one in injection.events)
+        for injection in adapters.injections
+    )
+
+
+def walks(part: Mod) -> bool:
+    """Whether a part of a model is one that a walk met, or one that is found by its name."""
+    return part.parent is not None and ("*" in part.full_path or "(" in part.full_path)
 
 
 def new_layer(value: Cell, module: Mod) -> bool:
