@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules
+from qalint.analysis.modules.events import Guard
 from qalint.analysis.modules.families import BY_NAME, DISTINCT, Family
 from qalint.analysis.modules.hub import PeftConfig
-from qalint.analysis.modules.needles import WALK
+from qalint.analysis.modules.needles import RUN, WALK
 from qalint.analysis.modules.subjects import loaded
 from qalint.analysis.modules.tensors import strings_of
 from qalint.analysis.modules.values import Const, Mod, Seq, Site, Unknown, Value
 from qalint.rule import Finding, Fix, Option, Related, Rule, Severity
+
+from .own_names import absent, changed, parts_of
 
 OPTION = {
     "families": Option(
@@ -49,7 +53,8 @@ class WrongLayerNames(Rule):
 
     ## What it does
     Finds injections and `target_modules` whose names are all of another family than the model that is
-    loaded by name: `q_proj` with a GPT-2, `c_attn` with a LLaMA or Mistral.
+    loaded by name: `q_proj` with a GPT-2, `c_attn` with a LLaMA or Mistral. In a model that the program
+    writes, and all of which is in sight, names that no part of it has.
 
     ## Why is this bad?
     Nothing matches. A hand-written injection then adapts nothing, and the optimizer is empty
@@ -87,8 +92,8 @@ class WrongLayerNames(Rule):
     oracle = "cpu"
     needles = (
         (b"target_modules", *WALK),
-        (b"_proj", b"c_attn", b"c_fc", b"query_key_value"),
-        (b"from_pretrained", b"from_config", b"transformers"),
+        (b"_proj", b"c_attn", b"c_fc", b"query_key_value", *RUN),
+        (b"from_pretrained", b"from_config", b"transformers", *RUN),
     )
     subject = staticmethod(loaded)
     options = OPTION
@@ -120,6 +125,37 @@ class WrongLayerNames(Rule):
             if finding is not None and finding[0] not in seen:
                 seen.add(finding[0])
                 yield finding[1]
+        for injection in adapters.injections:
+            finding = self.own(modules, injection)
+            if finding is not None and finding[0] not in seen:
+                seen.add(finding[0])
+                yield finding[1]
+
+    def own(self, modules: Modules, injection: Injection) -> tuple[ast.AST, Finding] | None:
+        """Names that no part of a model has which the program writes itself."""
+        model = injection.model
+        if injection.peft or not model.loaded:
+            return None
+        asked = [name_guards(event) for event in injection.events]
+        if not all(asked):
+            return None
+        parts = parts_of(model)
+        if parts is None or changed(modules, model, injection.events):
+            return None
+        if not all(any(absent(texts(guard), parts) for guard in guards) for guards in asked):
+            return None
+        event = injection.first
+        guard = next(guard for guard in asked[0] if absent(texts(guard), parts))
+        names = texts(guard)
+        written = strings_site(modules, names, event.site) or Site(guard.node, event.site.file)
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
+        has = sorted({part.rsplit(".", 1)[-1] for part in parts})
+        return written.node, self.finding(
+            modules.place(written),
+            f"{listed}: `{injection.name}` has no such layers, so nothing matches",
+            related=self.related(modules, injection, event.site),
+            help=f"its layers are called {', '.join(has[:8])}" if has else "",
+        )
 
     def peft(
         self, modules: Modules, injection: Injection, event: Event, layers: frozenset[str]
@@ -184,6 +220,24 @@ class WrongLayerNames(Rule):
         if injection.model.model_id is not None:
             related.insert(0, Related(modules.place(injection.model.model_id), "the model is chosen here"))
         return related
+
+
+def name_guards(event: Event) -> list[Guard]:
+    """The tests of a walked module's name that an event has passed."""
+    return [
+        guard
+        for guard in event.guards
+        if guard.outcome
+        and isinstance(guard.value, Unknown)
+        and guard.value.name_of is not None
+        and guard.value.name_of.path == "*"
+        and not re.search("not|re[.]|match|search", ast.unparse(guard.node))
+    ]
+
+
+def texts(guard: Guard) -> frozenset[str]:
+    """The strings that a test asks for."""
+    return frozenset(strings_of(guard.value))
 
 
 def exact(value: Value) -> bool:

@@ -132,11 +132,14 @@ def runs(module: Mod, name: str) -> bool:
 
 
 def walked_into(adapters: Adapters, event: Event) -> bool:
-    """Whether adapters are put into what a walk over a module meets, which is nothing that a list holds."""
+    """Whether adapters go into what a list holds, or into what a walk over its module meets (not these)."""
+    members = flat(event.value)
     return any(
         injection.program == event.program
-        and held_by(event.target, injection.model)
-        and any(walks(one.target) for one in injection.events)
+        and (
+            (held_by(event.target, injection.model) and any(walks(one.target) for one in injection.events))
+            or any(held_by(one.target, member) for one in injection.events for member in members)
+        )
         for injection in adapters.injections
     )
 
