@@ -143,3 +143,15 @@ def test_a_bound_of_steps_is_noted() -> None:
     assert modules is not None
     assert modules.spent
     assert any("bound of steps" in unknown.reason for unknown in file.unknowns)
+
+
+def test_what_is_called_without_anything_is_no_layer() -> None:
+    text = """
+    from transformers import AutoModel
+
+    net = AutoModel.from_pretrained("gpt2")
+    net.unwrapped()
+    net.head(x)
+    """
+    assert lines(events(text, "forward")) == [("forward", 6)]
+    assert ("escape", 5) in lines(events(text, "escape"))

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import containers, effects, methods, spellings, tensors, torchlib
+from . import containers, effects, methods, narrowing, spellings, tensors, torchlib
 from .values import (
     Bound,
     Class,
@@ -131,13 +131,16 @@ class Expressions(Core):
         if known is not None:
             return self.ev(node.body if known else node.orelse, scope)
         depth = len(self.guards)
-        self.assume(condition, True)
-        first = self.ev(node.body, scope)
-        del self.guards[depth:]
-        self.assume(condition, False)
-        second = self.ev(node.orelse, scope)
-        del self.guards[depth:]
-        return join(first, second)
+        arms: list[Value] = []
+        for outcome, arm in ((True, node.body), (False, node.orelse)):
+            self.assume(condition, outcome)
+            narrowed = narrowing.narrowed(self, node.test, outcome, scope)
+            before = {name: scope.vars[name] for name in narrowed}
+            scope.vars.update(narrowed)
+            arms.append(self.ev(arm, scope))
+            scope.vars.update(before)
+            del self.guards[depth:]
+        return join(*arms)
 
     def ev_BoolOp(self, node: ast.BoolOp, scope: Scope) -> Value:
         """The value of a `BoolOp`."""

@@ -12,7 +12,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import containers, effects, spellings, tensors, torchlib
+from . import containers, effects, narrowing, spellings, tensors, torchlib
 from .events import Guard
 from .values import (
     Class,
@@ -227,11 +227,13 @@ class Interpreter(Expressions):
         depth = len(self.guards)
         self.assume(condition, True)
         self.match(depth, scope)
+        scope.vars.update(narrowing.narrowed(self, node.test, True, scope))
         first = self.block(node.body, scope)
         del self.guards[depth:]
         after = scope.vars
         scope.vars = dict(before)
         self.assume(condition, False)
+        scope.vars.update(narrowing.narrowed(self, node.test, False, scope))
         second = self.block(node.orelse, scope)
         del self.guards[depth:]
         if first and second:

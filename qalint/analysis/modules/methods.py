@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 from . import containers, tensors, torchlib
@@ -94,8 +95,12 @@ def hooked(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], 
 def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """`module(...)`, without hooks."""
     everything = [*args, *kwargs.values()]
-    if module.parent is not None and module.path.startswith(VERBS):
-        effects.escape(run, [module, *everything], site)  # a method of a class that is out of sight
+    empty = isinstance(site.node, ast.Call) and not site.node.args and not site.node.keywords
+    if module.parent is not None and (
+        module.path.startswith(VERBS) or (empty and module.path.isidentifier())
+    ):
+        # a method of a class that is out of sight: a layer is given something
+        effects.escape(run, [module, *everything], site)
         return run.fresh(module.path, site.node)
     here_ = run.dtype_of(module)
     run.emit(

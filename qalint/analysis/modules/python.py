@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from . import containers, effects, methods, spellings, tensors, torchlib
+from . import containers, effects, methods, narrowing, spellings, tensors, torchlib
 from .values import (
     Bound,
     Class,
@@ -212,10 +212,10 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
     if isinstance(value, Mod):
         short = frozenset(name.rsplit(".", 1)[-1] for name in names)
         if value.cls is not None and short:
-            known = {value.cls.name, *(root.rsplit(".", 1)[-1] for root in value.cls.roots())} | ancestors(
+            own = {value.cls.name, *(root.rsplit(".", 1)[-1] for root in value.cls.roots())} | ancestors(
                 value.cls
             )
-            if "Module" in short or known & short:
+            if "Module" in short or own & short:
                 return Const(True)
             if all(root in spellings.PLAIN_BASES for root in value.cls.roots()):
                 return Const(False)
@@ -226,15 +226,8 @@ def isinstance_(run: Core, value: Value, classes: Value, site: Site) -> Value:
             return Const(False)
         test = Test(value, short, "is", site)
         return Unknown(f"isinstance({value.term},{sorted(names)})", tests=(test,), strings=short)
-    if isinstance(value, Const | Seq | Dict) and names and all(n.startswith("builtins.") for n in names):
-        real = (
-            type(value.value).__name__
-            if isinstance(value, Const)
-            else value.kind
-            if isinstance(value, Seq)
-            else "dict"
-        )
-        return Const(any(n == f"builtins.{real}" for n in names))
+    if (known := narrowing.all_are(value, names)) is not None:
+        return Const(known)
     return tensors.mixed("isinstance", [value, classes])
 
 

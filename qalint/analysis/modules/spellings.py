@@ -34,6 +34,10 @@ CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat
 HOOKS = "<forward hooks>"
 TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
 """What a tokenizer or processor gives under these names are tensors."""
+TRACING = frozenset(
+    {"is_tracing", "_is_tracing", "is_scripting", "is_in_onnx_export", "_get_tracing_state", "is_exporting"}
+)
+"""Ask whether somebody traces or exports the model."""
 UNSEEN = "?"
 """Begins the name of what an adapter was made by, where that is out of sight."""
 ADAPTERS = ("lora", "dora", "adapter", "lowrank", "low_rank")

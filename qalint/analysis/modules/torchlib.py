@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import containers, effects, hub, loaders, methods, python, spellings, tensors
+from . import containers, effects, hub, loaders, methods, narrowing, python, spellings, tensors
 from .values import (
     Array,
     Batch,
@@ -399,6 +399,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if (value := hub.call(run, name, args, kwargs, site)) is not None:
         return value
     last = name.rsplit(".", 1)[-1]
+    if last in spellings.TRACING and name.startswith("torch"):
+        return Const(False)  # what only an export runs: this program runs by itself
     first = args[0] if args else None
     if last in {"__init__", "forward"} and name.startswith("torch.nn.") and isinstance(first, Mod):
         return methods.inherited(run, first, last, args[1:], kwargs, site)  # `nn.Linear.__init__(self, ...)`
@@ -695,12 +697,14 @@ def torch_function(
             given = next((one for one in reversed(operands) if not one.rank0), operands[-1])
         result = Tensor(given.dtype, given.device, site=site, source=given.source)
         return tensors.outcome(result, *operands)
+    if last == "is_tensor" and first is not None:
+        known = narrowing.all_are(first, {"torch.Tensor"})
+        return run.fresh(last, site.node) if known is None else Const(known)
     if last in {
         "load",
         "save",
         "manual_seed",
         "set_grad_enabled",
-        "is_tensor",
         "numel",
         "set_float32_matmul_precision",
     }:

@@ -299,3 +299,42 @@ def test_a_tensor_without_elements_stands_for_none_yet() -> None:
     assert findings(UnregisteredTensorAttribute, text) == []
     assert findings(DeviceMismatch, text) == []
     assert len(findings(UnregisteredTensorAttribute, text.replace("zeros(0, 0)", "zeros(1, 8)"))) == 1
+
+
+@pytest.mark.parametrize(
+    "test", ["isinstance({}, torch.Tensor)", "torch.is_tensor({})", "not isinstance({}, str)"]
+)
+@pytest.mark.parametrize(
+    "chosen", ["torch.randn(2, 4), 'mean'", "torch.randn(2, 4) if len(sys.argv) > 1 else 'none'"]
+)
+@pytest.mark.parametrize("form", ["choice", "branch", "early"])
+def test_what_a_test_tells_apart(test: str, chosen: str, form: str) -> None:
+    forms = {
+        "choice": f"    given = [v.cuda() if {test.format('v')} else v for v in chosen]\n",
+        "branch": "    given = []\n    for v in chosen:\n"
+        f"        if {test.format('v')}:\n            v = v.cuda()\n        given.append(v)\n",
+        "early": "    def put(v):\n"
+        f"        if not ({test.format('v')}):\n            return v\n        return v.cuda()\n"
+        "    given = [put(v) for v in chosen]\n",
+    }
+    text = (
+        "import sys\nimport torch\nfrom transformers import AutoModel\n\n\n"
+        "def bench(model):\n    chosen = [{chosen}]\n{form}    model(*given)\n\n\n"
+        "model = AutoModel.from_pretrained('gpt2').cuda()\nbench(model)\n"
+    )
+    assert findings(DeviceMismatch, text.format(chosen=chosen, form=forms[form])) == []
+    assert len(findings(DeviceMismatch, text.format(chosen=chosen, form="    given = chosen\n"))) == 1
+
+
+@pytest.mark.parametrize("asked", ["torch.jit.is_tracing()", "torchvision._is_tracing()"])
+def test_what_only_an_export_runs(asked: str) -> None:
+    text = (
+        "import torch\nimport torchvision\nfrom torch import nn\n\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.head = nn.Linear(4, 4)\n\n"
+        "    def forward(self, x):\n        y = self.head(x)\n"
+        "        if {}:\n            return torch.cat((y, torch.zeros(2, 4)))\n        return y\n\n\n"
+        "net = Net().cuda()\nnet(torch.randn(2, 4, device='cuda'))\n"
+    )
+    assert findings(DeviceMismatch, text.format(asked)) == []
+    assert len(findings(DeviceMismatch, text.format("y.mean() > 0"))) == 1
