@@ -186,7 +186,8 @@ class Adapters:
                 and not held_by(value.module, model)
                 and not held_by(model, value.module)
             ):
-                return {"other"}
+                # a container beside the model may have its adapters
+                return {"adapters"} if any(held_by(cell, value.module) for cell in cells) else {"other"}
             if value.module.parent is not None or (
                 value.module is not model and held_by(value.module, model)
             ):

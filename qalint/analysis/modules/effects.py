@@ -281,8 +281,8 @@ def method_of(function: Func, receiver: Value, cls: Class) -> Func:
 
 
 def tested_class(run: Core, module: Mod) -> Class | None:
-    """The class of the program that a test on this path says a module of a walk is."""
-    for guard in reversed(run.guards):
+    """The class of the program that a test on this path, or one before a list, says a module of a walk is."""
+    for guard in (*reversed(run.guards), *reversed(module.passed)):
         for test in guard.tests:
             if test.module is module and guard.outcome and test.kind == "is":
                 return next((cls for cls in run.classes if cls.name in test.types), None)
