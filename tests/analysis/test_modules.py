@@ -153,5 +153,5 @@ def test_what_is_called_without_anything_is_no_layer() -> None:
     net.unwrapped()
     net.head(x)
     """
-    assert lines(events(text, "forward")) == [("forward", 6)]
-    assert ("escape", 5) in lines(events(text, "escape"))
+    assert lines(events(text, "forward")) == [("forward", 5)]
+    assert ("escape", 4) in lines(events(text, "escape"))
