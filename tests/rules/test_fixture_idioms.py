@@ -6,14 +6,15 @@ import ast
 from pathlib import Path
 
 import pytest
-from qalint_rules import mixed_precision
+from qalint_rules import gpu, lora, mixed_precision
 
 from qalint.rule import Rule, Severity
 
-FIXTURES = Path(__file__).parents[3] / "fixtures" / "mixed_precision"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 WEIGHTY = [
-    rule
-    for rule in mixed_precision.section.rules
+    (plugin.__name__.rpartition(".")[2], rule)
+    for plugin in (mixed_precision, lora, gpu)
+    for rule in plugin.section.rules
     if rule.default and rule.severity in (Severity.CRITICAL, Severity.HIGH)
 ]
 
@@ -26,9 +27,9 @@ def shape(path: Path) -> str:
     return " ".join(type(node).__name__ for node in ast.walk(tree))
 
 
-@pytest.mark.parametrize("rule", WEIGHTY, ids=lambda rule: rule.code)
-def test_three_of_each_kind(rule: type[Rule]) -> None:
-    folder = FIXTURES / rule.name
+@pytest.mark.parametrize(("plugin", "rule"), WEIGHTY, ids=[rule.code for _, rule in WEIGHTY])
+def test_three_of_each_kind(plugin: str, rule: type[Rule]) -> None:
+    folder = FIXTURES / plugin / rule.name
     for kind in ("bad", "good"):
         shapes = {shape(path) for path in folder.glob(f"{kind}_*")}
         assert len(shapes) >= 3, (rule.code, kind)
