@@ -222,7 +222,9 @@ class AdapterNeverApplied(Rule):
         learning = {event.target for event in pairs if event.grad}
         found: dict[ast.AST, tuple[Site, str]] = {}
         for event in modules.all("cut"):
-            if {step.cell for step in event.target.chain[-2:]} <= cells:
+            if {step.cell for step in event.target.chain[-2:]} <= cells and (
+                len(event.target.chain) > 1 or bent(event.target.used, cells) - modules.run.live
+            ):
                 found[event.site.node] = (event.site, "detached before it is added")
         for event in pairs:
             if event.target not in learning and without_gradients(event.site):
@@ -316,6 +318,11 @@ def reads_by_walking(cls: Class) -> bool:
             case _:
                 pass
     return False
+
+
+def bent(used: frozenset[Cell], cells: set[Cell]) -> frozenset[Cell]:
+    """The matrices of adapters that a result was computed with, where it was computed with nothing else."""
+    return used if used <= cells else frozenset()
 
 
 GRADLESS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad"})

@@ -12,6 +12,9 @@ from qalint.analysis.modules.values import Cell, Class, Mod, Param, Site
 
 from .learning import fill_of
 
+SIZES = {"Linear": ("in_features", "out_features")} | {
+    f"Conv{n}d": ("in_channels", "out_channels") for n in (1, 2, 3)
+}
 CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"})
 
 
@@ -71,10 +74,10 @@ def shared_ranks(made: list[Named]) -> Iterator[list[Named]]:
         dims: tuple[object, object] | None = None
         if isinstance(one.value, Param) and one.value.dims is not None and len(one.value.dims) == 2:
             dims = (one.value.dims[0].term, one.value.dims[1].term)
-        elif isinstance(one.value, Mod) and one.value.kind == "Linear" and one.value.cls is None:
-            given = (one.value.args.get("in_features"), one.value.args.get("out_features"))
-            if given[0] is not None and given[1] is not None:
-                dims = (given[0].term, given[1].term)
+        elif isinstance(one.value, Mod) and one.value.cls is None and one.value.kind in SIZES:
+            takes, gives = (one.value.args.get(name) for name in SIZES[one.value.kind])
+            if takes is not None and gives is not None:
+                dims = (takes.term, gives.term)
         if dims is not None:
             sizes.append((one, dims))
     for one, dims in sizes:

@@ -224,6 +224,8 @@ class Core:
         self.program = 0
         self.parents: dict[int, int] = {}
         """The program in which the object was made whose method a program is."""
+        self.live: set[Cell] = set()
+        """Layers and parameters whose results were added to something with their gradients."""
         self.denials = 0
         """How many tests found that nothing of a class of the program is in a model."""
         self.default_device = False

@@ -124,7 +124,7 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
     if module.cls is not None:
         method_ = module.cls.find("forward")
         if isinstance(method_, Func):
-            return run.enter(method_.bind(module), args, kwargs, site)
+            return run.enter(method_.bind(module), fresh(args), kwargs, site)
     operands = [t for t in (tensors.as_tensor(run, value) for value in everything) if t is not None]
     last = (module.qual or "").rsplit(".", 1)[-1]
     if module.cls is None and everything and (module.qual or "").startswith("torch.nn."):
@@ -162,9 +162,11 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         number = last.endswith("Loss") and torchlib.reduced(module.args.get("reduction"))
         if last.endswith("Loss"):
             torchlib.apart(run, operands, last, site)
-        return Tensor(
+        result = Tensor(
             operands[0].dtype, operands[0].device, site=site, source=operands[0].source, rank0=number
         )
+        result.used = tensors.used(*operands)
+        return result
     source = "output" if module.parent is None else "unknown"
     # what looks like a layer of a model out of sight may be a method, which gives what it likes
     named = module.parent is not None and module.path.isidentifier() and module.family is None
@@ -180,6 +182,11 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         return Tensor(None, None, site=site, source="model" if operands else "unknown")
     dtype = operands[0].dtype if operands else run.dtype_of(module)
     return Tensor(dtype if run.in_autocast() is False else None, where, site=site, source=source)
+
+
+def fresh(args: list[Value]) -> list[Value]:
+    """What a forward of the program is given: of its own layers nothing has been used yet."""
+    return [arg.copy(used=frozenset()) if isinstance(arg, Tensor) and arg.used else arg for arg in args]
 
 
 def run_adapters(run: Core, module: Mod, site: Site) -> None:
@@ -284,6 +291,8 @@ def method(
     if isinstance(base, Lib):
         return torchlib.call(run, f"{base.name}.{name}", args, kwargs, site)
     if isinstance(base, Const) and isinstance(base.value, str):
+        if name in {"split", "rsplit"} and len(args) <= 1 and all(isinstance(arg, Const) for arg in args):
+            return parts_of(base.value, args, site)
         if name in {"format", "join", "lower", "strip", "replace", "split"}:
             return tensors.mixed(f"str.{name}", [base, *args])
     if isinstance(base, Bound) and base.name == "__dict__" and name == "update":
@@ -337,6 +346,13 @@ def method(
             strings=base.strings,
         )
     return tensors.mixed(f"{name}", [base, *args, *kwargs.values()])
+
+
+def parts_of(text: str, args: list[Value], site: Site) -> Seq:
+    """`text.split(separator)`."""
+    separator = args[0].value if args and isinstance(args[0], Const) else None
+    parts = text.split(separator) if separator is None or (separator and isinstance(separator, str)) else [text]
+    return Seq([Const(part) for part in parts], site=site)
 
 
 def encoded(run: Core, base: Tokenizer, name: str, kwargs: dict[str, Value], site: Site) -> Value:

@@ -211,7 +211,8 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
         run.emit("work", site, how="product")
     dtype = first.dtype if run.in_autocast() is False else None
     device = first.device if second.device is None or not first.rank0 else second.device
-    result = Tensor(dtype, device or second.device, site=site, source=first.source)
+    result = Tensor(dtype, device or second.device, site=site, source=joined(first))
+    result.used = used(first, second)
     if first.weights and second.weights:
         result.weights = first.weights + second.weights
         result.source = "parameter"
@@ -231,6 +232,22 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
     if len(result.chain) >= 2:
         pair(run, site, result.chain[-2], result.chain[-1])
     return outcome(result, first, second)
+
+
+def joined(operand: Tensor) -> str:
+    """Where the product of an input and a matrix comes from: it is on the graph again, by the matrix."""
+    return "input" if operand.source == "detached" else operand.source
+
+
+def used(*operands: Tensor) -> frozenset[Cell]:
+    """What the result of an operation was computed with; nothing where a gradient is cut off."""
+    return frozenset[Cell]().union(
+        *(
+            operand.used | {cell for cell, _ in operand.weights}
+            for operand in operands
+            if operand.source != "detached"
+        )
+    )
 
 
 def factor(weight: tuple[Cell, bool], transposed: bool) -> Factor:
@@ -276,7 +293,8 @@ def linear(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
     meet(run, x, weight, site, "linear", multiply=True)
     dtype = x.dtype if run.in_autocast() is False else None
     step = Factor(module, module.args.get("in_features"), module.args.get("out_features"))
-    result = Tensor(dtype, x.device or weight.device, site=site, source=x.source, chain=(*x.chain, step))
+    result = Tensor(dtype, x.device or weight.device, site=site, source=joined(x), chain=(*x.chain, step))
+    result.used = x.used | {module}
     if len(result.chain) >= 2:
         pair(run, site, result.chain[-2], result.chain[-1])
     return outcome(result, x, weight)
@@ -286,7 +304,8 @@ def convolve(run: Core, module: Mod, x: Tensor, site: Site) -> Tensor:
     """A call of a convolution: two of them make an adapter only where the channels between are others."""
     step = Factor(module, module.args.get("in_channels"), module.args.get("out_channels"))
     dtype = x.dtype if run.in_autocast() is False else None
-    result = Tensor(dtype, x.device, site=site, source=x.source, chain=(*x.chain, step))
+    result = Tensor(dtype, x.device, site=site, source=joined(x), chain=(*x.chain, step))
+    result.used = x.used | {module}
     if len(result.chain) >= 2:
         first = result.chain[-2]
         ends = {value.term for value in (first.takes, step.gives) if value is not None}
@@ -299,7 +318,11 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
     """`+`, `-`, `*`, `/` where at least one side is a tensor."""
     first, second = as_tensor(run, left), as_tensor(run, right)
     for tensor in (first, second):
-        if tensor is not None and name == "+" and tensor.source == "detached" and len(tensor.chain) > 1:
+        if tensor is None or name != "+":
+            continue
+        if tensor.source != "detached":
+            run.live |= tensor.used
+        elif len(tensor.chain) > 1 or tensor.used:
             run.emit("cut", site, target=tensor)
     for tensor, other in ((first, right), (second, left)):
         if (
@@ -343,12 +366,13 @@ def elementwise(run: Core, left: Value, right: Value, site: Site, name: str) -> 
         dtype,
         first.device if not first.rank0 and first.device is not None else second.device or first.device,
         site=site,
-        source=big.source,
+        source=joined(big) if first.source != second.source else big.source,
         chain=big.chain if keep else (),
         weights=big.weights if keep else (),
         rank0=first.rank0 and second.rank0,
     )
     result.sums = (*first.sums, *second.sums, *((promotion,) if promotion is not None else ()))
+    result.used = used(first, second)
     return outcome(result, first, second)
 
 

@@ -880,7 +880,9 @@ def tensor_method(
         return Tensor("int64", tensor.device, site=site, source=tensor.source)
     if tensor.source == "output" and name in {"items", "keys", "values", "get"}:
         return tensor
-    return Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source)
+    result = Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source)
+    result.used = tensor.used
+    return result
 
 
 def convert(

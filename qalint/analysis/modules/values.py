@@ -429,7 +429,8 @@ class Device(Value):
 class Tensor(Value):
     """A tensor. `chain` are the own matrices it was multiplied by since the input; `source` says
     where it came from (`input`, `factory`, `batch`, `model`, `weight`); `sums` are the promotions that
-    made it FP32 and that no cast has taken back.
+    made it FP32 and that no cast has taken back. `used` are the layers and parameters that it was computed
+    with since the forward of a class of the program began.
     """
 
     __slots__ = (
@@ -443,6 +444,7 @@ class Tensor(Value):
         "site",
         "source",
         "sums",
+        "used",
         "weights",
     )
 
@@ -470,6 +472,7 @@ class Tensor(Value):
         self.weights = weights
         self.grad = False
         self.sums: tuple[Any, ...] = ()
+        self.used: frozenset[Cell] = frozenset()
 
     def copy(self, **changes: Any) -> Tensor:
         """The same with some fields changed."""
