@@ -15,6 +15,8 @@ from qalint.analysis.modules.torchlib import WEIGHTED
 from qalint.analysis.modules.values import Cell, Mod, Param, Site, Value
 from qalint.rule import Confidence, Finding, Fix, Related, Rule, Severity
 
+from .wrapping import wrapped_models
+
 
 def frozen(adapters: Adapters, injection: Injection) -> list[Event]:
     """Freezes of the injection's model or of parts of it, in its program."""
@@ -83,7 +85,8 @@ class BaseModelNotFrozen(Rule):
     ## What it does
     Finds models that get hand-written adapters and an optimizer over their parameters, where no
     parameter of the model was ever frozen, or where all of it is made trainable again after the
-    injection, by hand or by peft.
+    injection, by hand or by peft. The same of models that a class is given and learns a prompt, a prefix
+    or a low-rank update beside.
 
     ## Why is this bad?
     Everything is trained: all of the base with the adapters. That costs the memory and time that
@@ -126,7 +129,8 @@ class BaseModelNotFrozen(Rule):
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Injections into a model made in sight, with an optimizer and no freeze that lasts."""
         yield from self.unfrozen(adapters)
-        for injection in adapters.injections:
+        around = list(wrapped_models(adapters))
+        for injection in [*adapters.injections, *around]:
             if injection.peft or not injection.seen or frozen(adapters, injection):
                 continue
             if escaped(adapters, injection) or replaced(injection):
@@ -140,6 +144,8 @@ class BaseModelNotFrozen(Rule):
                 everything = bool(owns & {"all", "trainable"})
                 if event.time < injection.first.time:
                     continue
+                if injection in around and "all" in owns:
+                    continue  # a model with something beside it may be trained whole: nothing was chosen
                 yield self.finding(
                     adapters.place(injection.site),
                     f"`{injection.name}` gets adapters, but none of its own parameters is frozen"
