@@ -9,7 +9,7 @@ of these whose text mattered and not only their code: a cache must know them all
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from .. import parsing, reader
 from ..file import File, Neighbour
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 LIMIT = 1_500_000
 """Bytes: larger files are data."""
+
+NEAR_FILES, NEAR_FOLDERS, NEAR_DEPTH = 250, 60, 3
+"""How far a look at the files around one goes: so many files and folders, so many folders down."""
+ASIDE = frozenset({"node_modules", "site-packages", "venv", "env", "build", "dist", "__pycache__"})
+"""Folders that hold nothing of a project's own."""
 
 LIBRARIES = {
     "accelerate": "accelerator.py",
@@ -206,6 +211,53 @@ class Project:
         if self._is_file(file):
             return file
         return None
+
+    def near(self, path: str, *words: bytes) -> Iterator[File]:
+        """Files of the project around one, nearest first, that have all of some words in their text.
+
+        A library's file does not import the programs that use it: what it is used with lies beside it.
+        """
+        if not os.path.exists(path):
+            return
+        path = os.path.abspath(path)
+        queue = [(os.path.dirname(path), 0)]
+        while queue[-1][0] != (above := self._above(queue[-1][0])):
+            queue.append((above, 0))
+        seen: set[str] = set()
+        files = 0
+        while queue and len(seen) < NEAR_FOLDERS:
+            folder, depth = queue.pop(0)
+            if folder in seen:
+                continue
+            seen.add(folder)
+            for known in (self.consulted, self.used, self.read):
+                known.add(folder)  # a file may come or go
+            for name in sorted(self._listing(folder)):
+                inner = os.path.join(folder, name)
+                if name.endswith(".py") and inner != path and files < NEAR_FILES:
+                    files += 1
+                    if self._has_words(inner, words) and (found := self.file(inner)) is not None:
+                        yield found
+                elif depth < NEAR_DEPTH and "." not in name and name not in ASIDE and os.path.isdir(inner):
+                    queue.append((inner, depth + 1))
+
+    def _above(self, folder: str) -> str:
+        """The folder above one where that belongs to the same project: a package, or scripts lie in it."""
+        parent = os.path.dirname(folder)
+        if "__init__.py" in self._listing(folder):
+            return parent
+        inside = any(folder.startswith(root + os.sep) for root in self.roots)
+        return parent if inside and any(name.endswith(".py") for name in self._listing(parent)) else folder
+
+    def _has_words(self, path: str, words: tuple[bytes, ...]) -> bool:
+        """Whether the text of a file has all of some words."""
+        self.consulted.add(path)
+        self.used.add(path)
+        try:
+            raw = reader.load(path)
+        except reader.Unreadable:
+            return False
+        return all(word in raw for word in words)
 
     def file(self, path: str) -> File | None:
         """The parsed file at a path; None if it cannot be read or parsed."""

@@ -16,6 +16,8 @@ from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
+from .beside import written_beside
+
 TAKES = frozenset(
     [
         "in_features",
@@ -333,6 +335,9 @@ class LinearOnlyInjection(Rule):
                 test = linear[0]
                 if test.site.node in seen or other_branch(adapters, injection, event, test.site):
                     continue
+                if root.family is None and root.cls is None:
+                    if written_beside(adapters.modules, names & GPT2_ONLY):
+                        continue
                 seen.add(test.site.node)
                 related = [Related(adapters.place(event.site), "the adapter is put in here")]
                 why = f"the names asked for are GPT-2's ({', '.join(sorted(names & GPT2_ONLY))})"
@@ -475,6 +480,9 @@ class UncheckedLayerType(Rule):
                 continue
             if not unsettled(event, root, sized):
                 continue
+            if root.family is None and root.cls is None:
+                if written_beside(modules, names_tested(event) & GPT2_ONLY):
+                    continue
             shape = event.name == "weight.shape"
             key = (id(layer), id(event.site.file))
             if key in seen:

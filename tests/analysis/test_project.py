@@ -80,3 +80,20 @@ def test_a_table_that_is_filled_waits_until_it_is_needed() -> None:
     assert [ast.unparse(statement) for statement in top.waiting["OTHER"]] == ["OTHER = {}", "OTHER['z'] = 1"]
     assert "TABLE" in top.waiting
     assert [ast.unparse(statement) for statement in top.at_once] == ["TABLE['y'] = make()"]
+
+
+def test_files_near_one_are_those_of_its_project(tmp_path: Path) -> None:
+    for name in ("run.py", "nets/__init__.py", "nets/deep/one.py", "parts/adapt.py", "other/two.py"):
+        (tmp_path / "top" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / name).write_text("layer = 1\n")
+    (tmp_path / "elsewhere.py").write_text("layer = 1\n")
+    (tmp_path / "top" / "run.py").write_text("nothing = 1\n")
+    start = str(tmp_path / "top" / "parts" / "adapt.py")
+    project = Project([str(tmp_path / "top")])
+    found = [Path(file.path).name for file in project.near(start, b"layer", b"=")]
+    assert sorted(found) == ["__init__.py", "one.py", "two.py"]
+    assert str(tmp_path / "top" / "run.py") in project.used, "it was asked, and may have the word tomorrow"
+    assert str(tmp_path / "top" / "other") in project.used, "a file may come"
+    # Where no script stands above, the folders beside one are other projects.
+    (tmp_path / "top" / "run.py").unlink()
+    assert not list(Project([str(tmp_path / "top")]).near(start, b"layer"))
