@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Modules
-from qalint.analysis.modules.adapters import elsewhere, held_by, own_cells
+from qalint.analysis.modules.adapters import elsewhere, held_by, own_cells, wraps
 from qalint.analysis.modules.spellings import keeps_trained
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Obj, Param, Params, Seq, Site
 from qalint.analysis.nodes import nodes
@@ -39,9 +39,8 @@ def lost(modules: Modules, adapters: Adapters) -> Iterator[Lost]:
         cls = event.target.cls
         if cls not in names:
             names[cls] = pair_names(modules, cls)
-    made = [(event, base) for event, base in made if names[event.target.cls]]
     for event, base in made:
-        if dropped(modules, event):
+        if (names[event.target.cls] or wraps(event.target, base.root)) and dropped(modules, event):
             yield Lost(
                 event.site,
                 f"this `{event.target.cls.name}` is made and put nowhere: the layer stays as it was",
@@ -52,7 +51,7 @@ def lost(modules: Modules, adapters: Adapters) -> Iterator[Lost]:
     seen: set[Class] = set()
     for event, base in made:
         cls = event.target.cls
-        if cls in seen or not idle(modules, cls, names[cls]):
+        if cls in seen or not names[cls] or not idle(modules, cls, names[cls]):
             continue
         built = trained(modules, event, base)
         if built is not None:
@@ -71,7 +70,7 @@ def base_of(module: Mod) -> Mod | None:
         return None
     for held in module.attrs.values():
         for value in held.items if isinstance(held, Seq) and len(held.items) == 1 else [held]:
-            if isinstance(value, Mod) and value.cls is None and elsewhere(value, module):
+            if isinstance(value, Mod) and elsewhere(value, module):
                 return value
     return None
 
