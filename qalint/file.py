@@ -84,6 +84,10 @@ class File:
         """The file's text."""
         return self._source
 
+    def holds(self, text: str) -> bool:
+        """Whether the file has a text anywhere, in comments too: no finding may depend on that alone."""
+        return text in self._source.text
+
     @property
     def path(self) -> str:
         """The path as it was given."""

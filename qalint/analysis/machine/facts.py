@@ -45,7 +45,7 @@ TRAINING = words("backward zero_grad unscale_")
 """Words of a function that takes a training step, whatever its name (`agent.update()`)."""
 
 KEPT = words("state_dict load_state_dict")
-"""Words of a function that saves or restores a training, whatever its name (`trainer.save()`)."""
+"""Of these, those of what saves or restores a training: they tell something only where there is a scaler."""
 
 CALLED = words("""step scale prepare half setattr grad load_state_dict state_dict from_pretrained backward""")
 """Of these, those that are also plain variables: they count only when called (or as `.grad`)."""
@@ -71,6 +71,7 @@ class Facts:
         "halves",
         "held",
         "jumps",
+        "kept",
         "loops",
         "passed",
         "paths",
@@ -86,6 +87,8 @@ class Facts:
 
     def __init__(self) -> None:
         self.strong = False
+        self.kept = False
+        """A training is saved or restored."""
         self.warm = False
         self.calls: set[str] = set()
         self.stores: set[str] = set()
@@ -120,8 +123,11 @@ class Facts:
 
     def mark(self, word: str) -> None:
         """A word of the protocol stands here."""
-        self.strong = True
         self.words.add(word)
+        if word in KEPT:
+            self.kept = True
+            return
+        self.strong = True
         if word in CORE:
             self.core = True
             if word in CASTING:
@@ -280,6 +286,7 @@ class Scan:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = self.owners[statement]
                 facts.strong = facts.strong or inner.strong
+                facts.kept = facts.kept or inner.kept
                 facts.core = facts.core or inner.core
                 facts.calls |= inner.calls
         if any("Module" in dotted(base) or dotted(base).startswith("nn.") for base in node.bases):
@@ -544,6 +551,7 @@ class Scan:
                 held.mark("float")
         held = self.owners[node]
         facts.strong = facts.strong or held.strong
+        facts.kept = facts.kept or held.kept
         facts.calls |= held.calls
         facts.defines = True
 

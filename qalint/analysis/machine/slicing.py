@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from .facts import KEPT, Facts, Scan, dotted, moves, mutes, scan_of, words
+from .facts import Facts, Scan, dotted, moves, mutes, scan_of, words
 
 if TYPE_CHECKING:
     from ...file import File
@@ -122,6 +122,8 @@ class Program:
         self.scalers: set[str] = set()
         """Of these, those that are used as scalers."""
         self.class_names: set[str] = set()
+        self.scales = True
+        """There may be a gradient scaler: it is named in a file, or something is used as one."""
         self.common = COMMON
         """Names that say nothing here; one that takes a training step in this program does."""
         self.steppers: set[str] = set()
@@ -169,12 +171,17 @@ class Program:
                 for path, methods in owner.paths.items():
                     self.uses.setdefault(path.rpartition(".")[2], set()).update(methods)
         self.scalers = {name for name, used in self.uses.items() if is_scaler(used)}
+        named = any(module.file.holds("GradScaler") for module in self.modules.values())
+        self.scales = named or bool(self.scalers)
         self.common = COMMON
         self.common = COMMON - self._closure(every, "trains")
-        self.common -= {name for name, node, module in every if not module.facts[node].calls.isdisjoint(KEPT)}
+        kept: set[str] = set()
+        if self.scales:
+            kept = {name for name, node, module in every if module.facts[node].kept}
+            self.common -= kept
         losses = set().union(*(module.facts.scan.losses for module in self.modules.values()))
         ending = {name for name, node, module in every if self.ends_round(module.facts[node])}
-        self.hot_names = self._closure(every, "strong", losses | ending)
+        self.hot_names = self._closure(every, "strong", losses | ending | kept)
         self._telling = self.hot_names - self.common
         self._telling_core = self._closure(every, "core", ending) - self.common
         self._telling_casting = self._closure(every, "casting", losses) - self.common
@@ -263,6 +270,7 @@ class Program:
             loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
             hot = self._hot[node] = (
                 facts.strong
+                or (facts.kept and self.scales)
                 or (facts.warm and not loop and facts.size < 12)
                 or not facts.calls.isdisjoint(self._telling)
                 or (bool(self.stacks) and self._closes(facts))
