@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, compatible
-from qalint.analysis.modules.adapters import held_by, outer
+from qalint.analysis.modules.adapters import held_by, outer, own_cells
 from qalint.analysis.modules.needles import OPTIMIZER, TRAIN
 from qalint.analysis.modules.spellings import keeps_trained
 from qalint.analysis.modules.subjects import training
@@ -69,7 +69,13 @@ def unconditional(event: Event, injection: Injection) -> bool:
     """Whether a freeze takes all parameters of the model, or of the part that all adapters went into."""
     return (
         event.flag is False
-        and (event.target is injection.model or base_of(event.target, injection))
+        and (
+            event.target is injection.model
+            or (
+                base_of(event.target, injection)
+                and all(held_by(cell, event.target) for cell in injection.cells)
+            )
+        )
         and not event.filters - {"trainable"}
     )
 
@@ -450,8 +456,8 @@ class AdapterLeavesExtraTrainable(Rule):
     """Only some layers of the base are frozen; the rest is trained beside the adapters.
 
     ## What it does
-    Finds models with adapters of which only layers of a certain type or name were frozen, and whose
-    optimizer takes every parameter that requires gradients.
+    Finds models with adapters of which only layers of a certain type or name were frozen, or only the
+    layers that carry the adapters, and whose optimizer takes every parameter that requires gradients.
 
     ## Why is this bad?
     Norms, embeddings and whatever else the test did not meet stay trainable without anybody having
@@ -498,16 +504,21 @@ class AdapterLeavesExtraTrainable(Rule):
 
     def check(self, adapters: Adapters) -> Iterator[Finding]:
         """Partial freezes, and an optimizer over the model."""
-        for injection in adapters.injections:
+        for injection in adapters.everywhere:
             if injection.peft or not injection.seen or escaped(adapters, injection):
                 continue
+            built = injection in adapters.built
             freezes = frozen(adapters, injection)
+            if built:
+                own = by_themselves(adapters, injection)
+                alone = all(event in own for event in freezes) and norms_or_embeddings(injection.model)
+                freezes = own if alone else []  # a new head beside adapters may be meant, these hardly are
             if not freezes or any(whole(event, injection) for event in freezes):
                 continue
-            if any(not walked(event, injection) for event in freezes):
+            if not built and any(not walked(event, injection) for event in freezes):
                 continue
             if any(
-                event.flag is True
+                event.flag is not False
                 and adapters.about(event, injection)
                 and event.target not in injection.cells
                 for event in adapters.modules.all("freeze")
@@ -517,13 +528,16 @@ class AdapterLeavesExtraTrainable(Rule):
                 owns = adapters.selection(event.target, injection)
                 if (
                     event.program == injection.program
-                    and owns & {"all", "trainable"}
+                    and owns & ({"trainable"} if built else {"all", "trainable"})
                     and "unknown" not in owns
                 ):
                     first = freezes[0]
                     yield self.finding(
                         adapters.place(first.site),
-                        f"only some layers of `{injection.name}` are frozen; the rest is "
+                        f"only the layers with adapters of `{injection.name}` are frozen; the rest is "
+                        "trained beside the adapters"
+                        if built
+                        else f"only some layers of `{injection.name}` are frozen; the rest is "
                         "trained beside the adapters",
                         related=[
                             Related(adapters.place(injection.site), "the adapters are injected here"),
@@ -532,10 +546,33 @@ class AdapterLeavesExtraTrainable(Rule):
                                 "the optimizer takes what still requires gradients",
                             ),
                         ],
-                        fix=freeze_before(adapters, injection),
-                        help=f"freeze all of it before the injection: {injection.name}.requires_grad_(False)",
+                        fix=None if built else freeze_before(adapters, injection),
+                        help="freeze all parameters whose names are not those of the adapters"
+                        if built
+                        else f"freeze all of it before the injection: {injection.name}.requires_grad_(False)",
                     )
                     break
+
+
+def norms_or_embeddings(model: Mod) -> bool:
+    """Whether a norm or an embedding is seen in a model."""
+    return any(
+        isinstance(cell, Mod) and (cell.kind.startswith("Embedding") or "Norm" in cell.kind)
+        for cell in own_cells(model)
+    )
+
+
+def by_themselves(adapters: Adapters, injection: Injection) -> list[Event]:
+    """Freezes of their own weights by the layers that a model is built with and that carry adapters."""
+    return [
+        event
+        for event in adapters.modules.all("freeze")
+        if event.program == injection.program
+        and event.flag is False
+        and isinstance(event.target, Param)
+        and event.target.tensor_of is not None
+        and event.target.owner in injection.cells
+    ]
 
 
 def walked(event: Event, injection: Injection) -> bool:

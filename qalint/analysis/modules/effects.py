@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .core import Core
 
 
+LAYERS = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d", "Embedding"})
+"""Layers of torch that a class of the program may derive from, with a `weight`."""
 OUTPUTS = frozenset({"logits", "last_hidden_state", "pooler_output"})
 """The tensors in what a model of transformers gives."""
 
@@ -334,6 +336,7 @@ def module_attribute(run: Core, module: Mod, name: str, site: Site) -> Value:
         return Lib(f"torch.{dtype}") if dtype else Unknown(f"{module.term}.dtype")
     layer = module.kind in {"Linear", "Conv1D"} or module.parent is not None or module.cls is None
     if name == "weight" and layer:
+    layer = layer or str(module.qual).rpartition(".")[2] in LAYERS
         return weight_of(run, module, site)
     if name == "bias" and layer:
         if "bias" in module.args and isinstance(module.args["bias"], Const):
