@@ -335,8 +335,8 @@ def module_attribute(run: Core, module: Mod, name: str, site: Site) -> Value:
         dtype = run.dtype_of(module)
         return Lib(f"torch.{dtype}") if dtype else Unknown(f"{module.term}.dtype")
     layer = module.kind in {"Linear", "Conv1D"} or module.parent is not None or module.cls is None
-    if name == "weight" and layer:
     layer = layer or str(module.qual).rpartition(".")[2] in LAYERS
+    if name == "weight" and layer:
         return weight_of(run, module, site)
     if name == "bias" and layer:
         if "bias" in module.args and isinstance(module.args["bias"], Const):
