@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Event, Injection, Modules, compatible
@@ -116,7 +116,8 @@ def move(built: Site, injection: Injection) -> Fix | None:
     if one is None or two is None or one.block is not two.block or len(statement.targets) != 1:
         return None
     name = ast.unparse(statement.targets[0])
-    between = one.block[one.position + 1 : two.position + 1]
+    target, last = unfrozen_after(one.block, two.position, name)
+    between = one.block[one.position + 1 : last + 1]
     if collected(statement, one.block[: one.position]):
         return None
     if any(
@@ -127,6 +128,21 @@ def move(built: Site, injection: Injection) -> Fix | None:
     ):
         return None
     return edits.unsafe("build the optimizer after the injection", edits.move_after(statement, target))
+
+
+def unfrozen_after(block: Sequence[ast.stmt], injected: int, name: str) -> tuple[ast.stmt, int]:
+    """The injection, or the last statement after it that sets what is trained, before `name` is read."""
+    last = injected
+    for at in range(injected + 1, len(block)):
+        parts = [node for node in ast.walk(block[at]) if isinstance(node, ast.expr)]
+        if any(ast.unparse(node) == name for node in parts if isinstance(node, ast.Name | ast.Attribute)):
+            break
+        if any(
+            isinstance(node, ast.Attribute) and node.attr in {"requires_grad", "requires_grad_"}
+            for node in parts
+        ):
+            last = at
+    return block[last], last
 
 
 def collected(built: ast.Assign, before: list[ast.stmt]) -> bool:

@@ -153,7 +153,9 @@ def new_layer(value: Cell, module: Mod) -> bool:
     """Whether a layer or module of the program was made for `module`, while that was made."""
     if not isinstance(value, Mod) or value.parent is not None or value.time < module.time:
         return False
-    return value.cls is not None or value.kind.startswith(("Linear", "Conv", "Sequential"))
+    return value.cls is not None or value.kind.startswith(
+        ("Linear", "Conv", "Embedding", "Sequential", "ModuleDict", "ModuleList")
+    )
 
 
 def around(container: Value, module: Mod) -> bool:

@@ -630,3 +630,35 @@ def test_an_adapter_of_a_whole_block_goes_where_its_parameters_are() -> None:
     assert "weight.device" not in fixed
     assert ".parameters()).device)" in fixed
     assert findings(AdapterOnWrongDevice, fixed) == []
+
+
+def test_the_optimizer_moves_past_what_is_made_trainable_after_the_injection() -> None:
+    text = """
+import torch
+from torch import nn
+
+class Slim(nn.Module):
+    def __init__(self, layer, inner=2):
+        super().__init__()
+        self.layer = layer
+        self.shrink = nn.Parameter(torch.randn(layer.in_features, inner))
+        self.grow = nn.Parameter(torch.zeros(inner, layer.out_features))
+
+    def forward(self, x):
+        return self.layer(x) + x @ self.shrink @ self.grow
+
+net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2))
+net.requires_grad_(False)
+learner = torch.optim.SGD([p for p in net.parameters() if p.requires_grad or p.ndim < 2], lr=0.1)
+net[0] = Slim(net[0])
+print("adapted")
+net[2].requires_grad_(True)
+net.train()
+for _ in range(2):
+    net(torch.randn(4, 8)).sum().backward()
+    learner.step()
+"""
+    fixed = apply(only(OptimizerBeforeInjection, text)).splitlines()
+    at = next(number for number, line in enumerate(fixed) if line.startswith("learner ="))
+    assert fixed[at - 1] == "net[2].requires_grad_(True)"
+    assert fixed[at + 1] == "net.train()"
