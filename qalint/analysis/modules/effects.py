@@ -233,6 +233,7 @@ def get_attribute(run: Core, base: Value, name: str, site: Site) -> Value:
         inner = Unknown(f"{base.term}.{name}", name_of=base.name_of, strings=base.strings)
         if options.PARSED in base.term:
             inner.device = options.device(run, name, inner)
+            inner.strings |= options.strings(run, name)
         return inner
     if isinstance(base, Choice) and name == "value":
         return Union(base.options) if len(base.options) > 1 else base.options[0]

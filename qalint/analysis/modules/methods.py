@@ -351,8 +351,8 @@ def method(
 def parts_of(text: str, args: list[Value], site: Site) -> Seq:
     """`text.split(separator)`."""
     separator = args[0].value if args and isinstance(args[0], Const) else None
-    parts = text.split(separator) if separator is None or (separator and isinstance(separator, str)) else [text]
-    return Seq([Const(part) for part in parts], site=site)
+    known = separator is None or (isinstance(separator, str) and separator)
+    return Seq([Const(part) for part in (text.split(separator) if known else [text])], site=site)
 
 
 def encoded(run: Core, base: Tokenizer, name: str, kwargs: dict[str, Value], site: Site) -> Value:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..command_line import CommandLine
-from . import torchlib
+from . import tensors, torchlib
 from .values import Const, Device, Unknown
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 PARSED = ".parse_"
 """In the term of what `parse_args` and its kin give."""
+SEPARATORS = re.compile(r"[,;\s]+")
 DEVICES = frozenset({"cuda", "cpu", "mps"})
 
 
@@ -37,3 +39,15 @@ def device(run: Core, name: str, read: Unknown) -> Device | None:
     if not found or any(one.kinds != found[0].kinds for one in found):
         return None
     return Device(found[0].kinds, read.term)
+
+
+def strings(run: Core, name: str) -> frozenset[str]:
+    """The texts that an option holds unless the user says otherwise, with the parts of a list in one text."""
+    found: set[str] = set()
+    for scope in list(run.modules.values()):
+        line = scope.file.get(CommandLine)
+        assert line is not None
+        for option in line.options.get(name, ()):
+            if "default" in option.given:
+                found |= tensors.strings_of(run.ev(option.given["default"], scope))
+    return frozenset(found | {part for text in found for part in SEPARATORS.split(text) if part})

@@ -93,6 +93,8 @@ HOT = frozenset(
         "torchvision",
         "timm",
         "create_model",
+        "parse_args",
+        "parse_known_args",
     ]
 )
 
