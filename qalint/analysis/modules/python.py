@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from . import containers, effects, methods, narrowing, spellings, tensors, torchlib
+from . import containers, effects, lacking, methods, narrowing, spellings, tensors, torchlib
 from .values import (
     Bound,
     Class,
@@ -51,7 +51,7 @@ def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         return hasattr_(run, args[0], args[1], site)
     if name == "getattr" and len(args) >= 2:
         if isinstance(args[1], Const) and isinstance(args[1].value, str):
-            return run.attribute(args[0], args[1].value, site.node, torchlib.scope_of(run, site))
+            return lacking.got(run, args[0], args[1].value, args[2] if len(args) > 2 else None, site)
         module = effects.as_module(run, args[0], site) if isinstance(args[0], Mod) else None
         if module is not None:
             run.emit("reflect", site, target=module, value=args[1])
@@ -273,6 +273,8 @@ def hasattr_(run: Core, value: Value, name: Value, site: Site) -> Value:
         )
         return Unknown(f"hasattr({value.term},{text})", tests=tests)
     if isinstance(value, Obj) and isinstance(text, str):
-        if text in value.attrs:
+        if text in value.attrs or value.cls.find(text) is not None:
             return Const(True)
+        if lacking.lacks(run, value, text):
+            return Const(False)
     return tensors.mixed("hasattr", [value, name])

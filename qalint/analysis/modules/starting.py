@@ -10,6 +10,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
+from ...needles import LAUNCH
 from .needles import OPTIMIZER, RUN, TRAIN, Code, mentions
 from .toplevel import is_main_test
 
@@ -44,7 +45,7 @@ class Starting:
         """The answer for `file`."""
         if file.source.kind != "python" or mentions(file, (b"marimo.App",)):
             return cls(True)
-        return cls(mentions(file, RUN) and (acts(file.tree.body) or _trains(file)))
+        return cls(mentions(file, (*RUN, *LAUNCH)) and (acts(file.tree.body) or _trains(file)))
 
 
 def starts(file: File) -> bool:
@@ -65,7 +66,7 @@ def acts(body: list[ast.stmt]) -> bool:
                 return True
             case ast.Expr(value=ast.Call(func=ast.Name(id="print" | "main"))):
                 return True
-            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="main"))):
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="main" | "fit" | "train" | "run"))):
                 return True
             case _:
                 pass
