@@ -327,6 +327,8 @@ class LinearOnlyInjection(Rule):
                     continue
                 if root.cls is not None and names and not names & written:
                     continue
+                if root.cls is not None and not any(is_conv1d(walked(test.module)) for test in linear):
+                    continue
                 last = {name.rsplit(".", 1)[-1] for name in names}
                 if root.family is not None and last and not last & BY_NAME[root.family].layers:
                     continue  # none of them is a layer of this model: `QA1701` says so
@@ -342,9 +344,11 @@ class LinearOnlyInjection(Rule):
                 related = [Related(adapters.place(event.site), "the adapter is put in here")]
                 why = f"the names asked for are GPT-2's ({', '.join(sorted(names & GPT2_ONLY))})"
                 if root.cls is not None:
-                    why = (
-                        f"`{root.cls.name}` keeps its layers under "
-                        f"{', '.join(f'`{n}`' for n in sorted(written))}"
+                    held = BY_NAME["gpt2"].layers <= written
+                    why = f"`{root.cls.name}` " + (
+                        "holds a GPT-2"
+                        if held
+                        else f"keeps its layers under {', '.join(f'`{n}`' for n in sorted(written))}"
                     )
                 if root.family is not None:
                     why = f"`{injection.name}` is a GPT-2"
@@ -360,6 +364,19 @@ class LinearOnlyInjection(Rule):
                         "read each one's dimensions its own way"
                     ),
                 )
+
+
+def walked(module: Mod) -> Mod:
+    """What was walked over to meet a module."""
+    while module.parent is not None:
+        module = module.parent
+    return module
+
+
+def is_conv1d(module: Mod) -> bool:
+    """Whether layers of a model, or of what it holds, are GPT-2's `Conv1D`."""
+    loaded = module.family is not None and BY_NAME[module.family].conv1d
+    return loaded or module.kind == "Conv1D" or bool(conv1d_names(module))
 
 
 def in_value(value: Value, module: Mod) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from .analysis import Modules
 from .effects import part
 from .events import Event, compatible
+from .families import BY_NAME
 from .spellings import UNSEEN
 from .values import Cell, Const, Func, Mod, Optim, Param, Params, Seq, Site, Value
 
@@ -280,7 +281,9 @@ def replaces(event: Event, value: Mod) -> bool:
 
 
 def conv1d_names(model: Mod) -> frozenset[str]:
-    """The names under which a model written in the program keeps layers of a class `Conv1D`."""
+    """The names under which a model written in the program keeps layers of a class `Conv1D`, or a loaded
+    model that is made of them.
+    """
     found: set[str] = set()
     seen: set[int] = set()
     queue: list[Mod] = [model]
@@ -294,6 +297,8 @@ def conv1d_names(model: Mod) -> frozenset[str]:
                 inner = [value, *value.attrs.values()]
                 if any(isinstance(one, Mod) and one.kind == "Conv1D" for one in inner):
                     found.add(name)
+                elif value.parent is None and value.family is not None and BY_NAME[value.family].conv1d:
+                    found |= BY_NAME[value.family].layers
                 queue.append(value)
         queue.extend(value for value in here.elements if isinstance(value, Mod))
     return frozenset(found)
