@@ -60,7 +60,7 @@ def freezes(program: Program) -> Iterator[ast.stmt]:
     yield from dict.fromkeys(found)
 
 
-@edit("no freeze", "QA1204", "QA1206")
+@edit("no freeze", "QA1204", "QA1206", "QA1221")
 def no_freeze(program: Program) -> Iterator[tuple[ast.AST, str]]:
     """Take a freeze away."""
     for statement in freezes(program):
@@ -394,23 +394,41 @@ def no_return(program: Program) -> Iterator[tuple[ast.AST, str]]:
             yield node, program.change((node, program.source(node.value)))  # type: ignore[attr-defined]
 
 
+ATTACH = re.compile(r"setattr\(|\.register_forward_hook\(|\.forward = |\.apply_to\(\)|_modules\[.*\] = ")
+"""What puts an adapter into a model, by its text."""
+
+
+def made_in(program: Program, statement: ast.stmt) -> ast.expr | None:
+    """What a statement that attaches an adapter makes there: `X(child)` of `setattr(m, n, X(child))`."""
+    builders = list(builds(program))
+    value = getattr(statement, "value", None)
+    last_given = value.args[-1] if isinstance(value, ast.Call) and value.args else None
+    for made in (last_given, value):
+        if made is not None and any(part in builders for part in ast.walk(made)):
+            return made
+    if isinstance(last_given, ast.Call) and last(last_given.func)[:1].isupper():
+        return last_given  # of a class, whatever it is called
+    return None
+
+
 @edit("never attached", "QA1215", "QA1208", "QA1114")
 def not_attached(program: Program) -> Iterator[tuple[ast.AST, str]]:
-    """Whatever puts an adapter into the model is not done."""
-    attach = re.compile(r"setattr\(|\.register_forward_hook\(|\.forward = |\.apply_to\(\)|_modules\[.*\] = ")
+    """Whatever puts an adapter into the model is not done; one that is made there is made all the same."""
     for node in program.of(ast.Expr, ast.Assign):
         assert isinstance(node, ast.stmt)
-        if attach.search(program.source(node)):
-            yield node, program.change(program.without(node))
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Attribute, ast.Subscript)):
-            if any(call is node.value or call in ast.walk(node.value) for call in builds(program)):
+        made = made_in(program, node)
+        if ATTACH.search(program.source(node)):
+            change = program.without(node) if made is None else (node, program.source(made))
+            yield node, program.change(change)
+        elif made is not None and isinstance(node, ast.Assign):
+            if isinstance(node.targets[0], (ast.Attribute, ast.Subscript)):
                 if not program.source(node.targets[0]).startswith("self."):
                     yield node, program.change((node, program.source(node.value)))
 
 
 @edit("nothing injected", "QA1208", "QA1204")
 def not_injected(program: Program) -> Iterator[tuple[ast.AST, str]]:
-    """The call that injects is not there."""
+    """The call that injects is not there, or the statement that makes an adapter and puts it in."""
     for call, name in program.calls():
         if not re.search("^_?inject|^add_lora|^add_adapters|^get_peft_model", name):
             continue
@@ -419,6 +437,10 @@ def not_injected(program: Program) -> Iterator[tuple[ast.AST, str]]:
             yield statement, program.change(program.without(statement))
         elif call.args:
             yield statement, program.change((call, program.source(call.args[0])))
+    for node in program.of(ast.Expr, ast.Assign):
+        assert isinstance(node, ast.stmt)
+        if ATTACH.search(program.source(node)) and made_in(program, node) is not None:
+            yield node, program.change(program.without(node))
 
 
 @edit("late binding", "QA1217")
@@ -441,7 +463,7 @@ def both_zero(program: Program) -> Iterator[tuple[ast.AST, str]]:
         if re.search(r"init\.(kaiming|xavier|normal|uniform)", source) and call.args:
             yield call, program.change((call, f"torch.nn.init.zeros_({program.source(call.args[0])})"))
             statement = program.statement(call)
-            if isinstance(statement, ast.Expr) and "torch.empty" not in program.text:
+            if isinstance(statement, ast.Expr) and not re.search(r"\bempty\(|new_empty\(", program.text):
                 yield call, program.change(program.without(statement))
         elif name in FACTORIES and any(
             isinstance(up, ast.Call) and last(up.func) == "Parameter" for up in ancestors(program, call)
