@@ -305,6 +305,17 @@ OTHERWISE = {
 """What freezes adapters and is no freeze to look at: what is said of it, and what helps."""
 
 
+def ran_before(backward: Event, adapters: Adapters, injection: Injection) -> bool:
+    """Whether the last model that ran with gradients before a backward pass can be that of the injection."""
+    ran = [
+        event
+        for event in adapters.modules.all("forward")
+        if event.time < backward.time and event.grad and event.program == backward.program
+    ]
+    whole = [event for event in ran if isinstance(event.target, Mod) and event.target.root is event.target]
+    return not whole or adapters.about(whole[-1], injection) or held_by(injection.model, whole[-1].target)
+
+
 class FreezeAfterInjection(Rule):
     """All parameters are frozen after the adapters were injected, the adapters' too.
 
@@ -373,15 +384,16 @@ class FreezeAfterInjection(Rule):
                     (
                         other
                         for other in later
-                        if other.kind in {"backward", "step", "train"}
+                        if other.kind == "train"
+                        or (other.kind == "backward" and ran_before(other, adapters, injection))
                         or (
-                            other.kind == "optimizer"
+                            other.kind in {"optimizer", "step"}
                             and adapters.selection(other.target, injection) - {"other"}
                         )
                     ),
                     None,
                 )
-                if confirming is None or event.how in {"kbit", "loralib"}:
+                if confirming is None or event.how == "loralib":
                     continue
                 if any(
                     o.kind == "escape" and o.time < confirming.time and o.target is injection.model
@@ -411,7 +423,11 @@ class FreezeAfterInjection(Rule):
                         Related(adapters.place(confirming.site), "training goes on from here"),
                         *(inside if site.node is not event.site.node else []),
                     ],
-                    fix=move(site, injection.site) if only_freezes(adapters, site) else None,
+                    fix=(
+                        move(site, injection.site)
+                        if event.how != "kbit" and only_freezes(adapters, site)
+                        else None
+                    ),
                     confidence=Confidence.HIGH,
                     help="freeze first, then inject",
                 )
