@@ -284,7 +284,8 @@ class Contexts(Statements):
                     done.append(each)
             return done
 
-        worlds = self.drive(node, world, manager, handler)
+        # Two of one function in one `with` have a frame each: the place is that of the item.
+        worlds = self.drive(item.context_expr, world, manager, handler)
         if worlds is None:
             world.ret = NONE
             worlds = handler([world])

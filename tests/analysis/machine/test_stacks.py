@@ -182,3 +182,18 @@ def test_closing_gives_the_object_that_it_closes() -> None:
     """`with closing(x) as x` binds x, not None: the path goes on."""
     forward = "with contextlib.closing(source) as source:\n    text = source.read()\nLOSS"
     assert told(forward, "import contextlib\nsource = connect()\n") == OUTSIDE
+
+
+def test_one_with_may_enter_two_managers_of_one_function() -> None:
+    """Both are suspended at once, each with names of its own."""
+    manager = """
+    @contextmanager
+    def held(*parts):
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(part)
+            yield
+    """
+    assert told("with held(first), held(second):\n    LOSS", manager) == OUTSIDE
+    inner = "with held(first), held(second), autocast('cuda'):\n    LOSS"
+    assert told(inner, manager) == []
