@@ -140,6 +140,8 @@ class Program:
         """Names of what contexts are entered into: closing one leaves them."""
         self.refused = False
         """A loss is made that autocast refuses."""
+        self.inherited: set[ast.AST] = set()
+        """Constructors that call the one of a base which holds a word of the protocol, and those calls."""
         self.mutes = False
         """A module here turns autocast off for itself: one that is not known may be of that kind."""
 
@@ -181,7 +183,8 @@ class Program:
             self.common -= kept
         losses = set().union(*(module.facts.scan.losses for module in self.modules.values()))
         ending = {name for name, node, module in every if self.ends_round(module.facts[node])}
-        self.hot_names = self._closure(every, "strong", losses | ending | kept)
+        derived = self._inherits(every)
+        self.hot_names = self._closure(every, "strong", losses | ending | kept | derived)
         self._telling = self.hot_names - self.common
         self._telling_core = self._closure(every, "core", ending) - self.common
         self._telling_casting = self._closure(every, "casting", losses) - self.common
@@ -200,6 +203,33 @@ class Program:
             for owner in (module.top, *(module.facts[node] for node in module.order)):
                 if owner.graph and not self.step_clears:
                     self._steppers(owner)
+
+    def _inherits(self, every: list[tuple[str, ast.AST, Module]]) -> set[str]:
+        """The classes that get from a base's constructor what holds a word of the protocol, by name."""
+        classes = [(name, node, module) for name, node, module in every if isinstance(node, ast.ClassDef)]
+        inits = {node: _init_of(node) for _, node, _ in classes if isinstance(node, ast.ClassDef)}
+        making = {
+            name
+            for name, node, module in classes
+            if (init := inits.get(node)) is not None and (facts := module.facts.get(init)) and facts.strong
+        }
+        found: set[str] = set()
+        for _ in range(4):
+            before = len(found)
+            for name, node, _ in classes:
+                assert isinstance(node, ast.ClassDef)
+                if name in found or not {dotted(base).rpartition(".")[2] for base in node.bases} & (
+                    making | found
+                ):
+                    continue
+                init = inits[node]
+                calls = [] if init is None else [each for each in init.body if _inits_base(each)]
+                if init is None or calls:
+                    found.add(name)
+                    self.inherited.update([init, *calls] if init is not None else [])
+            if len(found) == before:
+                break
+        return found
 
     def _steppers(self, facts: Facts) -> None:
         """What a function steps after its backward is an optimizer, whoever made it.
@@ -270,6 +300,7 @@ class Program:
             loop = isinstance(node, ast.For | ast.AsyncFor | ast.While)
             hot = self._hot[node] = (
                 facts.strong
+                or node in self.inherited
                 or (facts.kept and self.scales)
                 or (facts.warm and not loop and facts.size < 12)
                 or not facts.calls.isdisjoint(self._telling)
@@ -306,6 +337,21 @@ class Program:
         if is_optimizer(methods if self.step_clears else used) or (last in self.steppers and "step" in used):
             return "optimizer"
         return None
+
+
+def _init_of(node: ast.ClassDef) -> ast.FunctionDef | None:
+    """The constructor that a class has of its own."""
+    return next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
+
+
+def _inits_base(statement: ast.stmt) -> bool:
+    """Whether a statement calls the constructor of a base class."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Call)
+        and isinstance(statement.value.func, ast.Attribute)
+        and statement.value.func.attr == "__init__"
+    )
 
 
 def is_scaler(used: set[str]) -> bool:
