@@ -34,11 +34,13 @@ def frozen(adapters: Adapters, injection: Injection) -> list[Event]:
 
 
 def inside_base(event: Event, injection: Injection) -> bool:
-    """Whether a freeze is of a layer that an adapter wraps."""
+    """Whether a freeze is of a layer that an adapter wraps, or of what holds the places of the adapters."""
     target = event.target
     if isinstance(target, Param) and target.owner is not None:
         target = target.owner
-    return isinstance(target, Mod) and target.root is injection.model and target not in injection.cells
+    if not isinstance(target, Mod) or target in injection.cells:
+        return False
+    return target.root is injection.model or any(held_by(put.target, target) for put in injection.events)
 
 
 def whole(event: Event, injection: Injection) -> bool:

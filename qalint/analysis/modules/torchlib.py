@@ -399,6 +399,10 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if (value := hub.call(run, name, args, kwargs, site)) is not None:
         return value
     last = name.rsplit(".", 1)[-1]
+PROGRESS = frozenset({"tqdm", "tqdm_notebook", "progress_bar", "track", "alive_it"})
+"""What shows how far an iteration is, and gives the elements of what it is given."""
+
+
     if last in spellings.TRACING and name.startswith("torch"):
         return Const(False)  # what only an export runs: this program runs by itself
     first = args[0] if args else None
@@ -474,10 +478,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         from .core import Partial
 
         return Partial(first, args[1:], kwargs)
-    if (
-        name in {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.notebook.tqdm", "rich.progress.track"}
-        or last == "tqdm"
-    ):
+    if last in PROGRESS or name == "tqdm.trange":
         return first or run.fresh(last, site.node)
     if name.startswith("itertools.chain"):
         result = Seq([], "generator", open=True, site=site)

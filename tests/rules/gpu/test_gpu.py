@@ -414,3 +414,24 @@ for name in names:
 net(torch.randn(2, 8, device="cuda")).sum().backward()
 """
     assert [line(one) for one in findings(ModuleHasNoDevice, text)] == ["print(part.device)"] * found
+
+
+@pytest.mark.parametrize(
+    "shown", ["tqdm(batches)", "mo.status.progress_bar(batches, title='epoch')", "track(batches)"]
+)
+def test_what_shows_how_far_a_loop_is_gives_the_batches(shown: str) -> None:
+    text = f"""
+import marimo as mo
+import torch
+from rich.progress import track
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from tqdm.auto import tqdm
+batches = DataLoader(TensorDataset(torch.randn(64, 8), torch.randn(64, 2)), batch_size=8)
+net = nn.Linear(8, 2).to("cuda")
+for x, y in {shown}:
+    net(x).sum().backward()
+"""
+    assert line(only(BatchNotMoved, text)) == "net(x).sum().backward()"
+    moved = text.replace("net(x)", "net(x.to('cuda'))")
+    assert findings(BatchNotMoved, moved) == []
