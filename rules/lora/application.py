@@ -11,7 +11,7 @@ from qalint.analysis.modules.adapters import held_by, own_cells, wraps
 from qalint.analysis.modules.families import ALL_LAYERS
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import PLAIN_BASES
-from qalint.analysis.modules.subjects import adapted
+from qalint.analysis.modules.subjects import idle
 from qalint.analysis.modules.values import Cell, Class, Func, Mod, Param, Site
 from qalint.analysis.names import Names
 from qalint.file import File
@@ -103,7 +103,7 @@ class AdapterNeverApplied(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT,)
-    subject = staticmethod(adapted)
+    subject = staticmethod(idle)
     in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Adapters, Modules
 from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import ADAPT, ZEROS
-from qalint.analysis.modules.subjects import adapted
+from qalint.analysis.modules.subjects import inert
 from qalint.analysis.modules.values import Cell, Mod, Param, Site
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -58,7 +58,7 @@ class InertAdapter(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT, ZEROS)
-    subject = staticmethod(adapted)
+    subject = staticmethod(inert)
     in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from qalint.analysis.modules import Adapters, Event, Modules
 from qalint.analysis.modules.adapters import held_by, own_cells
 from qalint.analysis.modules.needles import ADAPT
 from qalint.analysis.modules.spellings import ADAPTERS
-from qalint.analysis.modules.subjects import adapted, parametric
+from qalint.analysis.modules.subjects import listed, parametric
 from qalint.analysis.modules.values import (
     Cell,
     Class,
@@ -76,7 +76,7 @@ class UnregisteredAdapter(Rule):
     fix_availability = "sometimes"
     oracle = "cpu"
     needles = (ADAPT,)
-    subject = staticmethod(adapted)
+    subject = staticmethod(listed)
     in_users = True
 
     def check(self, modules: Modules, adapters: Adapters) -> Iterator[Finding]:

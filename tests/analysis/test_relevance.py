@@ -15,6 +15,9 @@ from qalint.analysis.modules.subjects import (
     asked,
     attached,
     discarded,
+    idle,
+    inert,
+    listed,
     loaded,
     made_and_moved,
     parametric,
@@ -246,6 +249,13 @@ def test_what_a_package_exports_by_stars_for_type_checkers_is_not_read(tmp_path:
     assert str(tmp_path / "all.py") not in library.project.used
 
 
+ADAPTER = """class Low(nn.Module):
+    def __init__(self):
+        self.down, self.up = nn.Linear(8, 2), nn.Linear(2, 8)
+"""
+USED = ADAPTER + "    def forward(self, x):\n        return self.up(self.down(x))\n"
+
+
 @pytest.mark.parametrize(
     ("subject", "text", "holds"),
     [
@@ -258,14 +268,62 @@ def test_what_a_package_exports_by_stars_for_type_checkers_is_not_read(tmp_path:
         (attached, "self.proj = new", False),
         (adapted, "a = nn.Linear(2, 3)\nb = nn.Linear(3, 2)", True),
         (adapted, "a = [nn.Parameter(x) for x in y]", True),
-        (adapted, "class A(Base):\n    a = nn.Linear(2, 3)", True),
+        (adapted, "class A(nn.Linear):\n    a = nn.Linear(2, 3)", True),
+        (adapted, "def make():\n    return nn.Linear(2, 2)\n\na, b = make(), make()", True),
+        (adapted, "a = nn.Linear(2, 3)\nfor x in y:\n    x.eval()\nmask = torch.zeros(2)", False),
+        (adapted, "a = torch.zeros(2, requires_grad=True)\nb = torch.rand(2, requires_grad=True)", True),
+        (listed, ADAPTER + "        self.parts = [self.down, self.up]", True),
+        (listed, ADAPTER + "        parts = {}\n        self.parts = parts", True),
+        (listed, ADAPTER + "        self.parts = self.made()\n    def made(self):\n        return x", True),
+        (listed, ADAPTER + "        self.parts = parts\nnet = Low([Low(), Low()])", True),
+        (
+            listed,
+            ADAPTER + "        self.parts = nn.ModuleList([self.down])\n        self.n = ['a', 'b']",
+            False,
+        ),
+        (idle, ADAPTER, True),
+        (idle, ADAPTER + "    def forward(self, x):\n        return self.up(self.down(x))", False),
+        (
+            idle,
+            ADAPTER + "    def forward(self, x):\n        y = self.up(self.down(x))\n        return x",
+            True,
+        ),
+        (
+            idle,
+            ADAPTER + "    def forward(self, x):\n        return self.up(x) + len(self.down.state_dict())",
+            True,
+        ),
+        (idle, USED + "def put(net):\n    net.head.low = Low()", True),
+        (idle, USED + "def put(net):\n    Low()", True),
+        (idle, USED + "def put(net):\n    low = Low()", True),
+        (idle, USED + "def put(net):\n    net.register_forward_hook(Low())", True),
+        (
+            idle,
+            USED + "class Net(nn.Module):\n    def __init__(self, low):\n        self.low = low\nNet(Low())",
+            True,
+        ),
+        (
+            idle,
+            USED + "class Net(nn.Module):\n    def __init__(self, n):\n        self.n = n\nprint(Net(3))",
+            False,
+        ),
+        (inert, ADAPTER + "        nn.init.zeros_(self.up.weight)", True),
+        (inert, ADAPTER + "        self.scale = alpha // rank", True),
+        (inert, ADAPTER, False),
         (adapted, "class A(nn.Module):\n    a = nn.Linear(2, 3)", False),
         (parametric, "w = nn.Parameter(x).half()", True),
-        (parametric, "w = layer.weight.half()", True),
+        (parametric, "p = nn.Parameter(x)\nself.w = p.half()", True),
+        (parametric, "self.w = nn.Parameter(x)\nself.w = y", True),
+        (parametric, "self.w = nn.Parameter(x)\nself.v = y.half()", False),
         (parametric, "w = nn.Linear(2, 3)", False),
         (sized, "a, b = layer.weight.shape", True),
-        (sized, "n = layer.in_features", True),
-        (sized, "n = getattr(layer, name)", True),
+        (sized, "n = layer.weight.data.size(0)", True),
+        (sized, "w = layer.weight\nn = w.shape[1]", True),
+        (sized, "n = getattr(layer, 'weight').shape[0]", True),
+        (sized, "n = getattr(layer, name).shape[0]", True),
+        (sized, "def f(w):\n    return w.shape[0]\nn = f(layer.weight)", True),
+        (sized, "n = layer.in_features", False),
+        (sized, "y = F.linear(x, self.weight)\nn = x.shape[1]", False),
         (sized, "n = x.shape[0]", False),
         (training, "opt = torch.optim.AdamW(net.parameters())", True),
         (training, "loss.backward()", True),
@@ -297,3 +355,31 @@ def test_subjects(subject, text: str, holds: bool) -> None:  # type: ignore[no-u
 def test_an_own_class_is_no_known_model() -> None:
     trees = ast.parse("class OwnModel:\n    pass\n\n\ndef f():\n    net = OwnModel()\n    net.a.b = 1\n").body
     assert not loaded(trees)
+
+
+def test_what_a_base_of_another_file_makes_counts(tmp_path: Path) -> None:
+    text = "import torch\nfrom .{} import Base\n\n\nclass Low(Base):\n    name = 'lora_'\n"
+    need = Need(((b"lora_",),), adapted)
+    parts = """
+from torch import nn
+
+
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Linear(8, 2), nn.Linear(2, 8)
+
+
+class Base(Deep):
+    pass
+
+
+class Mixin:
+    def widen(self):
+        return nn.Linear(8, 2), nn.Linear(2, 8)
+"""
+    others = {"parts": parts, "again": "from .parts import Base\n"}
+    assert names(file(text.format("parts"), tmp_path, **others), need) == ["Low"]
+    assert names(file(text.format("again"), tmp_path, **others), need) == ["Low"]
+    assert names(file(text.format("nowhere"), tmp_path, **others), need) == []
+    assert names(file(text.format("parts").replace("Base", "Mixin"), tmp_path, **others), need) == []

@@ -18,6 +18,7 @@ from ..project import Project
 from .needles import RUN
 from .starting import acts, trains
 from .toplevel import TopLevel, bound_names
+from .traits import traits_of
 
 if TYPE_CHECKING:
     from ...file import File, Need
@@ -29,7 +30,7 @@ _WORD = re.compile(rb"[A-Za-z_]\w*")
 class Part:
     """A statement of a file's top level that binds names and runs nothing."""
 
-    __slots__ = ("code", "inner", "node", "opaque", "users", "uses")
+    __slots__ = ("bases", "code", "inner", "node", "opaque", "users", "uses")
 
     def __init__(self, node: ast.stmt, code: bytes) -> None:
         self.node = node
@@ -40,6 +41,36 @@ class Part:
         self.opaque = False
         """Whether it names something of another file of the program, of whose text nothing is known."""
         self.inner: frozenset[int] | None = None
+        self.bases: list[ast.ClassDef] | None = None
+        """The classes of other files that it is derived from; None until that was asked for."""
+
+
+def _lineage(file: File, name: str, seen: set[tuple[str, str]]) -> list[ast.ClassDef]:
+    """The class that a name imported by a file stands for, and what it is derived from."""
+    project = Project.of_file(file)
+    while (file.path, name) not in seen:
+        seen.add((file.path, name))
+        top = TopLevel.of(file.tree)
+        path = project.resolve(file.path, *top.imports[name]) if name in top.imports else None
+        other = project.file(path) if path is not None else None
+        if other is None:
+            return []
+        file = other
+        for statement in TopLevel.of(file.tree).waiting.get(name, ()):
+            if isinstance(statement, ast.ClassDef):
+                inner = [_own_lineage(file, base, seen) for base in traits_of(statement).bases]
+                return [statement, *(one for some in inner for one in some)]
+    return []
+
+
+def _own_lineage(file: File, name: str, seen: set[tuple[str, str]]) -> list[ast.ClassDef]:
+    """The same for a name that may stand for a class of the file itself."""
+    for statement in TopLevel.of(file.tree).waiting.get(name, ()):
+        if isinstance(statement, ast.ClassDef) and (file.path, name) not in seen:
+            seen.add((file.path, name))
+            inner = [_own_lineage(file, base, seen) for base in traits_of(statement).bases]
+            return [statement, *(one for some in inner for one in some)]
+    return _lineage(file, name, seen)
 
 
 class Relevance:
@@ -147,7 +178,25 @@ class Relevance:
         reached = self.reach(number)
         if any(self.parts[one].opaque for one in reached):
             return True
-        return need.subject([self.parts[one].node for one in sorted(reached)])
+        trees: list[ast.AST] = [self.parts[one].node for one in sorted(reached)]
+        if need.subject(trees):
+            return True
+        bases = self._bases(reached)
+        return bool(bases) and need.subject([*trees, *bases])
+
+    def _bases(self, reached: frozenset[int]) -> list[ast.ClassDef]:
+        """The classes of other files that some parts are derived from."""
+        found: dict[ast.ClassDef, None] = {}
+        for number in reached:
+            part = self.parts[number]
+            if part.bases is None:
+                part.bases = []
+                if isinstance(part.node, ast.ClassDef):
+                    for name in traits_of(part.node).bases:
+                        part.bases += _lineage(self.file, name, set())
+            found.update(dict.fromkeys(part.bases))
+        # One that makes nothing when an object is made adds nothing.
+        return [base for base in found if "__init__" in traits_of(base).functions and traits_of(base).layers]
 
     def _hits(self, group: tuple[bytes, ...]) -> set[int] | None:
         """The parts that have one of these bytes; None where they may lie outside of any part."""

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from ..nodes import nodes
-from .gates import ATTACHING, loops_over_modules
 from .needles import OPTIMIZER
-from .spellings import CONVERSIONS
+from .traits import LAYERS, Traits, all_traits, drops, walks
 
 Trees = Sequence[ast.AST]
-MATRICES = re.compile(r"Linear|Parameter|Conv\dd|Conv1D|Embedding|empty|zeros|ones|rand|tensor|Tensor")
-"""What makes the matrices of an adapter."""
 _TRAINS = re.compile(
     "|".join(word.decode() for word in OPTIMIZER if word.isalpha()) + "|^(?:optim|backward|step)$|Trainer$"
 )
@@ -26,117 +22,135 @@ _TYPES = frozenset(
     {"half", "float16", "bfloat16", "float64", "double", "float", "dtype", "torch_dtype", "type", "getattr"}
     | {"numpy", "np", "from_numpy", "as_tensor", "set_default_dtype", "to"}
 )
-_MODELS = re.compile("Model|ForCausalLM")
-_HOOKED = frozenset({"register_forward_hook", "register_forward_pre_hook"})
-_OUTSIDE = re.compile("get_peft|Peft|inject_adapter|add_adapter|LoraConfig|parametriz")
-"""Calls that put adapters into a model out of sight."""
+_EVERYWHERE = frozenset({"__init__", "forward", "__call__"})
 
 
 def walked(trees: Trees) -> bool:
     """Whether something may be attached in a loop over modules."""
-    return any(loops_over_modules(tree) for tree in trees)
+    return any(walks(traits) for traits in all_traits(trees))
 
 
 def attached(trees: Trees) -> bool:
     """Whether something may be put into a model that was made elsewhere."""
-    for node in nodes(*trees):
-        match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                if name in ATTACHING or name in _HOOKED or _OUTSIDE.search(name):
-                    return True
-            case ast.Attribute(value=held, ctx=ast.Store()):
-                if not isinstance(held, ast.Name) or held.id not in {"self", "cls"}:
-                    return True
-            case ast.Subscript(ctx=ast.Store()):
-                return True
-            case ast.keyword(arg="peft_config" | "target_modules"):
-                return True
-            case _:
-                pass
-    return False
+    return any(traits.attaches or traits.outside for traits in all_traits(trees))
 
 
 def adapted(trees: Trees) -> bool:
     """Whether two matrices are made, which is what an adapter needs, or something is out of sight."""
-    made = 0
-    own = {node.name for node in trees if isinstance(node, ast.ClassDef)}
-    for node in nodes(*trees):
-        match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                made += MATRICES.search(name) is not None
-                if made > 1 or _OUTSIDE.search(name):
-                    return True
-            case ast.ClassDef(bases=bases):
-                for base in bases:
-                    name = getattr(base, "id", getattr(base, "attr", ""))
-                    if name != "Module" and name not in own:
-                        return True
-            case ast.For() | ast.ListComp() | ast.DictComp() | ast.GeneratorExp():
-                made += 1
-            case _:
-                pass
-    return made > 1
+    return _adapted(all_traits(trees))
+
+
+def _adapted(found: list[Traits]) -> bool:
+    if any(traits.outside for traits in found):
+        return True
+    own = set[str]().union(*(traits.defined for traits in found))
+    made = sum(traits.layers for traits in found)
+    made += sum(LAYERS.search(base) is not None for traits in found for base in traits.bases - own)
+    if made < 2 and any(not traits.words.isdisjoint({"requires_grad", "requires_grad_"}) for traits in found):
+        made += sum(traits.factories for traits in found)
+    if made != 1:
+        return made > 1
+    # One is written, perhaps in what is called more than once.
+    makers = set[str]().union(*(traits.defined for traits in found if traits.layers or traits.factories))
+    return any(
+        sum(traits.called.get(name, 0) for traits in found) > 1
+        or any(name in traits.bases for traits in found)
+        for name in makers - _EVERYWHERE
+    )
+
+
+def listed(trees: Trees) -> bool:
+    """Whether two matrices are made, and a list or dict becomes an attribute."""
+    found = all_traits(trees)
+    if not _adapted(found):
+        return False
+    own = set[str]().union(*(traits.defined for traits in found))
+    own.add("__init__")  # of a base in another file
+    functions = set[str]().union(*(traits.functions for traits in found))
+    lists = set[str]().union(*(traits.lists for traits in found))
+    return any(
+        traits.keeps_list
+        or "setattr" in traits.called
+        or not lists.isdisjoint(traits.stored_names)
+        or not traits.results.isdisjoint(functions)
+        or not traits.given_lists.isdisjoint(own)
+        or any(name in own and not given.isdisjoint(lists) for name, given in traits.given.items())
+        for traits in found
+    )
+
+
+def idle(trees: Trees) -> bool:
+    """Whether two matrices are made, and something that is made may take part in nothing."""
+    found = all_traits(trees)
+    if not _adapted(found):
+        return False
+    if any(traits.attaches or traits.outside for traits in found) or training(trees):
+        return True
+    read = set[str]().union(*(traits.read for traits in found))
+    own = set[str]().union(*(traits.defined for traits in found))
+    classes = own.difference(*(traits.functions for traits in found))
+    made = {
+        name
+        for traits in found
+        for name, makers in traits.made.items()
+        if any(name in own or name[:1].isupper() for name in makers)
+    }
+    given = any(
+        name in own and any(one in made or one in own or one[:1].isupper() for one in arguments)
+        for traits in found
+        for name, arguments in traits.given.items()
+    )
+    return any(
+        any(
+            attribute not in read and any(name in own or name[:1].isupper() for name in makers)
+            for attribute, makers in traits.stored.items()
+        )
+        or any(
+            (given or name in made) and not attributes <= read
+            for name, attributes in traits.stored_names.items()
+        )
+        or drops(traits, classes)
+        for traits in found
+    )
+
+
+def inert(trees: Trees) -> bool:
+    """Whether two matrices are made, and something is zero or rounded down."""
+    found = all_traits(trees)
+    return any(traits.filled for traits in found) and _adapted(found)
 
 
 def training(trees: Trees) -> bool:
     """Whether something is trained."""
-    return any(
-        isinstance(node, ast.Name | ast.Attribute)
-        and _TRAINS.search(getattr(node, "id", getattr(node, "attr", "")))
-        for node in nodes(*trees)
-    )
+    return any(traits.trains(_TRAINS) for traits in all_traits(trees))
 
 
 def made_and_moved(trees: Trees) -> bool:
     """Whether something is moved as soon as it is made."""
-    for node in nodes(*trees):
-        match node:
-            case ast.Call(func=ast.Attribute(attr=name, value=ast.Call())) if name in CONVERSIONS:
-                return True
-            case _:
-                pass
-    return False
+    return any(traits.moves for traits in all_traits(trees))
 
 
 def placed(trees: Trees) -> bool:
     """Whether something is put on a device."""
-    return _names(trees, _PLACES)
+    return any(not traits.words.isdisjoint(_PLACES) for traits in all_traits(trees))
 
 
 def typed(trees: Trees) -> bool:
     """Whether something is given a dtype."""
-    return _names(trees, _TYPES)
+    return any(not traits.words.isdisjoint(_TYPES) for traits in all_traits(trees))
 
 
 def asked(trees: Trees) -> bool:
     """Whether something is asked for its device or dtype."""
-    return any(isinstance(node, ast.Attribute) and node.attr in {"device", "dtype"} for node in nodes(*trees))
-
-
-def _names(trees: Trees, names: frozenset[str]) -> bool:
-    """Whether one of `names` is a name, an attribute or an argument."""
-    for node in nodes(*trees):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
-                if name in names:
-                    return True
-            case _:
-                pass
-    return False
+    return any(traits.asks for traits in all_traits(trees))
 
 
 def sized(trees: Trees) -> bool:
-    """Whether a dimension of a layer is read."""
-    weight = shape = False
-    for node in nodes(*trees):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if node.attr in {"in_features", "out_features", "nf", "nx"}:
-                return True
-            weight = weight or node.attr == "weight"
-            shape = shape or node.attr in {"shape", "size"}
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-            return True
-    return weight and shape
+    """Whether the shape of a layer's weight is read."""
+    found = all_traits(trees)
+    return any(traits.shaped for traits in found) or (
+        any(traits.weights for traits in found) and any(traits.sizes for traits in found)
+    )
 
 
 def loaded(trees: Trees) -> bool:
@@ -145,40 +159,22 @@ def loaded(trees: Trees) -> bool:
     return attached(trees) and any(
         name in {"from_pretrained", "from_config"}
         or (("Model" in name or "ForCausalLM" in name) and name not in own)
-        for name in _called(trees)
+        for traits in all_traits(trees)
+        for name in traits.called
     )
-
-
-def _called(trees: Trees) -> Iterator[str]:
-    for node in nodes(*trees):
-        match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                yield name
-            case _:
-                pass
 
 
 def discarded(trees: Trees) -> bool:
     """Whether a conversion stands as a statement by itself."""
-    return any(
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Attribute)
-        and node.value.func.attr in CONVERSIONS
-        for node in nodes(*trees)
-    )
+    return any(traits.discards for traits in all_traits(trees))
 
 
 def parametric(trees: Trees) -> bool:
-    """Whether there are parameters to be seen, rather than layers that keep their own."""
-    for node in nodes(*trees):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name):
-                if name in {"weight", "bias", "data", "register_parameter"} or name.startswith("Parameter"):
-                    return True
-            case ast.ClassDef(bases=bases):
-                if any(getattr(base, "id", getattr(base, "attr", "")) != "Module" for base in bases):
-                    return True
-            case _:
-                pass
-    return False
+    """Whether a parameter is made that is no attribute at once, or an attribute that is one is set again."""
+    found = all_traits(trees)
+    if any(traits.loose for traits in found) or any("requires_grad" in traits.words for traits in found):
+        return True
+    kept = set[str]().union(*(traits.parameters for traits in found))
+    return any(not traits.assigned.isdisjoint(kept) for traits in found) or (
+        bool(kept) and any("setattr" in traits.called for traits in found)
+    )
