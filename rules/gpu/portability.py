@@ -69,7 +69,7 @@ class ModuleHasNoDevice(Rule):
             if node in seen or not shown:
                 continue
             if isinstance(event.target, Device):
-                if computed(modules, node):
+                if computed(modules, node) or not names_device(node):
                     continue
                 seen.add(node)
                 text = ast.unparse(node)
@@ -138,6 +138,16 @@ def computed(modules: Modules, node: ast.AST) -> bool:
     return False
 
 
+def names_device(node: ast.AST) -> bool:
+    """Whether the string of a comparison names a device: "auto" asks whether a string was given at all."""
+    texts = [
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    return not texts or any(text.partition(":")[0] in TYPES for text in texts)
+
+
 def reflective(cls: Class) -> bool:
     """Whether a class or one that it derives from sets attributes under computed names."""
     for node in ast.walk(cls.node):
@@ -177,6 +187,7 @@ def compare_type(event: Event) -> Fix | None:
     return None
 
 
+TYPES = frozenset({"cpu", "cuda", "mps", "xpu", "xla", "hpu", "npu", "hip", "mtia", "meta"})
 LAYERS = frozenset({"Linear", "Conv1D", "Conv1d", "Conv2d", "Conv3d", "Embedding", "LayerNorm"})
 """Layers that have no device or dtype of their own to ask for."""
 

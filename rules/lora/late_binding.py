@@ -74,7 +74,7 @@ class LateBoundForward(Rule):
         for node in statements:
             for value in installed(node):
                 function = unwrap(value, local)
-                if function is None:
+                if function is None or removed(node, statements):
                     continue
                 names = [name for name in free_names(function) if name in bound and name not in local]
                 if not names:
@@ -114,6 +114,27 @@ def bound_names(loop: ast.For | ast.AsyncFor | ast.While, nodes: list[ast.AST]) 
 def leaves(loop: ast.For | ast.AsyncFor | ast.While) -> bool:
     """Whether the loop's body ends it in its first round."""
     return bool(loop.body) and isinstance(loop.body[-1], ast.Break | ast.Return)
+
+
+def removed(node: ast.AST, statements: list[ast.AST]) -> bool:
+    """Whether the same round takes a hook off again, by its handle or with a list of handles."""
+    kept: set[str] = set()
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[target], value=value) if value is node:
+                kept.add(ast.unparse(target))
+            case ast.Call(func=ast.Attribute(value=holder, attr="append"), args=[value]) if value is node:
+                kept.add(ast.unparse(holder))
+    for statement in statements:  # `for handle in handles:` gives another name to what is kept
+        if isinstance(statement, ast.For) and ast.unparse(statement.iter) in kept:
+            kept.add(ast.unparse(statement.target))
+    return any(
+        isinstance(statement, ast.Call)
+        and isinstance(statement.func, ast.Attribute)
+        and statement.func.attr == "remove"
+        and ast.unparse(statement.func.value) in kept
+        for statement in statements
+    )
 
 
 def installed(node: ast.AST) -> Iterator[ast.expr]:
@@ -160,7 +181,15 @@ def free_names(function: Function) -> list[str]:
     body: list[ast.AST] = [function.body] if isinstance(function, ast.Lambda) else list(function.body)
     read: list[str] = []
     for part in body:
+        # autograd's engine hangs on the class: every parameter has the same one
+        shared = {
+            node.value
+            for node in ast.walk(part)
+            if isinstance(node, ast.Attribute) and node.attr == "_execution_engine"
+        }
         for node in ast.walk(part):
+            if node in shared:
+                continue
             if isinstance(node, ast.Name):
                 if isinstance(node.ctx, ast.Store):
                     own.add(node.id)

@@ -6,6 +6,7 @@ import ast
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from ..records import RECORDS
 from . import tensors
 from .values import (
     Batch,
@@ -15,6 +16,7 @@ from .values import (
     Lib,
     Loader,
     Mod,
+    Obj,
     Param,
     Params,
     Seq,
@@ -82,6 +84,10 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         for value in base.items[:6]:
             found = join(found, another(value))
         return found or run.fresh("item", site.node)
+    if isinstance(base, Obj) and isinstance(index, Const) and isinstance(index.value, int):
+        fields = list(base.cls.fields())
+        if any(root in RECORDS for root in base.cls.roots()) and -len(fields) <= index.value < len(fields):
+            return base.attrs.get(fields[index.value]) or run.fresh("item", site.node)
     if isinstance(base, Dict):
         if isinstance(index, Const) and index.value in base.pairs:
             return base.pairs[index.value]
@@ -116,7 +122,8 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         assert tensor is not None
         if isinstance(base, Tensor) and base.source == "output":
             return base
-        flat = tensor.dims is not None and len(tensor.dims) == 1
+        # one element of a row is a number, which may stay on the CPU; of a tensor of any shape it may be one
+        flat = len(tensor.dims) == 1 if tensor.dims is not None else tensor.source != "batch"
         sliced = isinstance(getattr(site.node, "slice", None), ast.Slice | ast.Tuple)
         several = isinstance(index, Seq | Param) or (isinstance(index, Tensor) and not index.rank0)
         one = flat and not sliced and not several  # an index that is not known is a number, most likely

@@ -659,7 +659,9 @@ def unknown_call(
     """A call that cannot be followed."""
     if isinstance(function, Unknown) and function.term in run.refined:
         return methods.forward(run, run.refined[function.term], args, kwargs, site)
-    if not args and function.term.rpartition(".")[2] in torchlib.WAITS:
+    last = function.term.rpartition(".")[2]
+    fetched = torchlib.fetches(last, args) and "non_blocking" not in kwargs
+    if (not args and last in torchlib.WAITS) or fetched:
         run.emit("wait", site, how="unseen")  # a tensor, most likely, whose value is asked for
     escape(run, [*args, *kwargs.values()], site, callee(function.term))
     if (made := unseen_adapter(run, function.term, args, kwargs, site)) is not None:

@@ -143,7 +143,7 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         return torchlib.module_of(run, name, args, kwargs, site)
     if name == "timm.create_model":
         return torchlib.module_of(run, name, [], {}, site)
-    if name.startswith("bitsandbytes.nn."):
+    if name.startswith("bitsandbytes.nn.") and ("Linear" in last or "Embedding" in last):
         return torchlib.module_of(run, name, args, kwargs, site)
     return None
 

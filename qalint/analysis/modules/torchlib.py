@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..records import RECORDS, record
 from . import containers, effects, hub, loaders, methods, narrowing, python, spellings, tensors
 from .values import (
     Array,
     Batch,
     Bound,
     Cell,
+    Class,
     Clock,
     Const,
     Device,
@@ -332,7 +334,12 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         if name == "tensor" and args:
             dtype = args[0].dtype if isinstance(args[0], Array) else literal_dtype(args[0], run.default_dtype)
     device = device_in(run, kwargs)
-    if device is None and "device" not in kwargs and not run.default_device:
+    given = [kwargs.get("out"), *(args[:2] if name == "normal" else ())]  # what fixes where the result is
+    placed = next((value for value in given if value is not None and not isinstance(value, Const)), None)
+    if placed is not None:
+        found = tensors.as_tensor(run, placed)
+        dtype, device = (found.dtype, found.device) if found is not None else (None, None)
+    elif device is None and "device" not in kwargs and not run.default_device:
         device = tensors.CPU
     size = kwargs.get("size")
     dims = own_shape([size] if size is not None else args) if name != "tensor" else None
@@ -392,6 +399,10 @@ def parameter(run: Core, args: list[Value], kwargs: dict[str, Value], site: Site
     return result
 
 
+PROGRESS = frozenset({"tqdm", "tqdm_notebook", "progress_bar", "track", "alive_it"})
+"""What shows how far an iteration is, and gives the elements of what it is given."""
+
+
 def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """A call of a library function or class by its qualified name."""
     if name.startswith("builtins."):
@@ -399,10 +410,6 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if (value := hub.call(run, name, args, kwargs, site)) is not None:
         return value
     last = name.rsplit(".", 1)[-1]
-PROGRESS = frozenset({"tqdm", "tqdm_notebook", "progress_bar", "track", "alive_it"})
-"""What shows how far an iteration is, and gives the elements of what it is given."""
-
-
     if last in spellings.TRACING and name.startswith("torch"):
         return Const(False)  # what only an export runs: this program runs by itself
     first = args[0] if args else None
@@ -474,6 +481,8 @@ PROGRESS = frozenset({"tqdm", "tqdm_notebook", "progress_bar", "track", "alive_i
         return kwargs.get("default") or run.fresh(last, site.node)
     if name in {"copy.deepcopy", "copy.copy"}:
         return clone(run, first, site) if first is not None else run.fresh(last, site.node)
+    if name in RECORDS and (fields := record(site.node)) is not None:
+        return Class(fields, scope_of(run, site), [Lib(name)] if "uple" in name else [], {})
     if name == "functools.partial" and first is not None:
         from .core import Partial
 
@@ -881,9 +890,21 @@ def tensor_method(
         return Tensor("int64", tensor.device, site=site, source=tensor.source)
     if tensor.source == "output" and name in {"items", "keys", "values", "get"}:
         return tensor
-    result = Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source)
+    rank0 = tensor.rank0 and name not in {"repeat", "tile", "expand_as", "broadcast_to"}
+    result = Tensor(tensor.dtype, tensor.device, site=site, source=tensor.source, rank0=rank0)
     result.used = tensor.used
     return result
+
+
+def fetches(name: str, given: Iterable[Value]) -> bool:
+    """Whether a method brings a tensor to the CPU, and so waits for what computes it."""
+    if name != "to":
+        return name == "cpu"
+    return any(
+        (isinstance(value, Device) and value.kinds == {"cpu"})
+        or (isinstance(value, Const) and value.value == "cpu")
+        for value in given
+    )
 
 
 def convert(
@@ -899,8 +920,8 @@ def convert(
     dtype, device, asked = target(run, name, args, kwargs)
     if isinstance(base, Tensor) and base.source == "part":
         base.device = None  # no tensor, it may be, and then it moves in place
-    if name == "cpu":
-        run.emit("wait", site, how=name)
+    if fetches(name, [*args, *kwargs.values()]) and "non_blocking" not in kwargs:
+        run.emit("wait", site, how="cpu")
     changes = (asked in {"dtype", "both"} and dtype != tensor.dtype) or (
         asked in {"device", "both", "unknown"}
         and (device is None or tensor.device is None or device.term != tensor.device.term)

@@ -1,0 +1,105 @@
+"""Section 17 on forms that were met in code of others, in our own words."""
+
+from __future__ import annotations
+
+import pytest
+from qalint_rules.gpu.mismatch import DeviceMismatch, InputDtypeNotMatched
+from qalint_rules.gpu.portability import ModuleHasNoDevice
+from qalint_rules.gpu.timing import UnsynchronizedTiming
+
+from qalint.testing import findings
+
+STEP = """
+import torch
+from torch import nn
+
+model = nn.Linear(8, 8).to("cuda")
+optimizer = torch.optim.Adam(model.parameters())
+row = torch.linspace(0, 1, 9)
+x = torch.randn(4, 8, device="cuda")
+model(x).sum().backward()
+optimizer.step()
+y = x * {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ("torch.arange(8, out=torch.cuda.FloatTensor(8))", 0),
+        ("torch.rand(4, 8, out=torch.empty(4, 8, device='cuda'))", 0),
+        ("torch.rand(4, 8, out=torch.empty(4, 8))", 1),
+        ("torch.normal(0, x.abs())", 0),
+        ("torch.normal(x, 1.0)", 0),
+        ("torch.normal(0.0, 1.0, size=(4, 8))", 1),
+        ("torch.normal(0, torch.ones(4, 8))", 1),
+    ],
+)
+def test_where_a_new_tensor_is_made(given: str, count: int) -> None:
+    assert len(findings(DeviceMismatch, STEP.format(given))) == count
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ("row[3].clamp(min=1e-9)", 0),
+        ("torch.sqrt((row[3] * (1 - row[2])).clamp(min=1e-9))", 0),
+        ("torch.cumprod(1 - row, dim=0)[3]", 0),
+        ("row[:8].clamp(min=1e-9)", 1),
+        ("torch.cumprod(1 - row, dim=0)[:8]", 1),
+        ("row[3].repeat(8)", 1),
+    ],
+)
+def test_one_number_of_a_row_may_stay_on_the_cpu(given: str, count: int) -> None:
+    assert len(findings(DeviceMismatch, STEP.format(given))) == count
+
+
+TIMED = """
+import time
+import torch
+from torch import nn
+
+model = nn.Linear(8, 8).to("cuda")
+host = torch.device("cpu")
+for batch in [torch.randn(2, 8, device="cuda")] * 3:
+    start = time.perf_counter()
+    out = model(batch)
+    {}
+    print(time.perf_counter() - start)
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "count"),
+    [
+        ("out = out.to(host)", 0),
+        ("out = out.to('cpu')", 0),
+        ("out = [{k: v.to(host) for k, v in part.items()} for part in out]", 0),
+        ("out = out.to('cpu', non_blocking=True)", 1),
+        ("out = out.to(batch.device)", 1),
+    ],
+)
+def test_a_copy_to_the_cpu_waits(then: str, count: int) -> None:
+    assert len(findings(UnsynchronizedTiming, TIMED.format(then))) == count
+
+
+@pytest.mark.parametrize(("asked", "count"), [("auto", 0), ("cuda", 1), ("cuda:0", 1)])
+def test_an_option_that_stands_for_a_device(asked: str, count: int) -> None:
+    text = (
+        "import torch\nfrom torch import nn\n\n\n"
+        "def pick(device='auto'):\n"
+        f"    if device == {asked!r}:\n        device = 'cuda:0'\n    return torch.device(device)\n\n\n"
+        "place = pick(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))\n"
+        "model = nn.Linear(4, 4).to(place)\nmodel(torch.randn(2, 4, device=place))\n"
+    )
+    assert len(findings(ModuleHasNoDevice, text)) == count
+
+
+@pytest.mark.parametrize(("made", "count"), [("nn.Experts.packed(8)", 0), ("nn.Linear8bitLt(8, 8)", 1)])
+def test_a_container_of_packed_weights_has_no_dtype_of_its_own(made: str, count: int) -> None:
+    text = (
+        "import torch\nfrom bitsandbytes import nn\n\n"
+        f"layer = {made}\nx = torch.randn(2, 8, dtype=torch.bfloat16)\n"
+        "layer(x).sum().backward()\n"
+    )
+    assert len(findings(InputDtypeNotMatched, text)) == count
