@@ -41,6 +41,8 @@ class Classes(Calls):
             name = base.name if type(base) is Lib else ""
             if name in ("typing.NamedTuple", "pydantic.BaseModel", "pydantic_settings.BaseSettings"):
                 flags.add("dataclass")
+            if name == "typing.NamedTuple":
+                flags.add("tuple")
         return Cls(node, world.module, world.frame, bases, frozenset(flags))
 
     def is_module(self, cls: Value) -> bool:

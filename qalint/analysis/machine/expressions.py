@@ -6,6 +6,7 @@ import ast
 import builtins
 from typing import Any
 
+from ..records import declared
 from . import models
 from .base import Dead, Multi, Split
 from .facts import dotted
@@ -339,6 +340,9 @@ class Expressions(Families):
         obj = self.object(world, value)
         if isinstance(obj, ListObj) and not obj.open:
             return list(obj.items)
+        if isinstance(obj, Instance) and type(obj.cls) is Cls and "tuple" in obj.cls.flags:
+            fields = declared(obj.cls.node)
+            return [obj.attrs[name] for name in fields] if obj.attrs.keys() >= set(fields) else None
         if isinstance(obj, Model):
             parts = children(world, obj)
             return None if parts is None or parts[1] else parts[0]
@@ -386,6 +390,10 @@ class Expressions(Families):
         base = self.as_ref(world, base)
         if type(base) is Ref:
             obj = world.heap.get(base.oid)
+            if isinstance(obj, Instance) and type(key) is Const and type(key.value) is int:
+                parts = self.known_items(world, base)
+                if parts is not None and -len(parts) <= key.value < len(parts):
+                    return parts[key.value]
             if isinstance(obj, ListObj) and type(key) is Const and type(key.value) is int:
                 if not obj.open and -len(obj.items) <= key.value < len(obj.items):
                     return obj.items[key.value]

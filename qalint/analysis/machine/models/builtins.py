@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from ...records import RECORDS, record
 from ..base import Dead
 from ..calls import Call
 from ..objects import DictObj, Instance, Iter, ListObj, Model
@@ -102,6 +103,16 @@ def dict_(call: Call) -> Value:
     return world.put(
         call.machine.oid(world, "dict", call.node), DictObj(call.node, world.module, items, call.wild)
     )
+
+
+@library(*RECORDS)
+def record_(call: Call) -> Value:
+    """`namedtuple` and its kin: a class of fields."""
+    node = record(call.node)
+    if node is None:
+        return call.fresh()
+    flags = {"dataclass"} if call.callee.name == "dataclasses.make_dataclass" else {"dataclass", "tuple"}
+    return Cls(node, call.world.module, call.world.frame, (), frozenset(flags))
 
 
 @library("builtins.zip", "itertools.zip_longest")
