@@ -36,13 +36,20 @@ def written_beside(modules: Modules, names: Iterable[str]) -> frozenset[str]:
 
 
 def users(project: Project, file: File) -> Iterator[File]:
-    """The files of the project that import a file."""
-    path = os.path.abspath(file.path)
-    name = os.path.basename(path)
-    stem = os.path.basename(os.path.dirname(path)) if name == "__init__.py" else name.removesuffix(".py")
-    for other in project.near(path, stem.encode(), b"import"):
-        if path in paths(project, other):
+    """The files of the project that import a file, or a package that does."""
+    queue, seen = [os.path.abspath(file.path)], set[str]()
+    while queue and len(seen) < MOST:
+        path = queue.pop(0)
+        package = os.path.basename(path) == "__init__.py"
+        stem = os.path.basename(os.path.dirname(path) if package else path.removesuffix(".py"))
+        for other in project.near(path, stem.encode(), b"import"):
+            found = os.path.abspath(other.path)
+            if found in seen or path not in paths(project, other):
+                continue
+            seen.add(found)
             yield other
+            if os.path.basename(found) == "__init__.py":
+                queue.append(found)
 
 
 def imported(project: Project, file: File) -> Iterator[File]:
