@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 PLAIN = ("builtins.object", "abc.", "typing.", "typing_extensions.")
 """Library classes that give their subclasses no attributes of their own."""
+ANY = "*"
+"""The name of what was set on an object under a name that is not seen."""
 OPEN = frozenset({"__getattr__", "__getattribute__", "__dict__", "vars", "setattr"})
 """Where a class has these, what its objects have is not seen."""
 
 
 def lacks(run: Core, thing: Value, name: str) -> bool:
     """Whether an object has no such attribute, and nothing that the program runs gives it one."""
-    if not isinstance(thing, Obj) or name in thing.attrs or thing in run.building:
+    if not isinstance(thing, Obj) or not thing.attrs.keys().isdisjoint((name, ANY)) or thing in run.building:
         return False
     if thing.site is None or not isinstance(thing.site.node, ast.Call) or not closed(thing.cls):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from . import containers, tensors, torchlib
+from . import containers, lacking, tensors, torchlib
 from .events import Event, compatible
 from .values import (
     Array,
@@ -301,6 +301,7 @@ def method(
                 key for key, value in base.base.attrs.items() if not isinstance(value, Mod | Param | Func)
             ]
             base.base.attrs.update((key, run.fresh(key, site.node)) for key in plain)
+            base.base.attrs[lacking.ANY] = run.fresh("update", site.node)
         return Const(None)
     if (
         isinstance(base, Bound)

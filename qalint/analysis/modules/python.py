@@ -177,6 +177,8 @@ def setter(run: Core, args: list[Value], site: Site) -> None:
         methods.attach(run, base, name, value, site, "setattr")
     elif isinstance(name, Const) and isinstance(name.value, str):
         effects.set_attribute(run, base, name.value, value, site, how="setattr")
+    elif isinstance(base, Obj):
+        base.attrs[lacking.ANY] = value  # under which name, is not seen
 
 
 def pairing(run: Core, name: str, args: list[Value], site: Site) -> Value:
