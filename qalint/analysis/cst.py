@@ -1,15 +1,17 @@
 """The concrete syntax of a file: LibCST's tree, guarded, walked once, and tied to the `ast`.
 
 Nothing is parsed before the first question is asked, and nothing is asked before a rule has a
-candidate: LibCST costs twelve times what `ast` costs. Positions are worked out one top-level
-statement at a time, from LibCST's own code generator, and anchored at the statement's place in the
-`ast`; so they are code points into `Source.text` whatever the line ends, tabs or alphabets, also in
-the blocks of Markdown and Jupyter notebooks.
+candidate: LibCST costs twelve times what `ast` costs. Who asks for the node at a place gets that of the
+top-level statement which holds it, parsed alone; who asks for all nodes gets those of the file. Positions
+are worked out one top-level statement at a time, from LibCST's own code generator, and anchored at the
+statement's place in the `ast`; so they are code points into `Source.text` whatever the line ends, tabs or
+alphabets, also in the blocks of Markdown and Jupyter notebooks.
 """
 
 from __future__ import annotations
 
 import ast
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -97,6 +99,13 @@ class Cst:
         self._spans: dict[libcst.CSTNode, Span] = {}
         self._by_span: dict[Span, list[libcst.CSTNode]] = {}
         self._measured: set[libcst.CSTNode] = set()
+        self._module_of: dict[libcst.CSTNode, libcst.Module] = {}
+        self._roots: set[libcst.CSTNode] = set()
+        """Modules that hold one statement of the file."""
+        self._apart: dict[ast.stmt, bool] = {}
+        """The top-level statements that were parsed alone, and whether that could be done."""
+        self._firsts: list[int] = []
+        """Where each top-level statement begins, decorators included."""
 
     @classmethod
     def of(cls, file: File) -> Self:
@@ -123,13 +132,17 @@ class Cst:
 
     def parent(self, node: libcst.CSTNode) -> libcst.CSTNode | None:
         """The node that holds `node`; None for a module."""
-        self._parse()
-        return self._parents.get(node)
+        found = self._parents.get(node)
+        if found is None and node not in self._roots:
+            self._parse()
+            found = self._parents.get(node)
+        return found
 
     def span(self, node: libcst.CSTNode) -> Span | None:
         """Where a node stands, without the white space, comments and parentheses around it."""
-        self._parse()
         if node not in self._spans:
+            if node not in self._parents:
+                self._parse()
             top = node
             while top in self._parents and top not in self._anchors:
                 top = self._parents[top]
@@ -143,8 +156,9 @@ class Cst:
 
     def at(self, where: ast.AST | Span) -> libcst.CSTNode | None:
         """The concrete node of an `ast` node; for a span, the outermost node that covers exactly it."""
-        self._parse()
         span = where if isinstance(where, Span) else self.file.source.span(where)
+        if not self._parsed and not self._parse_around(span):
+            self._parse()
         for top, node in self._tops:
             if top.start <= span.start and span.end <= top.end:
                 self._measure(node)
@@ -163,6 +177,7 @@ class Cst:
         if self._parsed:
             return
         self._parsed = True
+        self._tops, self._by_span = [], {}
         source = self.file.source
         self._reason = limit(self.file.tree, len(source.raw))
         if self._reason is not None:
@@ -182,18 +197,65 @@ class Cst:
                 self._reason = "LibCST does not reproduce it"
                 continue
             self._modules.append((block, module))
-            self._walk(module)
-            self._anchor(block, module)
+            self._walk(module, self._index)
+            self._anchor(block.start, block.end, module)
         if self._reason is not None:
             self.file.why(Span(0, 0), f"no concrete syntax: {self._reason}")
 
-    def _walk(self, module: libcst.Module) -> None:
+    def _parse_around(self, span: Span) -> bool:
+        """Parse the top-level statement that holds a place; False where only the whole file will do."""
+        source, body = self.file.source, self.file.tree.body
+        if len(source.raw) > MAX_BYTES:
+            return False
+        if not self._firsts:
+            self._firsts = [self._first(statement) for statement in body]
+        at = bisect_right(self._firsts, span.start) - 1
+        if at < 0 or span.end > source.span(body[at]).end:
+            return False
+        statement = body[at]
+        if statement not in self._apart:
+            self._apart[statement] = self._parse_apart(at)
+        return self._apart[statement]
+
+    def _first(self, statement: ast.stmt) -> int:
+        """Where the line begins on which a statement, or the first of its decorators, begins."""
+        rows = [statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))]
+        start: int = self.file.source.line_starts[min(rows) - 1]
+        return start
+
+    def _parse_apart(self, at: int) -> bool:
+        """Parse one top-level statement with the lines up to the next one."""
+        source, statement, start = self.file.source, self.file.tree.body[at], self._firsts[at]
+        block = next((block for block in source.blocks if block.start <= start < block.end), None)
+        following = self._firsts[at + 1] if at + 1 < len(self._firsts) else block.end if block else 0
+        before = self._firsts[at - 1] if at else -1
+        if block is None or before == start or following < source.span(statement).end:
+            return False  # it shares a line with another one
+        end = min(following, block.end)
+        # What stands between it and the next statement belongs to that: here a `pass` is there for it.
+        text = source.text[start:end] + ("pass" if end < block.end else "")
+        if not text or text[0].isspace() or limit(ast.Module([statement], []), 0) is not None:
+            return False
+        import libcst
+
+        try:
+            module = libcst.parse_module(text)
+            if module.code != text:
+                return False
+        except (libcst.ParserSyntaxError, SyntaxError, UnicodeError, RecursionError):
+            return False
+        self._roots.add(module)
+        self._walk(module, {})
+        self._anchor(start, end, module)
+        return True
+
+    def _walk(self, module: libcst.Module, index: dict[type, list[libcst.CSTNode]]) -> None:
         fields = _FIELDS
         stack: list[libcst.CSTNode] = [module]
         while stack:
             node = stack.pop()
             type_ = node.__class__
-            self._index.setdefault(type_, []).append(node)
+            index.setdefault(type_, []).append(node)
             names = fields.get(type_)
             if names is None:
                 names = fields[type_] = tuple(
@@ -209,13 +271,13 @@ class Cst:
                     self._parents[value] = node
                     stack.append(value)
 
-    def _anchor(self, block: Block, module: libcst.Module) -> None:
-        """Tie each top-level statement to the same one in the `ast`."""
+    def _anchor(self, start: int, end: int, module: libcst.Module) -> None:
+        """Tie each top-level statement to the same one in the `ast`, of those between two places."""
         source = self.file.source
         statements = [
             (span, item)
             for item in self.file.tree.body
-            if block.start <= (span := source.span(item)).start < max(block.end, block.start + 1)
+            if start <= (span := source.span(item)).start < max(end, start + 1)
         ]
         position = 0
         for node in module.body:
@@ -224,11 +286,12 @@ class Cst:
             if position + count > len(statements):
                 return
             first, last = statements[position], statements[position + count - 1]
-            start = first[0].start
+            begin = first[0].start
             for decorator in getattr(first[1], "decorator_list", ()):
-                start = min(start, source.span(decorator).start)
+                begin = min(begin, source.span(decorator).start)
             self._anchors[node] = first[1]
-            self._tops.append((Span(start, last[0].end), node))
+            self._module_of[node] = module
+            self._tops.append((Span(begin, last[0].end), node))
             position += count
 
     def _measure(self, top: libcst.CSTNode) -> None:
@@ -237,9 +300,8 @@ class Cst:
         if statement is None or top in self._measured:
             return
         self._measured.add(top)
-        module = next(module for _, module in self._modules if top in module.body)
         try:
-            spans = _spans(module, top)
+            spans = _spans(self._module_of[top], top)
         except (RecursionError, KeyError):
             self.file.why(statement, "too deeply nested to work out positions")
             return

@@ -233,7 +233,7 @@ QUESTIONS: list[Callable[[Concrete, ast.Call], Changes | None]] = [
 
 @pytest.mark.parametrize("ask", QUESTIONS)
 def test_beyond_the_limits_there_is_no_change(ask: Callable[[Concrete, ast.Call], Changes | None]) -> None:
-    concrete = concrete_of("f(a)\nx = y" + ".z" * (MAX_DEPTH + 1) + "\n")
+    concrete = concrete_of("x = f(a), y" + ".z" * (MAX_DEPTH + 1) + "\n")
     call = first(concrete, ast.Call)
     assert isinstance(call, ast.Call)
     assert ask(concrete, call) is None

@@ -122,3 +122,45 @@ def test_ordinary_code_is_within_the_limits() -> None:
 def test_nothing_is_imported_before_it_is_needed() -> None:
     code = "import sys, qalint.analysis.cst; sys.exit('libcst' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_statement_parsed_alone_has_the_same_nodes_at_the_same_places(name: str) -> None:
+    whole = cst_of(TEXTS[name])
+    assert whole.reason is None
+    for node in ast.walk(whole.file.tree):
+        if not isinstance(node, (ast.Call, ast.Name, ast.stmt, ast.keyword, ast.arg)):
+            continue
+        apart = cst_of(TEXTS[name])
+        same = next(
+            other
+            for other in ast.walk(apart.file.tree)
+            if type(other) is type(node) and apart.file.source.span(other) == whole.file.source.span(node)
+        )
+        expected, found = whole.at(node), apart.at(same)
+        assert type(found) is type(expected)
+        if found is None or expected is None:
+            continue
+        assert apart.span(found) == whole.span(expected)
+        assert apart.code(found) == whole.code(expected)
+        parents = [(apart, found), (whole, expected)]
+        kinds = []
+        for cst, current in parents:
+            kinds.append([])
+            while (above := cst.parent(current)) is not None:
+                current = above
+                kinds[-1].append(type(current))
+        assert kinds[0] == kinds[1]
+
+
+def test_only_the_statement_that_is_asked_for_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    parse = libcst.parse_module
+    monkeypatch.setattr(libcst, "parse_module", lambda text: parsed.append(text) or parse(text))
+    cst = cst_of("import torch\n\n\ndef f():\n    g(1)\n    # of f\n\n# of x\nx = f()\n")
+    call = cst.file.tree.body[1].body[0].value  # type: ignore[attr-defined]
+    found = cst.at(call)
+    assert found is not None and cst.code(found) == "g(1)"
+    assert parsed == ["def f():\n    g(1)\n    # of f\n\n# of x\npass"]
+    assert [cst.code(node) for node in cst.nodes(libcst.Call)] == ["g(1)", "f()"]
+    assert parsed[1:] == [cst.file.source.text]

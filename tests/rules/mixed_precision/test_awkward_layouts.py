@@ -13,7 +13,7 @@ from qalint_rules.mixed_precision.deprecated_amp_api import DeprecatedAmpApi
 from qalint_rules.mixed_precision.half_parameters import Fp16TrainableParameters
 from qalint_rules.mixed_precision.unsafe_loss_under_autocast import UnsafeLossUnderAutocast
 
-from qalint.analysis.cst import MAX_DEPTH
+from qalint.analysis.cst import MAX_BYTES, MAX_DEPTH
 from qalint.rule import Rule
 from qalint.testing import apply, findings
 
@@ -119,12 +119,19 @@ def test_fix(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_without_concrete_syntax_the_finding_stays_and_has_no_fix(case: str) -> None:
     rule, before, _ = CASES[case]
-    deep = f"{before}deep = y{'.z' * (MAX_DEPTH + 1)}\n"
-    found, plain = findings(rule, deep), findings(rule, before)
+    long = f"{before}# {'x' * MAX_BYTES}\n"
+    found, plain = findings(rule, long), findings(rule, before)
     assert [(item.message, item.place.start) for item in found] == [
         (item.message, item.place.start) for item in plain
     ]
     assert all(item.fix is None for item in found)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_beyond_the_limits_elsewhere_costs_no_fix(case: str) -> None:
+    rule, before, after = CASES[case]
+    deep = f"deep = y{'.z' * (MAX_DEPTH + 1)}\n"
+    assert apply(findings(rule, before + deep)[0]) == after + deep
 
 
 def test_a_comment_in_a_removed_name_is_not_lost() -> None:
