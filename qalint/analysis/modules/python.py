@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 def builtin(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
     """Python's own functions."""
     first = args[0] if args else None
+    if name == "open":
+        return torchlib.Context("null", False, None)
     if name in {"list", "tuple", "set", "sorted"}:
         return listed(run, name, first, site)
     if name == "filter" and len(args) == 2:

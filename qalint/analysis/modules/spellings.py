@@ -34,6 +34,38 @@ CONVERSIONS = frozenset({"to", "cuda", "cpu", "half", "float", "double", "bfloat
 HOOKS = "<forward hooks>"
 TENSORS = frozenset({"input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels"})
 """What a tokenizer or processor gives under these names are tensors."""
+QUIET = frozenset(
+    {
+        "contextlib.closing",
+        "contextlib.nullcontext",
+        "contextlib.redirect_stderr",
+        "contextlib.redirect_stdout",
+        "contextlib.suppress",
+        "gzip.open",
+        "h5py.File",
+        "marimo.status.spinner",
+        "mlflow.start_run",
+        "safetensors.safe_open",
+        "tempfile.NamedTemporaryFile",
+        "tempfile.TemporaryDirectory",
+        "torch.autograd.detect_anomaly",
+        "torch.autograd.profiler.record_function",
+        "torch.autograd.set_detect_anomaly",
+        "torch.backends.cuda.sdp_kernel",
+        "torch.cuda.device",
+        "torch.cuda.nvtx.range",
+        "torch.cuda.stream",
+        "torch.enable_grad",
+        "torch.nn.attention.sdpa_kernel",
+        "torch.profiler.profile",
+        "torch.profiler.record_function",
+        "torch.random.fork_rng",
+        "torch.set_grad_enabled",
+        "warnings.catch_warnings",
+        "zipfile.ZipFile",
+    }
+)
+"""Contexts that leave alone in which precision a program computes."""
 TRACING = frozenset(
     {"is_tracing", "_is_tracing", "is_scripting", "is_in_onnx_export", "_get_tracing_state", "is_exporting"}
 )

@@ -333,6 +333,9 @@ def factory(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], s
         dtype = "int64" if name in INTEGERS else run.default_dtype
         if name == "tensor" and args:
             dtype = args[0].dtype if isinstance(args[0], Array) else literal_dtype(args[0], run.default_dtype)
+        if name == "full":
+            filler = args[1] if len(args) > 1 else kwargs.get("fill_value")
+            dtype = None if filler is None else literal_dtype(filler, run.default_dtype)
     device = device_in(run, kwargs)
     given = [kwargs.get("out"), *(args[:2] if name == "normal" else ())]  # what fixes where the result is
     placed = next((value for value in given if value is not None and not isinstance(value, Const)), None)
@@ -410,6 +413,8 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
     if (value := hub.call(run, name, args, kwargs, site)) is not None:
         return value
     last = name.rsplit(".", 1)[-1]
+    if name in spellings.QUIET:
+        return Context("null", False, None)
     if last in spellings.TRACING and name.startswith("torch"):
         return Const(False)  # what only an export runs: this program runs by itself
     first = args[0] if args else None
@@ -494,8 +499,6 @@ def call(run: Core, name: str, args: list[Value], kwargs: dict[str, Value], site
         for value in args:
             containers.extend(run, result, value)
         return result
-    if name in {"contextlib.nullcontext", "contextlib.suppress"}:
-        return Context("null", False, None)
     if name == "marimo.ui.run_button":
         return run.fresh(last, site.node)
     if not name.startswith(
@@ -757,6 +760,8 @@ def truth(run: Core, value: Value | None) -> bool | None:
 def enter(run: Core, value: Value) -> Callable[[], Any]:
     """A `with` item is entered."""
     if isinstance(value, Union) and any(isinstance(option, Context) for option in value.options):
+        if all(isinstance(option, Context) and option.kind == "null" for option in value.options):
+            return lambda: None
         run.autocast.append((None, None))
         return run.autocast.pop
     if isinstance(value, Device):

@@ -435,3 +435,41 @@ for x, y in {shown}:
     assert line(only(BatchNotMoved, text)) == "net(x).sum().backward()"
     moved = text.replace("net(x)", "net(x.to('cuda'))")
     assert findings(BatchNotMoved, moved) == []
+
+
+AROUND = """
+import contextlib, sys, torch
+from torch import nn
+from torch.cuda.amp import autocast
+net = nn.Linear(8, 2).to(device="cuda", dtype=torch.bfloat16)
+log = open("log.tsv", "w") if len(sys.argv) > 1 else contextlib.nullcontext(sys.stdout)
+with {}:
+    for _ in range(10):
+        net(torch.randn(4, 8, device="cuda")).sum().backward()
+"""
+
+
+@pytest.mark.parametrize(
+    ("context", "found"),
+    [
+        ("log as out", 1),
+        ("torch.set_grad_enabled(len(sys.argv) > 1)", 1),
+        ("open('x') as f, torch.profiler.record_function('train')", 1),
+        ("autocast(enabled=len(sys.argv) > 1)", 0),
+        ("sys.modules['precision'].context()", 0),
+    ],
+)
+def test_a_context_that_leaves_precision_alone(context: str, found: int) -> None:
+    assert len(findings(InputDtypeNotMatched, AROUND.format(context))) == found
+
+
+@pytest.mark.parametrize(("fill", "found"), [("0.5", 1), ("7", 0), ("pad", 0), ("float('-inf')", 1)])
+def test_what_a_tensor_is_filled_with_is_its_dtype(fill: str, found: int) -> None:
+    text = f"""
+import torch
+from torch import nn
+from settings import pad
+net = nn.Linear(8, 2).to(device="cuda", dtype=torch.bfloat16)
+net(torch.full((4, 8), {fill}, device="cuda")).sum().backward()
+"""
+    assert len(findings(InputDtypeNotMatched, text)) == found
