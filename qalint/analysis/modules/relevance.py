@@ -11,6 +11,7 @@ import ast
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from ...needles import code_of, imports_relatively
@@ -110,6 +111,13 @@ class Relevance:
         self.common = code_of("".join(rest).encode())
         """What does not wait to be called: imports, assignments, tests."""
         self.code = b"\n".join([self.common, *(part.code for part in self.parts)])
+        self._offsets: list[int] = []
+        """Where each part begins in the code."""
+        at = len(self.common) + 1
+        for part in self.parts:
+            self._offsets.append(at)
+            at += len(part.code) + 1
+        self._known: dict[bytes, frozenset[int] | None] = {}
         self.foreign = self._foreign()
         for number, part in enumerate(self.parts):
             words = set(_WORD.findall(part.code))
@@ -156,10 +164,10 @@ class Relevance:
 
     def _wanted(self, needs: Iterable[Need]) -> set[int]:
         """The parts to run, by number, if these are the needles of the rules that ask."""
-        hits: dict[tuple[bytes, ...], set[int] | None] = {}
+        hits: dict[tuple[bytes, ...], AbstractSet[int] | None] = {}
         found: set[int] = set()
         for need in needs:
-            left: list[set[int]] = []
+            left: list[AbstractSet[int]] = []
             for group in need.needles:
                 if group not in hits:
                     hits[group] = self._hits(group)
@@ -198,20 +206,48 @@ class Relevance:
         # One that makes nothing when an object is made adds nothing.
         return [base for base in found if "__init__" in traits_of(base).functions and traits_of(base).layers]
 
-    def _hits(self, group: tuple[bytes, ...]) -> set[int] | None:
+    def _hits(self, group: tuple[bytes, ...]) -> AbstractSet[int] | None:
         """The parts that have one of these bytes; None where they may lie outside of any part."""
         # In a library what begins a program does not count: none begins here, the words mean something else.
         # Elsewhere it counts for all: a model's class need not say that it is trained.
         begins = [needle.partition(b"\0")[0] for needle in group if needle in RUN and not self.passive]
         cores = [needle.partition(b"\0")[0] for needle in group if needle not in RUN]
-        cores = [core for core in cores if core in self.code]
-        if any(core in self.code for core in begins) or any(core in self.common for core in cores):
+        if any(core in self.code for core in begins):
             return None
-        if self.foreign and not cores:
-            return self._opaque
-        return {number for number, part in enumerate(self.parts) if any(core in part.code for core in cores)}
+        found: set[int] = set()
+        anywhere = False
+        for core in cores:
+            where = self._of(core)
+            if where is None:
+                return None
+            anywhere = anywhere or bool(where)
+            found |= where
+        return self._opaque if self.foreign and not anywhere else found
 
-    def _complete(self, groups: list[set[int]]) -> set[int]:
+    def _of(self, core: bytes) -> frozenset[int] | None:
+        """The parts that have these bytes; None where they lie outside of any. One search for all."""
+        if core in self._known:
+            return self._known[core]
+        code, offsets = self.code, self._offsets
+        found: set[int] | None = set()
+        at = code.find(core)
+        while at >= 0:
+            number = bisect_right(offsets, at) - 1
+            if number < 0:
+                found = None
+                break
+            if number + 1 == len(offsets):
+                found.add(number)  # type: ignore[union-attr]
+                break
+            if at + len(core) <= offsets[number + 1]:
+                found.add(number)  # type: ignore[union-attr]
+                at = code.find(core, offsets[number + 1])
+            else:
+                at = code.find(core, at + 1)  # it lies across the end of a part
+        self._known[core] = None if found is None else frozenset(found)
+        return self._known[core]
+
+    def _complete(self, groups: list[AbstractSet[int]]) -> set[int]:
         """The parts nearest to the first group, the rarest, that reach all groups."""
         found: set[int] = set()
         if any(not group for group in groups):
