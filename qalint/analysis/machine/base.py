@@ -244,15 +244,12 @@ class Base:
         value = world.resolve(value)
         while type(value) is Term and value.op == "ite":
             condition, yes, no = value.args
-            if not self.possible(world, yes):
-                if not world.assume(condition, False):
-                    raise Dead
-            elif not self.possible(world, no):
-                if not world.assume(condition, True):
-                    raise Dead
-            else:
+            left = self.possible(world, yes)
+            if left and self.possible(world, no):
                 self.fork_on(world, condition)
-            value = world.resolve(value)
+            if not world.assume(condition, left):
+                raise Dead
+            value = world.resolve(yes if left else no)
         return value
 
     def possible(self, world: World, value: Value) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from . import models
@@ -236,7 +237,7 @@ class Operators(Base):
             known = world.truth(test_of(value))
             if known is not None:
                 return FALSE if known else TRUE
-            return negate(test_of(value))
+            return negate(self.askable(world, value, node.operand))
         value = world.resolve(value)
         if type(value) is Const:
             try:
@@ -248,19 +249,30 @@ class Operators(Base):
                 return self.fresh(world, node)
         return term("un", type(node.op).__name__, value, flow=flow_of(value))
 
+    def askable(self, world: World, value: Value, node: ast.expr) -> Value:
+        """The test of a value, as it is now, so that it can be assumed and asked again later.
+
+        Whether a list has something in it changes with it: where that is not known it gets a name.
+        """
+        test = test_of(value)
+        if type(test) is Ref and world.truth(test) is None:
+            return self.fresh(world, node, what="filled")
+        return test
+
     def boolean(self, node: ast.BoolOp, world: World) -> Value:
         """`and`, `or`: a composite term where the right side has no effect, else a fork."""
         both = isinstance(node.op, ast.And)
         value = self.evaluate(node.values[0], world)
-        for operand in node.values[1:]:
+        for before, operand in pairwise(node.values):
             known = world.truth(test_of(value))
             if known is not None:
                 if known != both:
                     return value
                 value = self.evaluate(operand, world)
                 continue
+            test = self.askable(world, value, before)
             if not self.pure(operand, world):
-                self.fork_on(world, test_of(value))
+                self.fork_on(world, test)
             # Under the left side's outcome, the right side may be evaluated; it has no effect.
             if both and self.needs(value):
                 trial = world.fork()
@@ -277,15 +289,15 @@ class Operators(Base):
                     right = self.fresh(world, operand)
             if both:
                 value = (
-                    conjunction(test_of(value), test_of(right))
+                    conjunction(test, test_of(right))
                     if self.is_test(value, right)
-                    else ite(test_of(value), right, value)
+                    else ite(test, right, value)
                 )
             else:
                 value = (
-                    disjunction(test_of(value), test_of(right))
+                    disjunction(test, test_of(right))
                     if self.is_test(value, right)
-                    else ite(test_of(value), value, right)
+                    else ite(test, value, right)
                 )
         return value
 
@@ -396,7 +408,7 @@ class Operators(Base):
 
     def choice(self, node: ast.IfExp, world: World) -> Value:
         """`a if test else b`: a term where neither side has an effect."""
-        test = test_of(self.evaluate(node.test, world))
+        test = self.askable(world, self.evaluate(node.test, world), node.test)
         known = world.truth(test)
         if known is not None:
             return self.evaluate(node.body if known else node.orelse, world)

@@ -496,3 +496,29 @@ BY_NAME = """
 )
 def test_what_a_class_that_is_not_seen_makes_is_there(test: str, expected: list[str]) -> None:
     assert faults_of(BY_NAME.format(test=test), IMPORTS) == expected
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["torch.cat(found) if found else None", "found and torch.cat(found)", "None if not found else torch.cat(found)"],
+)
+def test_whether_a_list_holds_something_can_be_asked_again(kept: str) -> None:
+    """A list that a loop perhaps filled decides what a name is; what the name is used for needs it."""
+    text = f"""
+    scaler = GradScaler("cuda")
+    found = []
+    for x in loader:
+        if keeps:
+            found.append(x)
+    kept = {kept}
+    print(kept.mean(), kept.shape)
+    optimizer.zero_grad()
+    with autocast("cuda"):
+        loss = model(y).sum()
+    scaler.scale(loss).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+    """
+    clipped = "clip-before-unscale:norm @ nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+    assert faults_of(text) == [clipped]
