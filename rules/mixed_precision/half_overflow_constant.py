@@ -61,6 +61,9 @@ LARGE = (
 """Without one of these no constant of the text is one that people write for "beyond 65504"."""
 
 
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "compile")
+
+
 class HalfOverflowConstant(Rule):
     """A constant beyond the range of float16 is written into a half precision tensor.
 
@@ -203,6 +206,18 @@ def filled(names: Names, call: ast.Call) -> tuple[ast.expr | None, ast.expr] | N
     return None if value is None else (func.value, value)
 
 
+def cast_like(expr: ast.expr, model: ast.expr) -> bool:
+    """Whether a tensor is cast to the dtype of another: `bias.to(scores.dtype)`, `bias.type_as(scores)`."""
+    if not (isinstance(expr, ast.Call) and isinstance(expr.func, ast.Attribute) and expr.args):
+        return False
+    given = expr.args[-1]
+    if expr.func.attr == "to" and isinstance(given, ast.Attribute) and given.attr == "dtype":
+        given = given.value
+    elif expr.func.attr not in ("to", "type_as"):
+        return False
+    return isinstance(given, (ast.Name, ast.Attribute)) and ast.dump(given) == ast.dump(model)
+
+
 class Halves:
     """Which tensors of a file are float16: by a cast, or as a product under float16 autocast."""
 
@@ -262,7 +277,7 @@ class Halves:
             if expr.id == same:
                 return "same"
             why = self.half(expr, depth + 1)
-            return None if why is None else "cast" if "cast" in why else "product"
+            return None if why is None else "cast" if why == _WHY["cast"] else "product"
         if isinstance(expr, ast.BinOp):
             if isinstance(expr.op, ast.MatMult):
                 return self.product(expr, [expr.left, expr.right], depth, same)
@@ -270,6 +285,8 @@ class Halves:
                 return self.dtype(expr.left, depth + 1, same)
             if isinstance(expr.op, (ast.Mult, ast.Add)) and self.scalar(expr.left):
                 return self.dtype(expr.right, depth + 1, same)
+            if isinstance(expr.op, (ast.Mult, ast.Add, ast.Sub)) and cast_like(expr.right, expr.left):
+                return self.dtype(expr.left, depth + 1, same)
             return None
         if not isinstance(expr, ast.Call):
             return None
@@ -300,7 +317,7 @@ class Halves:
         if self.under_autocast(node):
             return "product"
         halves = [self.dtype(factor, depth + 1, same) for factor in factors]
-        return "cast" if len(factors) > 1 and all(kind == "cast" for kind in halves) else None
+        return "cast" if len(factors) > 1 and all(kind in ("cast", "product") for kind in halves) else None
 
     def scalar(self, expr: ast.expr) -> bool:
         """Whether an operand is a Python number, which does not change a tensor's dtype."""
@@ -392,14 +409,24 @@ class Halves:
 
     def made(self, name: ast.Name) -> ast.ClassDef | None:
         """The class of this file that a variable is an instance of."""
-        binding = self.names.binding(name)
-        value = binding.value if binding is not None else None
+        values = [one.value for one in self.names.bindings(name) if not self.wraps(one.value, name.id)]
+        value = values[0] if len(values) == 1 else None
         while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             value = value.func.value  # Model().to(device)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
             definition = self.names.definition(value.func)
             return definition if isinstance(definition, ast.ClassDef) else None
         return None
+
+    def wraps(self, value: ast.expr | None, name: str) -> bool:
+        """Whether a variable is put into what runs the same module: `model = DDP(model)`."""
+        if not isinstance(value, ast.Call):
+            return False
+        if isinstance(value.func, ast.Attribute) and value.func.attr in ("to", "cuda", "train", "eval"):
+            return isinstance(value.func.value, ast.Name) and value.func.value.id == name
+        wrapper = (self.names.resolve(value.func) or "").rpartition(".")[2]
+        given = value.args[0] if value.args else None
+        return wrapper in _WRAPPERS and isinstance(given, ast.Name) and given.id == name
 
 
 def assigned(statement: ast.stmt, name: str) -> ast.expr | None:

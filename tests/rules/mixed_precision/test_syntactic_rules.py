@@ -89,10 +89,36 @@ def test_constants(before: str, after: str) -> None:
         "with torch.autocast('cuda'):\n    s = (q @ k).float().masked_fill(m, -1e9)",
         "with torch.autocast('cuda'):\n    s = (q @ k) * mask\n    s.masked_fill(m, -1e9)",
         "s = (q @ k).masked_fill(m, -1e9)",
+        "with torch.autocast('cuda'):\n    s = q @ k\n    s = s + b.to(t.dtype)\n    s.masked_fill(m, -1e9)",
+        "with torch.autocast('cuda'):\n    s = q @ k\n    s = s + bias\n    s.masked_fill(m, -1e9)",
     ],
 )
 def test_constants_silent(text: str) -> None:
     assert findings(HalfOverflowConstant, f"import torch\n{text}\n") == []
+
+
+@pytest.mark.parametrize("cast", ["bias[:4].to(s.dtype)", "bias.type_as(s)", "bias.to(device, s.dtype)"])
+def test_what_is_cast_like_a_product_leaves_it_half(cast: str) -> None:
+    text = f"{REGION}s = q @ k\n    s = s + {cast}\n    s = s.masked_fill(m, -1e9)\n"
+    assert len(findings(HalfOverflowConstant, text)) == 1
+
+
+@pytest.mark.parametrize(("last", "found"), [("model = DDP(model)", 1), ("model = other(model)", 0)])
+def test_a_model_that_is_wrapped_runs_as_it_did(last: str, found: int) -> None:
+    text = f"""
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+class Att(nn.Module):
+    def forward(self, q, k, m):
+        return (q @ k).masked_fill(m, -1e9)
+model = Att().to("cuda")
+if parallel:
+    {last}
+with torch.autocast("cuda", torch.float16):
+    model(q, k, m)
+"""
+    assert len(findings(HalfOverflowConstant, text)) == found
 
 
 def test_products_under_autocast_are_half() -> None:
