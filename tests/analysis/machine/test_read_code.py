@@ -500,7 +500,11 @@ def test_what_a_class_that_is_not_seen_makes_is_there(test: str, expected: list[
 
 @pytest.mark.parametrize(
     "kept",
-    ["torch.cat(found) if found else None", "found and torch.cat(found)", "None if not found else torch.cat(found)"],
+    [
+        "torch.cat(found) if found else None",
+        "found and torch.cat(found)",
+        "None if not found else torch.cat(found)",
+    ],
 )
 def test_whether_a_list_holds_something_can_be_asked_again(kept: str) -> None:
     """A list that a loop perhaps filled decides what a name is; what the name is used for needs it."""
