@@ -137,7 +137,9 @@ def catalog(plugins: Iterable[str] = ()) -> Catalog:
     state = kept.read()
     # The fields, because files may change between their import and the moment when they are stamped.
     shape = (SectionInfo._fields, RuleInfo._fields)
-    path_stamp = (__version__, sys.version, paths, store.stamp(paths), shape)
+    # An engine that the working folder or an import hook chooses shares its `sys.path` with others.
+    own = os.path.dirname(os.path.abspath(__file__))
+    path_stamp = (__version__, sys.version, own, paths, store.stamp(paths), shape)
     if state is not None and state[0] == path_stamp and state[1] == store.tree_stamp(state[2]):
         sections = [SectionInfo(*fields) for fields in state[3]]
         rules = [_rule_info(fields) for fields in state[4]]

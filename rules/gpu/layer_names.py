@@ -14,7 +14,7 @@ from qalint.analysis.modules.hub import PeftConfig
 from qalint.analysis.modules.needles import RUN, WALK
 from qalint.analysis.modules.subjects import loaded
 from qalint.analysis.modules.tensors import strings_of
-from qalint.analysis.modules.values import Const, Mod, Seq, Site, Unknown, Value
+from qalint.analysis.modules.values import Const, Mod, Seq, Site, Unknown, Value, each
 from qalint.rule import Finding, Fix, Option, Related, Rule, Severity
 
 from .own_names import absent, changed, parts_of
@@ -168,15 +168,19 @@ class WrongLayerNames(Rule):
         if value is None:
             return None
         names = known(strings_of(value))
-        if not names or not exact(value) or not foreign(frozenset(strings_of(value)), layers):
+        lists = each(value)  # one of several: none of them may match
+        if not all(
+            known(strings_of(one)) and exact(one) and foreign(frozenset(strings_of(one)), layers)
+            for one in lists
+        ):
             return None
-        site = site_of(value) or config.site
+        site = site_of(lists[0]) or config.site
         assert site is not None
         return site.node, self.finding(
             modules.place(site),
             self.message(names, injection),
             related=self.related(modules, injection, event.site),
-            fix=rename(site, injection.model.family or "", flagged(config)),
+            fix=rename(site, injection.model.family or "", flagged(config)) if len(lists) == 1 else None,
             help=f"layers of this family are {', '.join(sorted(layers)[:6])}",
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
+from qalint.analysis.modules.effects import carries
 from qalint.analysis.modules.needles import DEVICE, TRAIN, USE, USED, mentions
 from qalint.analysis.modules.subjects import discarded, made_and_moved, placed
 from qalint.analysis.modules.torchlib import FACTORIES
@@ -335,11 +336,6 @@ class UnregisteredTensorAttribute(Rule):
                     fix=buffer(made),
                     help="register it as a buffer",
                 )
-
-
-def carries(module: Mod) -> bool:
-    """Whether a module's class has a say in what moves with it."""
-    return module.cls is not None and any(module.cls.find(name) is not None for name in ("_apply", "to"))
 
 
 def plain_attributes(modules: Modules) -> dict[ast.AST, Event]:

@@ -9,7 +9,7 @@ from .application import AdapterNeverApplied
 from .casting import AdapterInputNotCast, AdapterOutputNotRestored
 from .checkpointing import CheckpointingCutsGradients
 from .dimensions import LinearOnlyInjection, SwappedConv1dDimensions, UncheckedLayerType
-from .freeze_typo import FreezeHasNoEffect
+from .freeze_typo import NAMES, FreezeHasNoEffect
 from .freezing import AdapterLeavesExtraTrainable, BaseModelNotFrozen, FreezeAfterInjection
 from .late_binding import LateBoundForward
 from .learning import InertAdapter
@@ -44,7 +44,7 @@ section = Section(
         CheckpointingCutsGradients,
         AdapterLeavesExtraTrainable,
     ),
-    needles=[[b"torch", b"transformers", b"peft", b"loralib"]],
+    needles=[[b"torch", b"transformers", b"peft", b"loralib", *NAMES]],
     starts=RUN,
     precedence=[
         ("QA1210", "QA1102"),

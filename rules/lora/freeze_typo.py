@@ -38,6 +38,8 @@ _MISSPELT = frozenset(
         "rquires_grad",
     }
 )
+NAMES = (b".requires_grad", *sorted(name.encode() for name in _MISSPELT))
+"""What says by itself that a file works on parameters: one with helpers need not import torch."""
 _LOADERS = ("from_pretrained", "from_config")
 
 

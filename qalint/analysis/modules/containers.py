@@ -126,6 +126,7 @@ def item(run: Core, base: Value, index: Value, site: Site) -> Value:
         flat = len(tensor.dims) == 1 if tensor.dims is not None else tensor.source != "batch"
         sliced = isinstance(getattr(site.node, "slice", None), ast.Slice | ast.Tuple)
         several = isinstance(index, Seq | Param) or (isinstance(index, Tensor) and not index.rank0)
+        several = several or (isinstance(index, Const) and index.value in (None, ...))  # one more dimension
         one = flat and not sliced and not several  # an index that is not known is a number, most likely
         return tensor.copy(
             rank0=one or (tensor.rank0 and isinstance(base, Tensor)),

@@ -261,6 +261,27 @@ def is_abstract(function: Func) -> bool:
     )
 
 
+def is_hollow(function: Func) -> bool:
+    """Whether a method does nothing at all: where its class is not seen in use, subclasses fill it."""
+    body = getattr(function.node, "body", None)
+    return isinstance(body, list) and all(
+        isinstance(statement, ast.Pass)
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for statement in body
+    )
+
+
+def overridden(run: Core, function: Func, args: list[Value], site: Site) -> None:
+    """A method that a subclass out of sight fills: it may do anything to the object and what it is given."""
+    thing = function.receiver
+    filled(thing)
+    escape(run, args, site)
+    for held in thing.attrs.values() if isinstance(thing, Obj) else ():
+        for option in each(held):
+            module = run.refined.get(option.term, option) if isinstance(option, Unknown) else option
+            escape(run, [module], site, "self")
+
+
 def filled(thing: Value | None) -> None:
     """What is not seen may have put something into the lists and dicts that are attributes of an object."""
     for held in thing.attrs.values() if isinstance(thing, Mod | Obj) else ():
@@ -495,6 +516,8 @@ def set_attribute(
                     info={"attribute": name, "module": base},
                 )
             run.emit("tensor", site, target=base, value=option, name=name, flag=inside)
+            if option is value and inside and carries(base):
+                value = option.copy(device=None)
         elif isinstance(option, Seq | Dict):
             option_values = option.items if isinstance(option, Seq) else option.values()
             run.listed[id(option)] = run.emit(
@@ -506,6 +529,11 @@ def set_attribute(
             run.emit("attach", site, target=base, value=option, name=name, how="forward")
             deferred(run, option, [tensors_input(run, base)], site)
     base.attrs[name] = value if inside or old is None or not run.guards else join(old, value)
+
+
+def carries(module: Mod) -> bool:
+    """Whether a module's class has a say in what moves with it: its plain tensors may."""
+    return module.cls is not None and any(module.cls.find(name) is not None for name in ("_apply", "to"))
 
 
 def nonleaf(run: Core, value: Value, site: Site, module: Value, name: str) -> None:

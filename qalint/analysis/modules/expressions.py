@@ -494,8 +494,11 @@ class Expressions(Core):
     def follow(self, function: Func, args: list[Value], kwargs: dict[str, Value], site: Site) -> Value:
         """Run the body of a function."""
         node = function.node
-        if effects.is_abstract(function):
-            effects.filled(function.receiver)
+        thing = function.receiver
+        if effects.is_abstract(function) or (
+            isinstance(thing, Obj) and self.alone(thing) and effects.is_hollow(function)
+        ):
+            effects.overridden(self, function, [*args, *kwargs.values()], site)
         scope = Scope(function.scope.file, function.scope, "function")
         self.bind(function, args, kwargs, scope, site)
         given = frozenset(
@@ -569,6 +572,10 @@ class Expressions(Core):
             rest = Dict({key: value for key, value in kwargs.items() if key not in known and key != "**"}, [])
             rest.open = "**" in kwargs or self.entry_call(site)
             scope.vars[arguments.kwarg.arg] = rest
+
+    def alone(self, thing: Obj) -> bool:
+        """Whether the analysis made an object by itself: its class may be there to be derived from."""
+        return thing.site is not None and self.entry_call(thing.site)
 
     def entry_call(self, site: Site) -> bool:
         """Whether this call is the analysis's own (nobody is seen to call the function)."""

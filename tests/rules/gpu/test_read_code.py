@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from qalint_rules.gpu.layer_names import WrongLayerNames
 from qalint_rules.gpu.mismatch import DeviceMismatch, InputDtypeNotMatched
 from qalint_rules.gpu.portability import ModuleHasNoDevice
+from qalint_rules.gpu.tensors import UnregisteredTensorAttribute
 from qalint_rules.gpu.timing import UnsynchronizedTiming
 
 from qalint.testing import findings
@@ -103,3 +105,67 @@ def test_a_container_of_packed_weights_has_no_dtype_of_its_own(made: str, count:
         "layer(x).sum().backward()\n"
     )
     assert len(findings(InputDtypeNotMatched, text)) == count
+
+
+PLACED = """
+import torch
+from torch import nn
+
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(8, 8)
+        self.shift = torch.ones(8)
+
+{}
+    def forward(self, x):
+        return self.net(x) + self.shift
+
+head = Head().to("cuda")
+head(torch.randn(4, 8, device="cuda")).sum().backward()
+"""
+APPLIED = """
+    def _apply(self, fn, *rest, **more):
+        super()._apply(fn, *rest, **more)
+        self.shift = fn(self.shift)
+        return self
+"""
+COUNTED = """
+    def _reset(self):
+        self.net.reset_parameters()
+"""
+
+
+@pytest.mark.parametrize(("method", "code"), [(APPLIED, ""), (COUNTED, "QA1706")])
+def test_a_class_may_move_its_own_tensors(method: str, code: str) -> None:
+    text = PLACED.format(method)
+    assert findings(DeviceMismatch, text) == []
+    assert [one.code for one in findings(UnregisteredTensorAttribute, text)] == [code] * bool(code)
+
+
+@pytest.mark.parametrize(
+    ("index", "count"), [("[None]", 1), ("[None, :]", 1), ("[...]", 1), ("[3]", 0), ("[step]", 0)]
+)
+def test_a_row_with_one_more_dimension_is_no_number(index: str, count: int) -> None:
+    text = "from settings import step\n" + STEP.format(f"torch.arange(8.0){index}")
+    assert len(findings(DeviceMismatch, text)) == count
+
+
+TARGETS = """
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from settings import wide
+
+model = AutoModelForCausalLM.from_pretrained("gpt2")
+narrow = ["q_proj", "v_proj"]
+chosen = {} if wide else narrow
+model = get_peft_model(model, LoraConfig(r=4, target_modules=chosen))
+"""
+
+
+@pytest.mark.parametrize(
+    ("other", "count"),
+    [('narrow + ["up_proj"]', 1), ('["c_attn"]', 0), ('narrow + ["c_proj"]', 0), ("wide", 0)],
+)
+def test_none_of_several_lists_of_names_matches(other: str, count: int) -> None:
+    assert len(findings(WrongLayerNames, TARGETS.format(other))) == count

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from qalint_rules.lora.freeze_typo import FreezeHasNoEffect
 
-from qalint.testing import apply, findings
+from qalint.testing import apply, findings, lint
 
 CASES = {
     "a misspelt attribute": (
@@ -76,3 +78,14 @@ def test_silent(text: str) -> None:
 
 def test_a_library_without_torch_has_attributes_of_its_own() -> None:
     assert findings(FreezeHasNoEffect, "x.require_grad = False\n") == []
+
+
+def test_a_helper_that_does_not_import_torch(tmp_path: Path) -> None:
+    path = tmp_path / "helpers.py"
+    loop = "def still(m):\n    for name, p in m.named_parameters():\n        p.{} = 'head' in name\n"
+    path.write_text(loop.format("require_grad"))
+    assert [(item.code, item.region.row) for item in lint([str(path)])] == [("QA1206", 3)]
+    path.write_text(loop.format("requires_grad"))
+    assert lint([str(path)]) == []
+    path.write_text("def note(options):\n    options.require_grad = False\n")
+    assert lint([str(path)]) == []

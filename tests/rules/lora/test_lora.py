@@ -662,3 +662,37 @@ for _ in range(2):
     at = next(number for number, line in enumerate(fixed) if line.startswith("learner ="))
     assert fixed[at - 1] == "net[2].requires_grad_(True)"
     assert fixed[at + 1] == "net.train()"
+
+
+SCHOOL = """
+import torch
+
+class School:
+    def __init__(self, net):
+        self.net = net
+        for weight in self.net.parameters():
+            weight.requires_grad = False
+        self.extend()
+        self.learner = torch.optim.SGD([w for w in self.net.parameters() if w.requires_grad], lr=0.1)
+
+    def extend(self):
+        {}
+
+    def teach(self, rows):
+        for row in rows:
+            self.net(row).mean().backward()
+            self.learner.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "use", "count"),
+    [
+        ('"""What a class derived from this one adds."""', "", 0),
+        ("pass", "", 0),
+        ('print("nothing to add")', "", 1),
+        ("pass", "School(torch.nn.Linear(4, 4)).teach([torch.ones(4)])", 1),
+    ],
+)
+def test_a_method_that_is_left_empty_may_be_filled_by_a_subclass(body: str, use: str, count: int) -> None:
+    assert len(findings(EmptyOptimizer, SCHOOL.format(body) + use)) == count
