@@ -10,7 +10,7 @@ from qalint.analysis.edits import Edits
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.needles import DEVICE, RUN
 from qalint.analysis.modules.subjects import asked
-from qalint.analysis.modules.values import Class, Const, Device, Mod, Obj
+from qalint.analysis.modules.values import Batch, Class, Const, Device, Dict, Mod, Obj, Seq, Tensor
 from qalint.analysis.names import Names
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -84,7 +84,7 @@ class ModuleHasNoDevice(Rule):
             if not isinstance(module, Mod):
                 continue
             kind = tested_as(event)
-            if kind is None and (event.guards or not plain(module, event.name)):
+            if kind is None and not (about_data(modules, event) and plain(module, event.name)):
                 continue
             seen.add(node)
             yield self.finding(
@@ -96,6 +96,16 @@ class ModuleHasNoDevice(Rule):
                 fix=first_parameter(event),
                 help=f"ask a parameter: next(module.parameters()).{event.name}",
             )
+
+
+def about_data(modules: Modules, event: Event) -> bool:
+    """Whether the tests on the way to an event only ask of what type some data is, nothing of a model."""
+    return all(
+        isinstance(guard.node, ast.Call)
+        and ast.unparse(guard.node.func) == "isinstance"
+        and isinstance(modules.run.memo.get(guard.node.args[0]), Batch | Tensor | Seq | Dict)
+        for guard in event.guards
+    )
 
 
 def tested_as(event: Event) -> str | None:

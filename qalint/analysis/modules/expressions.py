@@ -368,6 +368,8 @@ class Expressions(Core):
             return True
         generator = generators[index]
         iterable = self.ev(generator.iter, scope)
+        if (numbers := counted(generator, element)) is not None:
+            iterable = Seq([Const(number) for number in numbers], site=Site(generator.iter, scope.file))
         items = self.elements(iterable, generator.iter, scope)
         exact = isinstance(iterable, Seq) and not iterable.open
         denied = self.denials
@@ -641,6 +643,25 @@ class Expressions(Core):
                     thing.attrs[name] = Unknown(f"{cls.name}@{cls.node.lineno}.{name}")
         elif isinstance(thing, Mod) and not thing.known:
             effects.constructed(self, thing, args, kwargs)
+
+
+def counted(generator: ast.comprehension, element: ast.expr) -> range | None:
+    """The few numbers of `for i in range(4)` where a choice in the element asks which it is."""
+    match generator.iter:
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(count))], keywords=[]) if (
+            0 < count <= UNROLL
+        ):
+            pass
+        case _:
+            return None
+    target = generator.target
+    asked = isinstance(target, ast.Name) and any(
+        isinstance(part, ast.Name) and part.id == target.id
+        for choice in ast.walk(element)
+        if isinstance(choice, ast.IfExp)
+        for part in ast.walk(choice.test)
+    )
+    return range(count) if asked else None
 
 
 def is_generator(node: ast.AST) -> bool:

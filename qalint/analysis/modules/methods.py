@@ -43,6 +43,12 @@ TAKING_APART = frozenset({"split", "rsplit", "partition", "rpartition", "strip",
 """Methods of a string whose arguments are separators, nothing that is looked for."""
 
 
+ASKED = frozenset(
+    ["exp", "log", "sqrt", "sigmoid", "tanh", "abs", "square", "detach", "clone", "item", "numel", "dim", "t"]
+)
+"""Methods of a parameter out of sight (`model.logit_scale.exp()`) that change nothing of the model."""
+
+
 def super_call(
     run: Core, base: Super, name: str, args: list[Value], kwargs: dict[str, Value], site: Site
 ) -> Value:
@@ -100,6 +106,8 @@ def plain_forward(run: Core, module: Mod, args: list[Value], kwargs: dict[str, V
         module.path.startswith(VERBS) or (empty and module.path.isidentifier())
     ):
         # a method of a class that is out of sight: a layer is given something
+        if module.path in ASKED and module.parent.parent is not None:
+            return run.fresh(module.path, site.node)
         effects.escape(run, [module, *everything], site)
         return run.fresh(module.path, site.node)
     here_ = run.dtype_of(module)

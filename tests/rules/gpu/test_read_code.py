@@ -169,3 +169,55 @@ model = get_peft_model(model, LoraConfig(r=4, target_modules=chosen))
 )
 def test_none_of_several_lists_of_names_matches(other: str, count: int) -> None:
     assert len(findings(WrongLayerNames, TARGETS.format(other))) == count
+
+
+CARRIER = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 1)
+
+    {}
+
+    def forward(self, x):
+        return self.layer(x)
+
+class Carries:
+    def carried(self, rows):
+        if {}:
+            return {{key: self.carried(value) for key, value in rows.items()}}
+        return rows.to(self.net.device)
+
+class Work(Carries):
+    def __init__(self):
+        self.net = Net().to("cuda")
+
+    def go(self, loader):
+        for rows in loader:
+            rows = self.carried(rows)
+            self.net(rows["x"]).mean().backward()
+
+Work().go(DataLoader([{{"x": torch.randn(8)}}], batch_size=4))
+"""
+PLACE = """@property
+    def device(self):
+        return self.layer.weight.device"""
+
+
+@pytest.mark.parametrize(
+    ("prop", "test", "count"),
+    [
+        ("", "isinstance(rows, dict)", 1),
+        ("", "isinstance(rows, (list, tuple))", 1),
+        ("", "not hasattr(self.net, 'device')", 0),
+        ("", "isinstance(self.net, str)", 1),  # which it never is
+        ("", "len(rows) > 3", 0),
+        (PLACE, "isinstance(rows, dict)", 0),
+    ],
+)
+def test_of_what_type_the_data_is_says_nothing_of_the_model(prop: str, test: str, count: int) -> None:
+    assert len(findings(ModuleHasNoDevice, CARRIER.format(prop, test))) == count

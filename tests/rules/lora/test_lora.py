@@ -696,3 +696,74 @@ class School:
 )
 def test_a_method_that_is_left_empty_may_be_filled_by_a_subclass(body: str, use: str, count: int) -> None:
     assert len(findings(EmptyOptimizer, SCHOOL.format(body) + use)) == count
+
+
+TOWER = """
+import torch
+from torch import nn
+from transformers import CLIPModel
+
+class Beside(nn.Module):
+    def __init__(self, layer, width):
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Linear(width, 8, bias=False)
+        self.up = nn.Linear(8, width, bias=False)
+
+    def forward(self, x):
+        return self.layer(x) + self.up(self.down(x))
+
+tower = CLIPModel.from_pretrained("openai/clip-vit-base-patch32")
+for block in tower.vision_model.encoder.layers:
+    block.mlp = Beside(block.mlp, 768)
+{}
+learner = torch.optim.AdamW(tower.parameters(), lr=1e-4)
+(tower.get_image_features(pixels) * tower.logit_scale.{}()).mean().backward()
+learner.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "method", "count"),
+    [
+        ("scale = tower.logit_scale.exp()", "detach", 1),
+        ("scale = tower.vision_model.prepared()", "exp", 0),
+        ("scale = tower.exp()", "exp", 0),
+    ],
+)
+def test_a_number_made_of_a_parameter_leaves_the_model_alone(before: str, method: str, count: int) -> None:
+    text = TOWER.format(before, method).replace(
+        "tower.get_image_features(pixels)", "tower(pixels).image_embeds"
+    )
+    assert len(findings(BaseModelNotFrozen, text)) == count
+
+
+NUMBERED = """
+import torch
+from torch import nn
+
+class Four(nn.Module):
+    def __init__(self, layer, one, two):
+        super().__init__()
+        self.layer = layer
+        self.one, self.two = one, two
+
+    def forward(self, x):
+        return self.layer(x) + self.two(self.one(x))
+
+net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+{}
+made = [nn.Linear(8, 2) if number % 2 == 0 else nn.Linear(2, 8) for number in range(2)]
+net[0] = Four(net[0], *made)
+{}
+learner = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+net(torch.randn(4, 8)).sum().backward()
+learner.step()
+"""
+
+
+@pytest.mark.parametrize(("at", "count"), [(1, 1), (0, 0)])
+def test_which_of_a_few_numbers_decides_what_a_list_holds(at: int, count: int) -> None:
+    places = ["", ""]
+    places[at] = "net.requires_grad_(False)"
+    assert len(findings(FreezeAfterInjection, NUMBERED.format(*places))) == count
