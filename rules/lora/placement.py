@@ -11,8 +11,10 @@ from qalint.analysis.modules.adapters import held_by
 from qalint.analysis.modules.needles import DEVICE, RUN, TRAIN, WALK
 from qalint.analysis.modules.subjects import attached, training
 from qalint.analysis.modules.torchlib import WEIGHTED
-from qalint.analysis.modules.values import Cell, Lib, Mod, Param, Site
+from qalint.analysis.modules.values import Cell, Const, Lib, Mod, Param, Site, Value
 from qalint.rule import Finding, Fix, Related, Rule, Severity
+
+ENDS = ("in", "out")
 
 
 def trained(adapters: Adapters, injection: Injection) -> Event | None:
@@ -126,6 +128,8 @@ class AdapterNotFp32(Rule):
         site = cast_site(adapters, model, time)
         if site is None or time < injection.first.time or site.node in seen or not to_half(adapters, site):
             return
+        if injection in adapters.built and not low_rank(adapters, injection):
+            return
         event = next(
             (one for one in adapters.after(injection, "backward", "step", "train") if one.time > time), None
         )
@@ -141,6 +145,22 @@ class AdapterNotFp32(Rule):
             ],
             help="cast the base first, then inject the adapters",
         )
+
+
+def low_rank(adapters: Adapters, injection: Injection) -> bool:
+    """Whether two matrices that a model is built with can be narrower between them than at their ends."""
+    return any(
+        event.target in injection.cells
+        and not any(as_wide(event.info["rank"], event.info[end]) for end in ENDS)
+        for event in adapters.modules.all("pair")
+    )
+
+
+def as_wide(middle: Value | None, end: Value | None) -> bool:
+    """Whether what lies between two matrices is known to be at least as wide as one of their ends."""
+    if isinstance(middle, Const) and isinstance(end, Const):
+        return isinstance(middle.value, int) and isinstance(end.value, int) and middle.value >= end.value
+    return middle is not None and end is not None and middle.term == end.term
 
 
 def frozen_outright(adapters: Adapters, cell: Cell) -> bool:

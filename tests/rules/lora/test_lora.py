@@ -767,3 +767,34 @@ def test_which_of_a_few_numbers_decides_what_a_list_holds(at: int, count: int) -
     places = ["", ""]
     places[at] = "net.requires_grad_(False)"
     assert len(findings(FreezeAfterInjection, NUMBERED.format(*places))) == count
+
+
+BLOCKS = """
+import torch
+from torch import nn
+
+class Deep(nn.Module):
+    def __init__(self, wide=32, inner={}):
+        super().__init__()
+        self.first = nn.Linear(8, wide)
+        self.rest = nn.ModuleList(
+            nn.Sequential(nn.Linear(wide, inner), nn.Identity(), nn.Linear(inner, wide)) for _ in range(3)
+        )
+
+    def forward(self, x):
+        x = self.first(x)
+        for part in self.rest:
+            x = x + part(x)
+        return x
+
+net = Deep().cuda()
+net = net.to(torch.float16)
+learner = torch.optim.AdamW(net.parameters())
+net(torch.randn(4, 8, device="cuda").half()).mean().backward()
+learner.step()
+"""
+
+
+@pytest.mark.parametrize(("inner", "count"), [("2", 1), ("32", 0)])
+def test_layers_of_one_width_are_no_adapters(inner: str, count: int) -> None:
+    assert len(findings(AdapterNotFp32, BLOCKS.format(inner))) == count
