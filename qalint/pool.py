@@ -27,12 +27,11 @@ WALL_SECONDS = 600.0
 """How long one job may take on the wall clock, waiting included."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
-COLLECT = 180 * 1024**2
-"""A worker looks for garbage in cycles only when it is larger than this: a sixth of a run's time."""
+COLLECT = RETIRE = 280 * 1024**2
+"""A worker looks for garbage in cycles only when it is larger than this many bytes, and is replaced by a fresh
+one if that does not help: what it holds are the trees that later files share, and to walk them costs."""
 GROWTH = 48 * 1024**2
-"""And again only when it has grown by this since."""
-RETIRE = 280 * 1024**2
-"""A worker that is still larger than this many bytes afterwards is replaced by a fresh one."""
+"""One that did shrink looks again only when it has grown by this."""
 RECURSION = 3000
 """How deep Python may recurse in a worker: deeper code than by default is followed, and should it be
 too deep for the stack after all, only the worker dies."""
