@@ -28,7 +28,7 @@ WALL_SECONDS = 600.0
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
 COLLECT = RETIRE = 280 * 1024**2
-"""A worker looks for garbage in cycles only when it is larger than this many bytes, and is replaced by a fresh
+"""A worker looks for garbage in cycles only when it is larger than this, in bytes, and is replaced by a fresh
 one if that does not help: what it holds are the trees that later files share, and to walk them costs."""
 GROWTH = 48 * 1024**2
 """One that did shrink looks again only when it has grown by this."""
