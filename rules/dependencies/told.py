@@ -64,7 +64,9 @@ class SilentInstall(Rule):
     def check(self, installs: Installs) -> Iterator[Finding]:
         """One finding for each install."""
         for install in installs.found:
-            if install.cell is None or _speaks(installs.notebook, install.cell):
+            if install.cell is None:
+                continue
+            if any(_speaks(installs.notebook, cell) for cell in (install.cell, *_callers(installs, install))):
                 continue
             yield self.finding(
                 installs.file.place(install.call),
@@ -281,6 +283,15 @@ def _swallowing(install: Install) -> ast.ExceptHandler | None:
 
 def _is_constant(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _callers(installs: Installs, install: Install) -> list[Cell]:
+    """The cells that use the function or class in which an install stands: it runs when they call it."""
+    body = install.cell.body if install.cell is not None else []
+    for node in install.around:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node in body:
+            return installs.notebook.readers(node.name)
+    return []
 
 
 def _speaks(notebook: Notebook, cell: Cell) -> bool:

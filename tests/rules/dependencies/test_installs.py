@@ -267,3 +267,11 @@ class TestAcrossCells:
         text = notebook(f"import subprocess, sys\nsubprocess.run({PIP})")
         (found,) = findings(SilentInstall, text)
         assert found.fix is None
+
+
+def test_the_cell_that_calls_a_function_may_be_the_one_that_speaks():
+    function = f"def bring():\n    return subprocess.run({PIP}).returncode"
+    told = "with mo.status.spinner(title='Installing'):\n    _code = bring()"
+    assert not run(SilentInstall, function, told)
+    (found,) = run(SilentInstall, function, "_code = bring()")
+    assert "without a word" in found.message
