@@ -143,6 +143,8 @@ class AdapterNeverApplied(Rule):
             return None
         if name in ALL_LAYERS or (isinstance(value, Mod) and wraps(value, target.root)):
             return None
+        if isinstance(value, Mod) and value.cls is not None and part_of_library(value.cls):
+            return None  # it takes the place of the part of that name
         leaf = target.path.rsplit(".", 1)[-1]
         if leaf != "*" and leaf not in ALL_LAYERS and not target.kind.startswith(LAYERS):
             return None  # a model that is not in sight, which may have a part of this name
@@ -328,21 +330,41 @@ def bent(used: frozenset[Cell], cells: set[Cell]) -> frozenset[Cell]:
 GRADLESS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad"})
 
 
+def part_of_library(cls: Class) -> bool:
+    """Whether a class is a part of a model: derived from a library's, or fed more than a layer's input."""
+    forward = cls.find("forward")
+    if isinstance(forward, Func) and not isinstance(forward.node, ast.Lambda):
+        if len(forward.node.args.args) > 3:
+            return True
+    return any(root not in PLAIN_BASES and not root.startswith("torch.nn.") for root in cls.roots())
+
+
 def without_gradients(site: Site) -> bool:
-    """Whether a forward's own `with torch.no_grad():` holds around a node, not one of its caller."""
+    """Whether a forward's own `with torch.no_grad():` holds around a node, not one of its caller.
+
+    What returns nothing, or works on gradients, is no forward: it moves the matrices by hand.
+    """
     edits, names = site.file.get(Edits), site.file.get(Names)
     statement = edits.statement(site.node) if edits is not None else None
     if edits is None or names is None or statement is None:
         return False
+    held = False
     for around in edits.parents(statement):
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            return False
-        if isinstance(around, ast.With) and any(
+            return held and computes(around)
+        held |= isinstance(around, ast.With) and any(
             isinstance(item.context_expr, ast.Call) and names.resolve(item.context_expr.func) in GRADLESS
             for item in around.items
-        ):
-            return True
-    return False
+        )
+    return held
+
+
+def computes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function gives a result, and not by way of gradients."""
+    parts = list(ast.walk(function))
+    return any(isinstance(part, ast.Return) and part.value is not None for part in parts) and not any(
+        isinstance(part, ast.Attribute) and part.attr == "grad" for part in parts
+    )
 
 
 def unused_result(forward: Func, names: set[str]) -> ast.stmt | None:

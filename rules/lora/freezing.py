@@ -397,6 +397,10 @@ class FreezeAfterInjection(Rule):
                 )
                 if confirming is None or event.how == "loralib":
                     continue
+                if event.how in OTHERWISE and not any(
+                    other.kind in {"train", "optimizer", "step"} for other in later
+                ):
+                    continue  # a backward pass that nothing steps after asks for gradients, it does not train
                 if any(
                     o.kind == "escape" and o.time < confirming.time and o.target is injection.model
                     for o in later

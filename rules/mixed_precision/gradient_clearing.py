@@ -154,7 +154,10 @@ class ZeroGradBeforeStep(FaultRule):
 
         A step that is left out for a loss that is not finite is right to drop the gradients.
         """
-        return fault.variant != "micro-step" or counts_rounds(Repair(fault))
+        repair = Repair(fault)
+        if fault.variant != "micro-step" and after_the_loop(repair):
+            return False  # what is left of the last, incomplete round is dropped
+        return fault.variant != "micro-step" or counts_rounds(repair)
 
     def say(self, fault: Fault, repair: Repair) -> tuple[str, str]:
         """What is cleared too early."""
@@ -207,6 +210,16 @@ def names_in(repair: Repair, test: ast.expr) -> set[str]:
         repair.edits.segment(part) for part in ast.walk(test) if isinstance(part, (ast.Name, ast.Attribute))
     }
     return found - {"self"}
+
+
+def after_the_loop(repair: Repair) -> bool:
+    """Whether the clearing stands outside a loop in which both the backward pass and the step are."""
+    step, clear, backward = (repair.statement(role) for role in ("step", "zero_grad", "backward"))
+    if step is None or clear is None or backward is None:
+        return False
+    around = [set(repair.edits.parents(one)) for one in (step, backward)]
+    both = around[0] & around[1] - set(repair.edits.parents(clear))
+    return any(isinstance(one, ast.For | ast.While) for one in both)
 
 
 def counts_rounds(repair: Repair) -> bool:
