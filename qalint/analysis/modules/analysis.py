@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from ..notebook import Notebook
 from ..project import Project
 from .core import LIBRARY, METHOD, PART, PARTS, STEPS, TOTAL
-from .effects import filled, is_static, module_base
+from .effects import filled, is_static, method_of, module_base
 from .events import Event
 from .interpreter import Interpreter, Stop
 from .relevance import DEFINITIONS, Relevance
@@ -237,7 +237,7 @@ class Modules:
             if is_static(method):
                 self._enter(method, [], METHOD)
             elif isinstance(thing, Mod | Obj):
-                self._enter(method.bind(thing), inputs, METHOD)
+                self._enter(method_of(method, thing, cls), inputs, METHOD)
 
     def _enter(self, function: Func, inputs: list[Value], bound: int = STEPS) -> None:
         run = self.run

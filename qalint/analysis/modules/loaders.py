@@ -19,7 +19,9 @@ from .values import (
     Tensor,
     Tokenizer,
     Union,
+    Unknown,
     Value,
+    each,
 )
 
 
@@ -47,10 +49,15 @@ def away(dataset: Value | None, depth: int = 0) -> bool:
 
 def dataset_of(name: str, args: list[Value], site: Site) -> Value | None:
     """A dataset of torch's own whose tensors may not be on the CPU, or parts of one."""
-    if not any(away(value) for value in args):
+    if not any(away(value) for value in args) and not (name == "TensorDataset" and unseen(args)):
         return None
     found = Loader(site, moved=True)
     return Seq([found], "list", open=True, site=site) if name == "random_split" else found
+
+
+def unseen(tensors: list[Value]) -> bool:
+    """Whether one of the tensors of a dataset is made out of sight: whoever made it may have moved it."""
+    return any(isinstance(option, Unknown) for value in tensors for option in each(value))
 
 
 def moves(function: Value | None, depth: int = 0) -> bool:

@@ -217,8 +217,8 @@ def multiply(run: Core, left: Value, right: Value, site: Site, *, transposed: bo
         result.weights = first.weights + second.weights
         result.source = "parameter"
         result.dims = (
-            (first.dims or (None, None))[0],  # type: ignore[assignment]
-            (second.dims or (None, None))[-1],
+            first.dims[0] if first.dims else Unknown(f"rows({first.term})"),
+            second.dims[-1] if second.dims else Unknown(f"columns({second.term})"),
         )
         one, two = factor(first.weights[-1], False), factor(second.weights[0], False)
         # which way round the product is applied is not known yet: only the rank between the two is

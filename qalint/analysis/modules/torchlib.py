@@ -651,8 +651,8 @@ def torch_function(
         run.default_dtype = to_dtype(first) or run.default_dtype
         run.default_device = run.default_device or last == "set_default_tensor_type"
         return Const(None)
-    if last == "synchronize":
-        run.emit("wait", site)
+    if last == "synchronize" or name == "torch.distributed.barrier":
+        run.emit("wait", site)  # processes that wait for each other wait for their devices as well
         return Const(None)
     if last in FACTORIES and name == f"torch.{last}":
         return factory(run, last, args, kwargs, site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qalint_rules.gpu.layer_names import WrongLayerNames
-from qalint_rules.gpu.mismatch import DeviceMismatch, InputDtypeNotMatched
+from qalint_rules.gpu.mismatch import BatchNotMoved, DeviceMismatch, InputDtypeNotMatched
 from qalint_rules.gpu.portability import ModuleHasNoDevice
 from qalint_rules.gpu.tensors import UnregisteredTensorAttribute
 from qalint_rules.gpu.timing import UnsynchronizedTiming
@@ -221,3 +221,46 @@ PLACE = """@property
 )
 def test_of_what_type_the_data_is_says_nothing_of_the_model(prop: str, test: str, count: int) -> None:
     assert len(findings(ModuleHasNoDevice, CARRIER.format(prop, test))) == count
+
+
+WRAPPED = """
+import torch
+from torch import nn
+from elsewhere import cut
+from torch.utils.data import DataLoader, TensorDataset
+
+place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+x, y = {}
+model = nn.Linear(8, 1).to(place)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for rows, aims in DataLoader(TensorDataset(x, y), 4):
+    optimizer.zero_grad()
+    nn.functional.mse_loss(model(rows), aims.to(place)).backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("made", "count"), [("cut(place)", 0), ("torch.ones(8, 8), torch.ones(8, 1)", 1)])
+def test_tensors_of_a_dataset_that_are_made_out_of_sight_may_have_been_moved(made: str, count: int) -> None:
+    assert len(findings(BatchNotMoved, WRAPPED.format(made))) == count
+
+
+@pytest.mark.parametrize(("wait", "count"), [("torch.distributed.barrier()", 0), ("print()", 1)])
+def test_processes_that_wait_for_each_other_wait_for_the_device(wait: str, count: int) -> None:
+    text = (
+        "import time\nimport torch\nfrom torch import nn\n\n"
+        'model = nn.Linear(8, 8).to("cuda")\nx = torch.randn(4, 8, device="cuda")\n'
+        f"start = time.time()\nmodel(x)\n{wait}\ntaken = time.time() - start\n"
+    )
+    assert len(findings(UnsynchronizedTiming, text)) == count
+
+
+def test_a_product_with_a_tensor_of_unknown_shape_has_a_shape() -> None:
+    text = (
+        "import torch\nfrom torch import nn\n\ndef square(m):\n    assert m.shape[0] == m.shape[1]\n\n"
+        "def cost(model):\n    for part in model.modules():\n        for p in part.parameters():\n"
+        "            if p.dim() == 3:\n                p = p.transpose(0, 1)\n"
+        "            p = p.view(len(p), -1)\n            square(p.t() @ p)\n\n"
+        'cost(nn.Linear(8, 8).to("cuda"))\n'
+    )
+    assert not findings(DeviceMismatch, text)
