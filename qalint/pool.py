@@ -27,11 +27,9 @@ WALL_SECONDS = 600.0
 """How long one job may take on the wall clock, waiting included."""
 MEMORY = 6 * 1024**3
 """The address space that a worker may use, in bytes."""
-COLLECT = RETIRE = 280 * 1024**2
-"""A worker looks for garbage in cycles only when it is larger than this, in bytes, and is replaced by a fresh
-one if that does not help: what it holds are the trees that later files share, and to walk them costs."""
-GROWTH = 48 * 1024**2
-"""One that did shrink looks again only when it has grown by this."""
+RETIRE = 280 * 1024**2
+"""A worker that is larger than this, in bytes, is replaced by a fresh one. It does not look for garbage in
+cycles first: nearly all that it holds are trees that later files share, and to walk them takes a second."""
 RECURSION = 3000
 """How deep Python may recurse in a worker: deeper code than by default is followed, and should it be
 too deep for the stack after all, only the worker dies."""
@@ -212,17 +210,10 @@ def _serve(work: Callable[[int], Any], requests: int, answers: int) -> None:
         sys.setrecursionlimit(RECURSION)
         gc.freeze()
         gc.set_threshold(500_000, 20, 50)
-        allowed = COLLECT
         while len(header := os.read(requests, _HEADER.size)) == _HEADER.size:
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             kind, value = _attempt(work, _HEADER.unpack(header)[0])
             signal.setitimer(signal.ITIMER_PROF, 0)
-            if _resident() > allowed:
-                gc.collect()
-                # What is left (the trees that later files share) would be walked again after every job: half
-                # of a run's time. Should some of it become garbage in a cycle, the worker retires with it.
-                gc.freeze()
-                allowed = max(COLLECT, _resident() + GROWTH)
             payload = marshal.dumps((kind, value, _resident() > RETIRE))
             data = memoryview(_HEADER.pack(len(payload)) + payload)
             while data:
