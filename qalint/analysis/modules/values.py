@@ -601,12 +601,9 @@ class Union(Value):
 
 
 def join(first: Value | None, second: Value | None) -> Value:
-    """One of the two; None stands for "not bound on that path"."""
-    if first is None or first is second:
-        assert second is not None or first is not None
-        return second if first is None else first  # type: ignore[return-value]
-    if second is None:
-        return first
+    """One of the two; None stands for "not bound on that path", and what no path binds is unknown."""
+    if first is None or second is None or first is second:
+        return first or second or Unknown("")
     if not isinstance(first, Union) and not isinstance(second, Union):
         return first if first.term == second.term else Union((first, second))
     options: list[Value] = []
