@@ -66,6 +66,7 @@ class Facts:
         "consumes",
         "core",
         "defines",
+        "entered",
         "globals",
         "graph",
         "halves",
@@ -96,6 +97,8 @@ class Facts:
         self.targets: list[ast.Attribute] = []
         """Attributes assigned."""
         self.globals: set[str] = set()
+        self.entered: set[str] = set()
+        """Names that a `with` binds."""
         self.paths: dict[str, set[str]] = {}
         """Dotted receivers, each with the methods called on it (`step/1`: called with an argument)."""
         self.called: set[str] = set()
@@ -337,6 +340,11 @@ class Scan:
         facts.loops = True
         if type(node) is not ast.While:
             facts.held -= makes_iterator(node.iter)  # type: ignore[union-attr]
+        self._fields(node, facts)
+
+    def _enters(self, node: ast.withitem, facts: Facts) -> None:
+        if isinstance(node.optional_vars, ast.Name):
+            facts.entered.add(node.optional_vars.id)
         self._fields(node, facts)
 
     def _leave(self, node: ast.AST, facts: Facts) -> None:
@@ -702,7 +710,7 @@ _EXPRESSIONS: dict[type, Any] = {
     ast.Yield: Scan._yield,
     ast.YieldFrom: Scan._yield,
     ast.keyword: Scan._keyword,
-    ast.withitem: Scan._fields,
+    ast.withitem: Scan._enters,
     ast.match_case: Scan._fields,
 }
 

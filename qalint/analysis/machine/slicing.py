@@ -235,13 +235,13 @@ class Program:
         """What a function steps after its backward is an optimizer, whoever made it.
 
         A scheduler or a profiler is stepped so too: where several things are, or the one has a name that
-        says otherwise, only what calls itself an optimizer is taken for one.
+        says otherwise, only what calls itself an optimizer is taken for one, and never what a `with` binds.
         """
         stepped = {
             path.rpartition(".")[2]
             for path, methods in facts.paths.items()
             if "step" in methods and self.uses[path.rpartition(".")[2]].isdisjoint(NO_OPTIMIZER)
-        }
+        } - facts.entered
         named = {name for name in stepped if "opt" in name.lower()}
         if not named and len(stepped) == 1:
             named = {name for name in stepped if not any(part in name.lower() for part in OTHER_STEPPERS)}

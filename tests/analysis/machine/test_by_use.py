@@ -100,6 +100,13 @@ FAULTY = {
     ),
 }
 CORRECT = {
+    "a profiler that a with binds": """
+        def measure(model, loader, profile):
+            with profile(wait=1, active=2) as p:
+                for x in loader:
+                    model(x).sum().backward()
+                    p.step()
+        """,
     "a scheduler and something that is called": """
         def train(model, loader, scheduler, criterion, apply_gradients):
             for x, y in loader:
