@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from qalint.analysis.machine.story import Fault
 from qalint.rule import Confidence, Fix, Severity
@@ -213,13 +214,22 @@ def names_in(repair: Repair, test: ast.expr) -> set[str]:
 
 
 def after_the_loop(repair: Repair) -> bool:
-    """Whether the clearing stands outside a loop in which both the backward pass and the step are."""
+    """Whether the clearing stands outside a loop of its function that holds the backward pass and step."""
     step, clear, backward = (repair.statement(role) for role in ("step", "zero_grad", "backward"))
     if step is None or clear is None or backward is None:
         return False
     around = [set(repair.edits.parents(one)) for one in (step, backward)]
-    both = around[0] & around[1] - set(repair.edits.parents(clear))
-    return any(isinstance(one, ast.For | ast.While) for one in both)
+    outside = set(repair.edits.parents(clear))
+    both = around[0] & around[1] - outside
+    return any(
+        isinstance(one, ast.For | ast.While) and functions(repair.edits.parents(one)) == functions(outside)
+        for one in both
+    )
+
+
+def functions(around: Iterable[ast.AST]) -> set[ast.AST]:
+    """The functions among what something stands in."""
+    return {one for one in around if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def counts_rounds(repair: Repair) -> bool:

@@ -469,3 +469,36 @@ def test_the_scaler_is_saved_and_loaded() -> None:
 def test_a_scaler_that_could_not_be_loaded_is_not_saved(loaded: str) -> None:
     (finding,) = findings(RULES["QA1129"], RESUMED.format(loaded=loaded))
     assert finding.fix is None
+
+
+CLEARED = """
+import torch
+
+net = torch.nn.Linear(4, 2)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+def note(value):
+    {noted}
+    return value
+
+
+for epoch in range(3):
+    {before}
+    for x in torch.randn(8, 4, 4):
+        loss = net(x).square().mean()
+        loss.backward()
+        note(loss.item())
+        opt.step()
+        {after}
+"""
+
+
+def test_a_clearing_in_what_the_loop_calls_is_not_one_after_the_loop() -> None:
+    """What is dropped before a loop is the rest of a round; what a function drops within it is all of it."""
+    (finding,) = findings(
+        RULES["QA1116"], CLEARED.format(noted="opt.zero_grad()", before="pass", after="pass")
+    )
+    assert "opt" in finding.message
+    right = CLEARED.format(noted="pass", before="opt.zero_grad()", after="opt.zero_grad()")
+    assert findings(RULES["QA1116"], right) == []
