@@ -62,6 +62,10 @@ def canonical(qualified: str) -> str:
     return _SAME.get(qualified, qualified)
 
 
+CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
+"""Modules of torch that have what is put into them, and no more."""
+
+
 class Branch(NamedTuple):
     """One arm of a statement that takes one of several; `outer` is the arm around that statement."""
 

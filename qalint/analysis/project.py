@@ -61,6 +61,17 @@ Resolved = tuple["str | None", frozenset[str]]
 """What an import means, and which paths were consulted for it."""
 
 
+def meanings(node: ast.Import | ast.ImportFrom) -> list[tuple[str, int]]:
+    """The modules that an import can mean, as written, with the number of dots; what `from` takes may be one."""
+    import ast
+
+    if isinstance(node, ast.Import):
+        return [(alias.name, 0) for alias in node.names]
+    base = node.module or ""
+    found = [(base, node.level)] if base or node.level else []
+    return found + [(f"{base}.{alias.name}".lstrip("."), node.level) for alias in node.names]
+
+
 class Seen:
     """What one run has seen of the file system, which all its projects share."""
 

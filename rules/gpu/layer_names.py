@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Edits
-from qalint.analysis.modules import Adapters, Event, Injection, Modules
-from qalint.analysis.modules.events import Guard
+from qalint.analysis.modules import Adapters, Event, Guard, Injection, Modules, named
 from qalint.analysis.modules.families import BY_NAME, DISTINCT, Family
 from qalint.analysis.modules.hub import PeftConfig
 from qalint.analysis.modules.needles import RUN, WALK
@@ -227,16 +225,25 @@ class WrongLayerNames(Rule):
 
 
 def name_guards(event: Event) -> list[Guard]:
-    """The tests of a walked module's name that an event has passed."""
+    """The tests of a walked module's name that an event has passed, where they ask for texts."""
     return [
         guard
-        for guard in event.guards
-        if guard.outcome
-        and isinstance(guard.value, Unknown)
-        and guard.value.name_of is not None
-        and guard.value.name_of.path == "*"
-        and not re.search("not|re[.]|match|search", ast.unparse(guard.node))
+        for guard, value in named(event)
+        if value.name_of is not None and value.name_of.path == "*" and not otherwise(guard.node)
     ]
+
+
+def otherwise(test: ast.AST) -> bool:
+    """Whether a test asks what a name does not hold, or whether a pattern fits it."""
+    return any(
+        isinstance(node, ast.Not | ast.NotIn | ast.NotEq)
+        or (isinstance(node, ast.Attribute) and node.attr in PATTERNS)
+        or (isinstance(node, ast.Name) and node.id in PATTERNS)
+        for node in ast.walk(test)
+    )
+
+
+PATTERNS = frozenset({"search", "match", "fullmatch", "findall", "fnmatch", "fnmatchcase"})
 
 
 def texts(guard: Guard) -> frozenset[str]:

@@ -6,6 +6,7 @@ import ast
 
 from qalint.analysis.modules import Event, Modules
 from qalint.analysis.modules.values import Bound, Class, Dict, Mod, Seq, Union, Unknown, Value, each
+from qalint.analysis.names import CONTAINERS
 
 LEAVES = frozenset(
     {
@@ -70,7 +71,6 @@ LEAVES = frozenset(
     }
 )
 """Layers of torch in which there is no other module."""
-CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 
 
 def parts_of(model: Mod) -> frozenset[str] | None:

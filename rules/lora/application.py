@@ -536,12 +536,7 @@ def return_last(function: Func) -> Fix | None:
     last = node.body[-1]
     message = "return the sum"
     if isinstance(last, ast.Expr) and isinstance(last.value, ast.BinOp):
-        return edits.unsafe(
-            message,
-            edits.insert(edits.source_start(last), "return ")
-            if hasattr(edits, "source_start")
-            else edits.replace(last, f"return {edits.segment(last.value)}"),
-        )
+        return edits.unsafe(message, edits.replace(last, f"return {edits.segment(last.value)}"))
     if isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name):
         return edits.unsafe(message, edits.insert_after(last, f"return {last.targets[0].id}"))
     return None

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from qalint.analysis.modules import Modules
 from qalint.analysis.modules.slicing import statements
-from qalint.analysis.project import Project
+from qalint.analysis.project import Project, meanings
 from qalint.file import File
 
 MOST = 24
@@ -66,17 +66,13 @@ def imported(project: Project, file: File) -> Iterator[File]:
 
 def paths(project: Project, file: File) -> list[str]:
     """The files of the project that a file imports, by path."""
-    found: list[str] = []
-    for node in statements(file.tree):
-        asked: list[tuple[str, int]] = []
-        if isinstance(node, ast.Import):
-            asked = [(alias.name, 0) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            asked = [(base, node.level)]
-            asked += [(f"{base}.{alias.name}".lstrip("."), node.level) for alias in node.names]
-        found += [path for one in asked if (path := project.resolve(file.path, *one)) is not None]
-    return found
+    return [
+        path
+        for node in statements(file.tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for one in meanings(node)
+        if (path := project.resolve(file.path, *one)) is not None
+    ]
 
 
 def bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:

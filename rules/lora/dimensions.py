@@ -6,13 +6,13 @@ import ast
 from collections.abc import Iterator
 
 from qalint.analysis.edits import Changes, Edits
-from qalint.analysis.modules import Adapters, Event, Guard, Modules
+from qalint.analysis.modules import Adapters, Event, Guard, Modules, named
 from qalint.analysis.modules.adapters import conv1d_names
 from qalint.analysis.modules.families import BY_NAME
 from qalint.analysis.modules.gates import says_dimensions
 from qalint.analysis.modules.needles import ADAPT, GPT2, READ, RUN, WALK
 from qalint.analysis.modules.subjects import attached, sized
-from qalint.analysis.modules.values import Dim, Mod, Site, Unknown, Value, each
+from qalint.analysis.modules.values import Dim, Mod, Site, Value, each
 from qalint.file import File
 from qalint.rule import Finding, Fix, Related, Rule, Severity
 
@@ -76,11 +76,7 @@ STORED = {"Conv1D": "(in, out)", "Linear": "(out, in)"}
 
 def names_tested(event: Event) -> frozenset[str]:
     """The layer names that the tests on the way to an event ask for."""
-    strings: frozenset[str] = frozenset()
-    for guard in event.guards:
-        if guard.outcome and isinstance(guard.value, Unknown) and guard.value.name_of is not None:
-            strings |= guard.value.strings
-    return strings
+    return frozenset().union(*(value.strings for _, value in named(event)))
 
 
 class SwappedConv1dDimensions(Rule):

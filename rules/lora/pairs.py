@@ -9,13 +9,15 @@ from typing import NamedTuple
 from qalint.analysis.modules import Modules
 from qalint.analysis.modules.spellings import ADAPTERS
 from qalint.analysis.modules.values import Cell, Class, Mod, Param, Site
+from qalint.analysis.names import CONTAINERS
 
 from .learning import fill_of
 
 SIZES = {"Linear": ("in_features", "out_features")} | {
     f"Conv{n}d": ("in_channels", "out_channels") for n in (1, 2, 3)
 }
-CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"})
+KEEPING = CONTAINERS - {"Sequential"}
+"""What is in a `Sequential` runs as one."""
 
 
 class Named(NamedTuple):
@@ -53,7 +55,7 @@ def made_for(modules: Modules, cls: Class) -> list[Named]:
             continue
         seen.add(event.value)
         found.append(Named(event.name, event.value, event.site))
-        if isinstance(event.value, Mod) and event.value.cls is None and event.value.kind in CONTAINERS:
+        if isinstance(event.value, Mod) and event.value.cls is None and event.value.kind in KEEPING:
             found += [
                 Named(event.name, inner, inner.site or event.site)
                 for inner in event.value.elements

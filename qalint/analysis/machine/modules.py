@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+from ..names import CONTAINERS
 from .casts import cast_parameters, of_elements
 from .expressions import children
 from .facts import OPTIMIZERS
@@ -537,8 +538,6 @@ def cells_partial(cells: Cells) -> bool:
     return cells.filtered == "partial"
 
 
-CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"))
-"""Modules that have what is put into them, and no more."""
 CASTING = frozenset(("to", "half", "float", "bfloat16", "double", "type", "type_as", "autocast"))
 """Calls with which a forward changes the dtype of what it gets."""
 

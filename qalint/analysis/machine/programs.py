@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...codeprint import STEP, code_without_comments
 from ...rule import Confidence
-from ..project import Project
+from ..project import Project, meanings
 from . import models
 from .base import STEPS, Dead, Multi, Out, Split
 from .facts import dotted, is_abstract, words
@@ -139,16 +139,7 @@ class Files:
         while todo:
             module = todo.pop(0)
             for node in module.imports:
-                wanted: list[tuple[str, int]] = []
-                if isinstance(node, ast.Import):
-                    wanted = [(alias.name, 0) for alias in node.names]
-                else:
-                    base = node.module or ""
-                    wanted = [(base, node.level)] if base or node.level else []
-                    wanted += [
-                        (f"{base}.{alias.name}" if base else alias.name, node.level) for alias in node.names
-                    ]
-                for name, level in wanted:
+                for name, level in meanings(node):
                     if level == 0 and name.partition(".")[0] in OUTSIDE:
                         continue
                     path = self.locate(module.path, name, level)

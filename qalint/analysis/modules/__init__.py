@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from .adapters import Adapters, Injection
 from .analysis import Modules
-from .events import Event, Guard, compatible, extra
+from .events import Event, Guard, compatible, extra, named
 
-__all__ = ["Adapters", "Event", "Guard", "Injection", "Modules", "compatible", "extra"]
+__all__ = ["Adapters", "Event", "Guard", "Injection", "Modules", "compatible", "extra", "named"]

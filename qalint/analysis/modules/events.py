@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any, NamedTuple
 
-from .values import Site, Test, Value
+from .values import Site, Test, Unknown, Value
 
 KINDS = """
 load        a model comes to be: target Mod
@@ -120,6 +120,15 @@ class Event:
     def __repr__(self) -> str:
         line = getattr(self.site.node, "lineno", 0)
         return f"<{self.kind} {self.how} {self.name} line {line} {type(self.target).__name__}>"
+
+
+def named(event: Event) -> list[tuple[Guard, Unknown]]:
+    """The tests of a module's dotted name that must have gone well for an event, each with its value."""
+    return [
+        (guard, guard.value)
+        for guard in event.guards
+        if guard.outcome and isinstance(guard.value, Unknown) and guard.value.name_of is not None
+    ]
 
 
 def compatible(first: tuple[Guard, ...], second: tuple[Guard, ...]) -> bool:
