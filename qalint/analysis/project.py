@@ -62,7 +62,7 @@ Resolved = tuple["str | None", frozenset[str]]
 
 
 def meanings(node: ast.Import | ast.ImportFrom) -> list[tuple[str, int]]:
-    """The modules that an import can mean, as written, with the number of dots; what `from` takes may be one."""
+    """The modules that an import can mean, as written, with their dots; what `from` takes may be one."""
     import ast
 
     if isinstance(node, ast.Import):
